@@ -1,0 +1,1 @@
+"""The brain of a sweep, pure, and its one loop. No Ray, torch, Optuna, Dask or MLflow may enter."""

@@ -1,0 +1,246 @@
+"""Events (what happened) and commands (what to do): plain data, the language between driver and parts.
+
+Events are what the ledger keeps: adding a field needs a default, and changing one needs a new schema version
+and an upcast in `podium.ledger.schema`. Numbers that are not finite are written as None.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+from podium.spec.space import Value
+
+
+def _finite(number: Any) -> Any:
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+"""A float; None stands for a value that is not finite."""
+
+Metrics = dict[str, Number]
+
+
+class Message(BaseModel):
+    """Frozen plain data, comparable, and written as one JSON object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Launched(Message):
+    """The sweep exists. `identity` tells it from others of the same name; `text` is its file as written."""
+
+    kind: Literal["launched"] = "launched"
+    identity: str
+    spec: dict[str, Any]
+    text: str = ""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Extended(Message):
+    """`budget.trials` was raised to `trials`."""
+
+    kind: Literal["extended"] = "extended"
+    trials: int
+
+
+class Resumed(Message):
+    """A driver took over; every gang before it is gone."""
+
+    kind: Literal["resumed"] = "resumed"
+    holder: str
+
+
+class GangReady(Message):
+    """A gang's ranks are up and idle."""
+
+    kind: Literal["gang_ready"] = "gang_ready"
+    gang: str
+    devices: str = ""
+
+
+class GangLost(Message):
+    """A gang died; `cause` is a key of `retries`."""
+
+    kind: Literal["gang_lost"] = "gang_lost"
+    gang: str
+    cause: str = "worker_lost"
+    detail: str = ""
+
+
+class Proposed(Message):
+    """The parameters of trial `number`."""
+
+    kind: Literal["proposed"] = "proposed"
+    number: int
+    parameters: dict[str, Value]
+    attributes: dict[str, Value] = Field(default_factory=dict)
+
+
+class Exhausted(Message):
+    """The proposer has nothing for trial `number`, and never will again."""
+
+    kind: Literal["exhausted"] = "exhausted"
+    number: int
+
+
+class LaneProgress(Message):
+    """The metrics of one lane after one epoch (a training function's step)."""
+
+    trial: int
+    epoch: int
+    metrics: Metrics
+
+
+class Progress(Message):
+    """Metrics while an advance runs. Rungs never read them."""
+
+    kind: Literal["progress"] = "progress"
+    gang: str
+    lanes: tuple[LaneProgress, ...]
+
+
+class Saved(Message):
+    """A durable checkpoint: whole epochs and the steps beyond them; `folder` is relative to the store."""
+
+    kind: Literal["saved"] = "saved"
+    trial: int
+    epoch: int
+    step: int = 0
+    folder: str
+
+
+class Report(Message):
+    """How an advance ended for one lane.
+
+    Attributes:
+        epoch: Whole epochs trained.
+        values: One for each objective: the best epoch's so far, or the last's.
+        best_epoch: The epoch they come from.
+        metrics: The metrics at `epoch`, `parameters` (the network's size) among them where there is one.
+        ending: `until` reached; own `patience`; a function `returned` early; `diverged`; `infeasible` before
+            training by a constraint; `halted` on command.
+        device_s: Seconds of the gang's time, divided by the lanes.
+    """
+
+    trial: int
+    epoch: int
+    values: tuple[Number, ...]
+    best_epoch: int = 0
+    metrics: Metrics = Field(default_factory=dict)
+    ending: Literal["until", "patience", "returned", "diverged", "infeasible", "halted"] = "until"
+    reason: str = ""
+    device_s: float = 0.0
+
+
+class Advanced(Message):
+    """An advance ended. Every lane's `Saved` comes before it."""
+
+    kind: Literal["advanced"] = "advanced"
+    key: str
+    gang: str
+    reports: tuple[Report, ...]
+
+
+class AdvanceFailed(Message):
+    """An advance broke off; the gang lives. `cause` is a key of `retries`, `log_tail` the log's last lines."""
+
+    kind: Literal["advance_failed"] = "advance_failed"
+    key: str
+    gang: str
+    cause: str
+    detail: str
+    log_tail: str = ""
+
+
+class TimeSpent(Message):
+    """Seconds of running since the last such event; written where `budget.wall_time` is set."""
+
+    kind: Literal["time_spent"] = "time_spent"
+    seconds: float
+
+
+class Enqueued(Message):
+    """A user wants this point (or part of one) tried next."""
+
+    kind: Literal["enqueued"] = "enqueued"
+    parameters: dict[str, Value]
+
+
+class StopRequested(Message):
+    """A user wants the sweep, or one trial of it, ended."""
+
+    kind: Literal["stop_requested"] = "stop_requested"
+    trial: int | None = None
+
+
+class InterruptRequested(Message):
+    """The driver was asked to leave: running trials checkpoint, and the sweep can be resumed."""
+
+    kind: Literal["interrupt_requested"] = "interrupt_requested"
+
+
+Event = Annotated[
+    Launched
+    | Extended
+    | Resumed
+    | GangReady
+    | GangLost
+    | Proposed
+    | Exhausted
+    | Progress
+    | Saved
+    | Advanced
+    | AdvanceFailed
+    | TimeSpent
+    | Enqueued
+    | StopRequested
+    | InterruptRequested,
+    Field(discriminator="kind"),
+]
+Request = Annotated[Enqueued | StopRequested, Field(discriminator="kind")]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class Propose(Message):
+    """Draw the parameters of trial `number`; `given` holds those already decided."""
+
+    kind: Literal["propose"] = "propose"
+    key: str
+    number: int
+    given: dict[str, Value] = Field(default_factory=dict)
+
+
+class Lane(Message):
+    """Where one trial of a cohort starts: its last `Saved`, or (0, 0) and no folder."""
+
+    trial: int
+    parameters: dict[str, Value]
+    seed: int
+    epoch: int = 0
+    step: int = 0
+    folder: str = ""
+
+
+class Advance(Message):
+    """Train a cohort on a gang until `until` epochs are reached."""
+
+    kind: Literal["advance"] = "advance"
+    key: str
+    gang: str
+    until: int
+    lanes: tuple[Lane, ...]
+
+
+class Halt(Message):
+    """Checkpoint at the next step and end the running advance `advance` of `gang`."""
+
+    kind: Literal["halt"] = "halt"
+    key: str
+    gang: str
+    advance: str
+
+
+Command = Propose | Advance | Halt

@@ -1,0 +1,77 @@
+"""Trial: a frozen snapshot of one point of the search space, and the states it can be in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from podium.spec.space import Value
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the last five are endings and never left."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the trial is over."""
+        return self not in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One trial as the ledger knows it.
+
+    Attributes:
+        number: Its number in the sweep, from 0.
+        parameters: The active searched parameters.
+        seed: The trial seed.
+        attributes: What the proposer wants to find again.
+        state: Where it stands.
+        reason: Why it ended, in words; empty while it has not.
+        epoch: Epochs (a training function's steps) reported at an advance's end.
+        values: By epoch of a rung, the values of the objectives there; None stands for not a number.
+        metrics: The last reported metrics.
+        best_epoch: The epoch whose values count.
+        folder: Its last durable checkpoint, relative to the store; empty if there is none.
+        saved_epoch: Whole epochs in that checkpoint.
+        saved_step: Steps beyond them.
+        gang: The gang it runs on, or ran on last.
+        attempts: By cause, how often an advance was lost.
+        device_s: Seconds of gang time, divided by the lanes that shared it.
+    """
+
+    number: int
+    parameters: Mapping[str, Value]
+    seed: int
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    state: TrialState = TrialState.WAITING
+    reason: str = ""
+    epoch: int = 0
+    values: Mapping[int, tuple[float | None, ...]] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    best_epoch: int = 0
+    folder: str = ""
+    saved_epoch: int = 0
+    saved_step: int = 0
+    gang: str = ""
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    device_s: float = 0.0
+
+    @property
+    def rung(self) -> int:
+        """The highest epoch at which the trial has values; 0 if none."""
+        return max(self.values, default=0)
+
+    @property
+    def last_values(self) -> tuple[float | None, ...]:
+        """The values at `rung`; empty if there are none."""
+        return self.values[self.rung] if self.values else ()
