@@ -5,12 +5,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from pydantic import Strict
 from typing_extensions import TypeAliasType
 
 from podium.errors import SpecError
 
-Value = TypeAliasType("Value", "None | bool | int | float | str | tuple[Value, ...]")
+Value = TypeAliasType("Value", "bool | int | float | str | Annotated[tuple[Value, ...], Strict(False)] | None")
 
 FUSIBLE = {
     "seed": "initial weights and masks are drawn per lane",
@@ -53,7 +55,7 @@ class Float:
         if self.step is None:
             return (self.low,) if self.low == self.high else None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        return tuple(self.low + index * self.step for index in range(count))
+        return tuple(min(self.low + index * self.step, self.high) for index in range(count))
 
 
 @dataclass(frozen=True, slots=True)

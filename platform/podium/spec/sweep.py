@@ -1,25 +1,73 @@
 """SweepSpec: the tree of settings a user launches. Frozen; unknown keys are refused."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
-from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value
+from podium.spec.components import (
+    Activation,
+    Components,
+    InitializerSettings,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    StoppingSettings,
+)
+from podium.spec.domains import Domains, one_or_several
+from podium.spec.settings import Settings
+from podium.spec.space import Parameter, Space, Value
 
-Activation = Literal["relu", "sigmoid", "tanh", "gelu", "elu", "selu", "leaky_relu", "swish"]
+__all__ = [
+    "Activation",
+    "ArraysSource",
+    "Budget",
+    "CheckpointSettings",
+    "Components",
+    "DataSettings",
+    "Epochs",
+    "InitializerSettings",
+    "LossSettings",
+    "NetworkSettings",
+    "Notify",
+    "Objective",
+    "OptimizerSettings",
+    "PenaltySettings",
+    "Policy",
+    "Resources",
+    "Retries",
+    "Sampler",
+    "ScheduleSettings",
+    "SearchSettings",
+    "SplitSettings",
+    "StoppingSettings",
+    "SweepSpec",
+    "TrackingSettings",
+    "flatten",
+]
+
 Policy = Literal["asha", "asha_stop", "hyperband", "median", "none"]
 Sampler = Literal["tpe", "random", "qmc", "cmaes", "gp", "grid"]
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+BUILT_IN_TASKS = ("classification", "regression")
 
-class Settings(BaseModel):
-    """The root of all settings: frozen, strict about keys, and finite numbers only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+def _is_name(data: Any) -> str:
+    return "<name>" if isinstance(data, str) else "<other>"
 
 
 class SplitSettings(Settings):
-    """Shares of the samples, and what keeps equal samples together."""
+    """Shares of the samples, and what keeps equal samples together.
+
+    Attributes:
+        train: Share of the samples that networks are trained on.
+        validation: Share on which trials are compared.
+        test: Share that promotion alone reads.
+        by: Samples of equal content go to the same split.
+    """
 
     train: float = Field(default=0.7, ge=0, le=1)
     validation: float = Field(default=0.15, ge=0, le=1)
@@ -35,7 +83,14 @@ class SplitSettings(Settings):
 
 
 class ArraysSource(Settings):
-    """An `.npz` file with one array of inputs and one of targets, samples first."""
+    """An `.npz` file with one array of inputs and one of targets, samples first.
+
+    Attributes:
+        kind: `arrays`.
+        path: The file, relative to the sweep file's folder.
+        inputs: Name of the array of inputs.
+        targets: Name of the array of targets.
+    """
 
     kind: Literal["arrays"]
     path: str
@@ -44,128 +99,24 @@ class ArraysSource(Settings):
 
 
 class DataSettings(Settings):
-    """Where the samples come from, how they are split, and how many make a batch."""
+    """Where the samples come from, how they are split, and how many make a batch.
 
-    source: Literal["mnist_5k"] | ArraysSource
+    Attributes:
+        source: A built-in source, or `{kind: arrays, path: samples.npz}`.
+        split: Shares of train, validation and test.
+        normalize: Whether inputs are standardized by the train split's statistics.
+        batch_size: Samples a step, over all ranks.
+        seed: The data seed: the samples' order and augmentation, the same for all trials.
+    """
+
+    source: Annotated[
+        Annotated[Literal["mnist_5k"], Tag("<name>")] | Annotated[ArraysSource, Tag("<other>")],
+        Discriminator(_is_name),
+    ]
     split: SplitSettings = SplitSettings()
     normalize: bool = True
     batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
-
-
-class NetworkSettings(Settings):
-    """A built-in network.
-
-    Attributes:
-        kind: `mlp` (fully connected) or `convnet` (LeNet's family: convolution, pooling, fully connected).
-        depth: Hidden layers of an mlp; convolution and pooling blocks of a convnet.
-        width: Units of each hidden layer; channels of a convnet's first block, doubled in each further one.
-        hidden: Units of a convnet's fully connected layer.
-        kernel: Side of a convnet's kernels, odd.
-        dropout: Rate at which hidden units are dropped in training.
-        norm: Normalization after each hidden layer.
-    """
-
-    kind: Literal["mlp", "convnet"] = "mlp"
-    depth: int = Field(default=2, ge=1, le=64)
-    width: int = Field(default=64, ge=1)
-    hidden: int = Field(default=128, ge=1)
-    kernel: int = Field(default=5, ge=1)
-    activation: Activation = "relu"
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    norm: Literal["none", "batch", "layer"] = "none"
-
-    @model_validator(mode="after")
-    def _odd(self) -> "NetworkSettings":
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel is {self.kernel}; it must be odd, so that borders are padded evenly")
-        return self
-
-
-class InitializerSettings(Settings):
-    """How weights are drawn; biases start at zero.
-
-    Attributes:
-        scheme: The name of the distribution.
-        scale: Standard deviation of `small_normal`; factor of the variance in `variance_scaling`.
-        fan: What `variance_scaling` divides by.
-    """
-
-    scheme: Literal[
-        "small_normal",
-        "xavier_uniform",
-        "xavier_normal",
-        "variance_scaling",
-        "he_uniform",
-        "he_normal",
-        "orthogonal",
-    ] = "he_normal"
-    scale: float | None = Field(default=None, gt=0)
-    fan: Literal["in", "out", "average"] = "in"
-
-
-class OptimizerSettings(Settings):
-    """The rule that turns gradients into steps; settings an optimizer does not use are ignored by it.
-
-    Attributes:
-        clip: Largest global norm of the gradients; none if absent.
-        rho: AdaDelta's decay.
-        weight_decay: AdamW's decoupled decay.
-    """
-
-    kind: Literal["sgd", "adam", "adamw", "adadelta"] = "adam"
-    learning_rate: float = Field(default=1e-3, gt=0)
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    nesterov: bool = False
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    rho: float = Field(default=0.9, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    clip: float | None = Field(default=None, gt=0)
-
-
-class PenaltySettings(Settings):
-    """Penalties on weights (not biases or norms): l1 * sum|w| + l2 * sum w^2."""
-
-    l1: float = Field(default=0.0, ge=0)
-    l2: float = Field(default=0.0, ge=0)
-
-
-class LossSettings(Settings):
-    """Settings of the task's loss."""
-
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-
-
-class ScheduleSettings(Settings):
-    """The learning rate over the steps of `epochs.max`.
-
-    Attributes:
-        kind: Shape after the warm-up.
-        warmup: Share of all steps over which the rate rises linearly from zero.
-        step_every: Share of all steps after which `step` multiplies the rate by `factor`.
-        factor: What `step` multiplies by.
-        floor: Share of the learning rate at which `cosine` ends.
-    """
-
-    kind: Literal["constant", "cosine", "step"] = "constant"
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    step_every: float = Field(default=0.3, gt=0, le=1)
-    factor: float = Field(default=0.1, gt=0, le=1)
-    floor: float = Field(default=0.0, ge=0, le=1)
-
-
-class StoppingSettings(Settings):
-    """A trial's own early stopping on the objective's metric.
-
-    Attributes:
-        patience: Epochs without improvement after which the trial is complete; none if absent.
-        min_delta: What counts as an improvement, in units of the metric.
-    """
-
-    patience: int | None = Field(default=None, ge=1)
-    min_delta: float = Field(default=0.0, ge=0)
 
 
 class Objective(Settings):
@@ -182,100 +133,29 @@ class Objective(Settings):
     at: Literal["best", "last"] = "best"
 
 
-class When(Settings):
-    """Common to all domains: the values of other keys under which the parameter is active."""
-
-    when: dict[str, Value | list[Value]] = Field(default_factory=dict)
-
-    def conditions(self) -> dict[str, tuple[Value, ...]]:
-        """For each parent the allowed values."""
-        return {key: tuple(v) if isinstance(v, list | tuple) else (v,) for key, v in self.when.items()}
-
-
-class FloatDomain(When):
-    """`{float: [low, high], log: true, step: 0.1}`."""
-
-    float: tuple[float, float]
-    log: bool = False
-    step: float | None = None
-
-    def domain(self) -> Domain:
-        """The domain this stands for."""
-        return Float(*self.float, log=self.log, step=self.step)
-
-    @model_validator(mode="after")
-    def _sound(self) -> "FloatDomain":
-        _check_range(*self.float, log=self.log, step=self.step)
-        return self
-
-
-class IntDomain(When):
-    """`{int: [low, high], log: true, step: 2}`."""
-
-    int: tuple[int, int]
-    log: bool = False
-    step: int = 1
-
-    def domain(self) -> Domain:
-        """The domain this stands for."""
-        return Int(*self.int, log=self.log, step=self.step)
-
-    @model_validator(mode="after")
-    def _sound(self) -> "IntDomain":
-        _check_range(*self.int, log=self.log, step=self.step if self.step != 1 else None)
-        return self
-
-
-class LogDomain(When):
-    """`{log: [low, high]}`: a float on a log scale."""
-
-    log: tuple[float, float]
-
-    def domain(self) -> Domain:
-        """The domain this stands for."""
-        return Float(*self.log, log=True)
-
-    @model_validator(mode="after")
-    def _sound(self) -> "LogDomain":
-        _check_range(*self.log, log=True, step=None)
-        return self
-
-
-class ChoiceDomain(When):
-    """`{choice: [a, b, c]}`."""
-
-    choice: tuple[Value, ...] = Field(min_length=1)
-
-    def domain(self) -> Domain:
-        """The domain this stands for."""
-        return Choice(self.choice)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "ChoiceDomain":
-        repeated = [option for index, option in enumerate(self.choice) if option in self.choice[:index]]
-        if repeated:
-            raise ValueError(f"the option {repeated[0]!r} stands twice")
-        return self
-
-
-DomainSettings = ChoiceDomain | IntDomain | FloatDomain | LogDomain
-
-
 class SearchSettings(Settings):
     """What is searched, for what, and by which sampler.
 
     Attributes:
+        objective: The metric to optimize, or a list of them.
+        sampler: How parameters are proposed.
+        seed: Seed of the proposals, and of the trials' own seeds.
+        space: The searched keys and their domains.
         points: Starting points; keys left out are drawn by the sampler.
         constraints: Comparisons such as `parameters <= 1e6` over `parameters` (the network's size) and metrics.
         prior: An earlier sweep of the same ledger whose trials the sampler is shown.
     """
 
-    objective: Objective | tuple[Objective, ...]
+    objective: Annotated[
+        Annotated[Objective, Tag("<one>")]
+        | Annotated[tuple[Objective, ...], Strict(False), Field(min_length=1), Tag("<several>")],
+        Discriminator(one_or_several),
+    ]
     sampler: Sampler = "tpe"
     seed: int = Field(default=0, ge=0)
-    space: dict[str, DomainSettings | tuple[DomainSettings, ...]] = Field(default_factory=dict)
-    points: tuple[dict[str, Value], ...] = ()
-    constraints: tuple[str, ...] = ()
+    space: dict[str, Domains] = Field(default_factory=dict)
+    points: Annotated[tuple[dict[str, Value], ...], Strict(False)] = ()
+    constraints: Annotated[tuple[str, ...], Strict(False)] = ()
     prior: str | None = None
 
     @property
@@ -285,7 +165,13 @@ class SearchSettings(Settings):
 
 
 class Epochs(Settings):
-    """Epochs (a training function's steps) a trial may take: rungs are min x factor^k below max, then max."""
+    """Epochs (a training function's steps) a trial may take: rungs are min x factor^k below max, then max.
+
+    Attributes:
+        min: The first rung.
+        max: The full budget of a trial.
+        factor: What separates a rung from the next.
+    """
 
     min: int = Field(default=1, ge=1)
     max: int = Field(ge=1)
@@ -319,7 +205,13 @@ class Budget(Settings):
 
 
 class Resources(Settings):
-    """What one trial occupies: ranks (processes), and for each torch threads and GPUs, fractions allowed."""
+    """What one trial occupies.
+
+    Attributes:
+        ranks: Processes that train it together.
+        cpus: Torch's threads in each rank.
+        gpus: GPUs of each rank; fractions are allowed.
+    """
 
     ranks: int = Field(default=1, ge=1)
     cpus: int = Field(default=1, ge=1)
@@ -327,42 +219,49 @@ class Resources(Settings):
 
 
 class CheckpointSettings(Settings):
-    """How often a running trial is saved, in seconds; it is at every rung."""
+    """How often a running trial is saved.
+
+    Attributes:
+        every_s: Seconds between checkpoints; there is one at every rung besides.
+    """
 
     every_s: float = Field(default=60.0, gt=0)
 
 
 class Retries(Settings):
-    """How often a trial is tried again, by cause, before it is failed."""
+    """How often a trial is tried again, by cause, before it is failed.
+
+    Attributes:
+        worker_lost: After a worker that died.
+        exception: After an exception in the task.
+    """
 
     worker_lost: int = Field(default=3, ge=0)
     exception: int = Field(default=0, ge=0)
 
 
 class Notify(Settings):
-    """What is told when the sweep ends: a shell command (summary as JSON on its input) or a URL (JSON posted)."""
+    """What is told when the sweep ends.
+
+    Attributes:
+        command: A shell command, which reads the summary as JSON on its input.
+        webhook: A URL to which the summary is posted as JSON.
+    """
 
     command: str | None = None
     webhook: str | None = None
 
 
 class TrackingSettings(Settings):
-    """What is logged at the end beside the runs: search plots, and the best model."""
+    """What is logged at the end beside the runs.
+
+    Attributes:
+        plots: The plots of the search.
+        model: The best model.
+    """
 
     plots: bool = True
     model: bool = True
-
-
-class Components(Settings):
-    """The settings that a trial may override by a searched parameter of the same dotted key."""
-
-    network: NetworkSettings = NetworkSettings()
-    initializer: InitializerSettings = InitializerSettings()
-    optimizer: OptimizerSettings = OptimizerSettings()
-    penalty: PenaltySettings = PenaltySettings()
-    loss: LossSettings = LossSettings()
-    schedule: ScheduleSettings = ScheduleSettings()
-    stopping: StoppingSettings = StoppingSettings()
 
 
 class SweepSpec(Components):
@@ -371,11 +270,22 @@ class SweepSpec(Components):
     Attributes:
         sweep: The name; letters, digits, `-` and `_`.
         task: A built-in task, `file.py:Class` (a Task) or `file.py:function` (a training function).
+        note: What the sweep is for, in words.
+        tags: Labels to find it by.
+        data: The samples.
         parameters: Fixed values for a user's own task or function, beside the searched ones.
         seed: One trial seed for all trials; without it each trial has its own.
+        search: What is searched, for what, and how.
+        budget: When the sweep ends, and what a trial may take.
+        resources: What one trial occupies.
+        fuse: How many trials may be trained as one stack of weights: `auto`, `off` or a width.
+        checkpoint: How often a running trial is saved.
+        retries: How often a trial is tried again.
+        notify: What is told when the sweep ends.
+        tracking: What is logged at the end beside the runs.
     """
 
-    sweep: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")
+    sweep: str = Field(pattern=NAME)
     task: str
     note: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
@@ -385,7 +295,10 @@ class SweepSpec(Components):
     search: SearchSettings
     budget: Budget
     resources: Resources = Resources()
-    fuse: Literal["auto", "off"] | int = "auto"
+    fuse: Annotated[
+        Annotated[Literal["auto", "off"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
+        Discriminator(_is_name),
+    ] = "auto"
     checkpoint: CheckpointSettings = CheckpointSettings()
     retries: Retries = Retries()
     notify: Notify = Notify()
@@ -395,6 +308,13 @@ class SweepSpec(Components):
     def is_built_in(self) -> bool:
         """Whether the task is one of Podium's own."""
         return ".py:" not in self.task
+
+    def written(self) -> dict[str, Any]:
+        """What the user wrote, as JSON types: `SweepSpec.model_validate` of it gives this spec again.
+
+        A dump with the defaults would not, since `given` reads which settings were written.
+        """
+        return self.model_dump(mode="json", exclude_unset=True)
 
     def space(self) -> Space:
         """The search space; conditions may name fixed settings.
@@ -464,14 +384,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
         else:
             flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
     return flat
-
-
-def _check_range(low: float, high: float, *, log: bool, step: float | None) -> None:
-    if low > high:
-        raise ValueError(f"the range [{low:g}, {high:g}] is reversed; write [{high:g}, {low:g}]")
-    if low == high:
-        raise ValueError(f"the range [{low:g}, {high:g}] holds one value; set it outside of the space instead")
-    if log and low <= 0:
-        raise ValueError(f"a log range must stay above zero, and this one starts at {low:g}")
-    if step is not None and (step <= 0 or log):
-        raise ValueError("a step must be positive, and cannot be combined with log")

@@ -29,12 +29,23 @@ class Message(BaseModel):
 
 
 class Launched(Message):
-    """The sweep exists. `identity` tells it from others of the same name; `text` is its file as written."""
+    """The sweep exists.
+
+    Attributes:
+        identity: Tells it from others of the same name.
+        spec: Its settings, as JSON types.
+        text: Its file as written.
+        code: The digest of the user's code, a folder of the store; empty for a built-in task.
+        data: The name of the prepared data, a folder of the shards; empty for a task without data.
+        provenance: Code version, packages, machine.
+    """
 
     kind: Literal["launched"] = "launched"
     identity: str
     spec: dict[str, Any]
     text: str = ""
+    code: str = ""
+    data: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -202,6 +213,7 @@ Event = Annotated[
 Request = Annotated[Enqueued | StopRequested, Field(discriminator="kind")]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 class Propose(Message):
@@ -214,7 +226,10 @@ class Propose(Message):
 
 
 class Lane(Message):
-    """Where one trial of a cohort starts: its last `Saved`, or (0, 0) and no folder."""
+    """Where one trial of a cohort starts: its last `Saved`, or (0, 0) and no folder.
+
+    `reached` is the last epoch it has reported; a training function that still waits there simply goes on.
+    """
 
     trial: int
     parameters: dict[str, Value]
@@ -222,6 +237,7 @@ class Lane(Message):
     epoch: int = 0
     step: int = 0
     folder: str = ""
+    reached: int = 0
 
 
 class Advance(Message):

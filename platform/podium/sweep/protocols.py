@@ -58,15 +58,15 @@ class Ledger(Protocol):
         ...
 
     def requests(self) -> Sequence[Request]:
-        """What users asked for since the last call; each is handed out once, after it was appended."""
+        """What users asked for since the last call; forgotten only with the next `append`."""
         ...
 
+    def renew(self) -> None:
+        """Keeps the lease; called in every loop.
 
-class Tracker(Protocol):
-    """Shows the sweep elsewhere."""
-
-    def notify(self, sequence: int) -> None:
-        """Tells that the ledger reaches `sequence`; returns at once and never raises."""
+        Raises:
+            LeaseLost: if another driver has taken over.
+        """
         ...
 
 

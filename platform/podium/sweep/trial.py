@@ -25,7 +25,6 @@ class TrialState(StrEnum):
         return self not in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One trial as the ledger knows it.

@@ -1,0 +1,1 @@
+"""Where advances run: in this process, on Ray, or in a simulation. Ray has its only home here."""

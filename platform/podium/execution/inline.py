@@ -1,0 +1,48 @@
+"""One gang inside this process, for a debugger: an advance runs while the driver waits for it."""
+
+from collections.abc import Callable, Sequence
+
+from podium.execution.logs import copied
+from podium.execution.worker import Assignment, Worker
+from podium.sweep.messages import Advance, Event, GangReady, Halt
+
+GANG = "inline"
+
+
+class InlineExecutor:
+    """Runs every advance in the calling thread.
+
+    Args:
+        assignment: What the worker works on.
+        is_interrupted: Whether the user asked to leave; the running advance then halts at its next step.
+    """
+
+    def __init__(self, assignment: Assignment, is_interrupted: Callable[[], bool]) -> None:
+        self._news: list[Event] = []
+        self._commands: list[Advance] = []
+        self._worker = Worker(assignment, GANG, self._news.append, copied, is_interrupted)
+
+    def start(self) -> None:
+        """The one gang is ready at once."""
+        self._worker.warm_up()
+        self._news.append(GangReady(gang=GANG, devices="this process"))
+
+    def advance(self, command: Advance) -> None:
+        """Keeps the command until the driver waits."""
+        self._commands.append(command)
+
+    def halt(self, command: Halt) -> None:
+        """Reaches an advance only before it began; a running one asks `is_interrupted` itself."""
+        self._worker.halt(command)
+
+    def wait(self, timeout_s: float) -> Sequence[Event]:
+        """Carries out what was commanded; returns all events."""
+        while self._commands and not self._news:
+            self._worker.advance(self._commands.pop(0))
+        news = list(self._news)
+        self._news.clear()
+        return news
+
+    def close(self) -> None:
+        """Ends what still waits inside the worker."""
+        self._worker.close()

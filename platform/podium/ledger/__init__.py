@@ -1,0 +1,5 @@
+"""The append-only truth: events of sweeps in a database, under a lease."""
+
+from podium.ledger.book import Book, HeldLedger, Row
+
+__all__ = ["Book", "HeldLedger", "Row"]

@@ -1,0 +1,33 @@
+"""Telling somebody that a sweep has ended."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from typing import Any
+
+from podium.spec.sweep import Notify
+
+TIMEOUT_S = 30
+
+
+def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
+    """Runs the command and posts to the webhook, the summary as JSON; returns what went wrong, in words."""
+    body = json.dumps(summary).encode()
+    problems = []
+    if settings.command:
+        try:
+            done = subprocess.run(  # noqa: S602 - the user's own shell command, from the user's own file
+                settings.command, shell=True, input=body, timeout=TIMEOUT_S, check=False
+            )
+            if done.returncode:
+                problems.append(f"notify.command ended with exit code {done.returncode}: {settings.command}")
+        except subprocess.TimeoutExpired:
+            problems.append(f"notify.command took longer than {TIMEOUT_S} s: {settings.command}")
+    if settings.webhook:
+        request = urllib.request.Request(settings.webhook, body, {"Content-Type": "application/json"})  # noqa: S310
+        try:
+            urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
+        except (urllib.error.URLError, ValueError) as error:
+            problems.append(f"notify.webhook could not be reached: {error}")
+    return problems

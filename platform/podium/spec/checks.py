@@ -1,0 +1,99 @@
+"""What is wrong with a sweep beyond the types of its settings. Pure."""
+
+import re
+from collections.abc import Callable
+
+from podium.errors import SpecError
+from podium.spec import constraints, space_checks
+from podium.spec.settings import suggestion
+from podium.spec.space_checks import Problems
+from podium.spec.sweep import BUILT_IN_TASKS, NAME, SweepSpec
+from podium.spec.wording import Path
+
+
+def problems(spec: SweepSpec) -> Problems:
+    """Every problem of `spec`, each with its path."""
+    for check in _CHECKS:
+        yield from check(spec)
+
+
+def _task(spec: SweepSpec) -> Problems:
+    file, separator, name = spec.task.partition(".py:")
+    if separator and not (file and name.isidentifier()):
+        yield ("task",), f"{spec.task!r} is no task; write file.py:Name, or one of {', '.join(BUILT_IN_TASKS)}"
+    if not separator and spec.task not in BUILT_IN_TASKS:
+        hint = suggestion(spec.task, BUILT_IN_TASKS)
+        yield ("task",), f"{spec.task!r} is not a built-in task{hint}; your own is written file.py:Name"
+    if spec.task in BUILT_IN_TASKS and spec.data is None:
+        yield ("data",), f"is missing; the built-in task {spec.task} needs `data: {{source: …}}`"
+
+
+def _objectives(spec: SweepSpec) -> Problems:
+    objectives = spec.search.objectives
+    several = len(objectives) > 1
+    for index, objective in enumerate(objectives):
+        path: Path = (
+            ("search", "objective", index) if isinstance(spec.search.objective, tuple) else ("search", "objective")
+        )
+        split, _, name = objective.metric.partition("/")
+        if spec.is_built_in and (split not in ("train", "validation") or not name):
+            yield (
+                (*path, "metric"),
+                f"{objective.metric!r} is not a metric to search by; write train/… or validation/…, such as "
+                "validation/loss (the test split is read by promotion alone)",
+            )
+        elif spec.data is not None and getattr(spec.data.split, split, 1) == 0:
+            yield (*path, "metric"), f"{objective.metric!r} needs samples, and data.split.{split} is 0"
+        if several and objective.at != "last":
+            yield (*path, "at"), "must be `last` for each of several objectives, so that their values are of one epoch"
+    if len({objective.metric for objective in objectives}) < len(objectives):
+        yield ("search", "objective"), "names a metric twice"
+    if several and spec.budget.policy != "none":
+        yield (
+            ("budget", "policy"),
+            f"is {spec.budget.policy}; several objectives need `policy: none`, since rungs compare one value",
+        )
+    if several and spec.budget.target is not None:
+        yield ("budget", "target"), "needs a single objective"
+    if several and spec.search.sampler == "cmaes":
+        yield ("search", "sampler"), "cmaes takes one objective; tpe, gp, random, qmc and grid take several"
+
+
+def _budget(spec: SweepSpec) -> Problems:
+    epochs, policy = spec.budget.epochs, spec.budget.policy
+    if policy != "none" and epochs.min == epochs.max and spec.budget.trials > 1:
+        yield (
+            ("budget", "epochs"),
+            f"min and max are both {epochs.max}, so {policy} has no rung to stop a trial at; lower min, "
+            "or write `policy: none`",
+        )
+
+
+def _resources(spec: SweepSpec) -> Problems:
+    if spec.resources.ranks > 1:
+        yield ("resources", "ranks"), f"is {spec.resources.ranks}; a trial takes one rank for now"
+    if spec.resources.gpus > 1 and spec.resources.gpus % 1:
+        yield ("resources", "gpus"), f"is {spec.resources.gpus:g}; fractions are possible below 1 only"
+
+
+def _search(spec: SweepSpec) -> Problems:
+    for index, text in enumerate(spec.search.constraints):
+        try:
+            constraints.parse(text)
+        except SpecError as error:
+            yield ("search", "constraints", index), error.problem
+    prior = spec.search.prior
+    if prior == spec.sweep:
+        yield ("search", "prior"), f"{prior!r} is this sweep itself; name an earlier one"
+    elif prior is not None and not re.match(NAME, prior):
+        yield ("search", "prior"), f"{prior!r} is not the name of a sweep"
+
+
+_CHECKS: tuple[Callable[[SweepSpec], Problems], ...] = (
+    _task,
+    _objectives,
+    _budget,
+    _resources,
+    _search,
+    space_checks.problems,
+)

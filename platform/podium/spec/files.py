@@ -1,0 +1,230 @@
+"""Sweep files: YAML 1.2 and dotted overrides to a SweepSpec, with errors that name file, line and key."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from podium.errors import SpecError
+from podium.spec import checks, wording
+from podium.spec.sweep import ArraysSource, SweepSpec
+from podium.spec.wording import Path as KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting was written.
+
+    Attributes:
+        file: The file, or the override.
+        line: The line in that file, from 1.
+    """
+
+    file: str
+    line: int | None = None
+
+
+Origins = Mapping[KeyPath, Origin]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFile:
+    """A sweep file that has been read.
+
+    Attributes:
+        spec: What it asks for, overrides included.
+        text: The file as written.
+        folder: Where it lies, and `task.py` beside it.
+        path: The file.
+    """
+
+    spec: SweepSpec
+    text: str
+    folder: Path
+    path: Path
+
+
+def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
+    """Reads a sweep file.
+
+    Args:
+        path: The file.
+        overrides: Assignments such as `budget.trials=64`, whose values are YAML 1.2.
+
+    Raises:
+        SpecError: for the first thing that is wrong with the file or an override.
+    """
+    path = Path(path)
+    text = _text(path)
+    origins: dict[KeyPath, Origin] = {(): Origin(str(path), 1)}
+    tree = _tree(text, path, origins)
+    for override in overrides:
+        _apply(override, tree, origins)
+    spec = parse_sweep(tree, origins)
+    _check_beside(spec, path.parent, origins)
+    return SweepFile(spec, text, path.parent, path)
+
+
+def parse_sweep(mapping: Mapping[str, Any], lines: Origins | None = None) -> SweepSpec:
+    """Validates nested settings, from a file or a Python dict.
+
+    Args:
+        mapping: The settings.
+        lines: Where each of them was written, by path; without it errors name keys only.
+
+    Raises:
+        SpecError: for the first thing that is wrong, in the order of `lines`.
+    """
+    origins = lines or {}
+    try:
+        spec = SweepSpec.model_validate(mapping)
+    except ValidationError as error:
+        raise _first(wording.problems(error, mapping), origins) from None
+    problems = list(checks.problems(spec))
+    if problems:
+        raise _first(problems, origins)
+    return spec
+
+
+def _first(problems: list[tuple[KeyPath, str]], origins: Origins) -> SpecError:
+    def line(problem: tuple[KeyPath, str]) -> float:
+        origin = _origin(problem[0], origins)
+        return float("inf") if origin is None or origin.line is None else origin.line
+
+    path, text = min(problems, key=line)
+    return _error(path, text, origins)
+
+
+def _error(path: KeyPath, text: str, origins: Origins) -> SpecError:
+    origin = _origin(path, origins)
+    file, line = (origin.file, origin.line) if origin else (None, None)
+    return SpecError(text, key=".".join(map(str, path)), file=file, line=line)
+
+
+def _origin(path: KeyPath, origins: Origins) -> Origin | None:
+    """Where `path`, or the section it would stand in, was written."""
+    return next((origins[path[:end]] for end in range(len(path), -1, -1) if path[:end] in origins), None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError("there is no such file", file=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=str(path)) from None
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
+def _tree(text: str, path: Path, origins: dict[KeyPath, Origin]) -> dict[Any, Any]:
+    try:
+        document = YAML(typ="rt", pure=True).load(text)
+    except YAMLError as error:
+        raise SpecError(_yaml_problem(error), file=str(path), line=_yaml_line(error, text)) from None
+    if not isinstance(document, CommentedMap):
+        raise SpecError(
+            f"must be a mapping of keys (`sweep`, `task`, `search`, `budget`), and is {wording.show(document)}",
+            file=str(path),
+        )
+    _locate(document, (), str(path), origins)
+    tree: dict[Any, Any] = _plain(document)
+    return tree
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error)
+    duplicate = re.match(r'found duplicate key "(.*?)" with value', problem)
+    if duplicate:
+        return f"the key {duplicate[1]!r} stands twice in this section"
+    if "'\\t'" in problem:
+        return "there is a tab; YAML is indented with spaces"
+    return f"is not YAML: {problem}"
+
+
+def _yaml_line(error: YAMLError, text: str) -> int | None:
+    mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
+    return min(mark.line + 1, len(text.splitlines())) if mark else None
+
+
+def _locate(node: Any, path: KeyPath, file: str, origins: dict[KeyPath, Origin]) -> None:
+    """Enters the line of every key and entry below `node`."""
+    if not isinstance(node, CommentedMap | CommentedSeq):
+        return
+    positions = node.lc.data or {}
+    for key, child in node.items() if isinstance(node, CommentedMap) else enumerate(node):
+        if key in positions:
+            origins[(*path, key)] = Origin(file, positions[key][0] + 1)
+        _locate(child, (*path, key), file, origins)
+
+
+def _plain(node: Any) -> Any:
+    """Python's own types in place of those that keep comments and styles."""
+    if isinstance(node, Mapping):
+        return {_plain(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(entry) for entry in node]
+    if node is None or isinstance(node, bool):
+        return node
+    for kind in (int, float):
+        if isinstance(node, kind):
+            return kind(node)
+    return str(node)
+
+
+def _apply(override: str, tree: dict[Any, Any], origins: dict[KeyPath, Origin]) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise SpecError("is not an override; write key=value, such as budget.trials=64", file=override)
+    try:
+        value = _plain(YAML(typ="safe", pure=True).load(text))
+    except YAMLError as error:
+        raise SpecError(_yaml_problem(error), key=key, file=override) from None
+    section, path = tree, list[str | int]()
+    names = _split(key, tree)
+    for name in names[:-1]:
+        path.append(name)
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise SpecError(
+                f"{'.'.join(map(str, path))} is {wording.show(section)}, and has no keys of its own",
+                key=key,
+                file=override,
+            )
+    section[names[-1]] = value
+    place = (*path, names[-1])
+    for known in [known for known in origins if known[: len(place)] == place]:
+        del origins[known]
+    origins[place] = Origin(override)
+
+
+def _split(key: str, tree: Mapping[Any, Any]) -> list[str]:
+    """The keys of an override from the outside in: the longest that exist; below `search.space` the rest is one."""
+    if key.startswith("search.space."):
+        return ["search", "space", key.removeprefix("search.space.")]
+    parts, names, section = key.split("."), list[str](), tree
+    while parts:
+        lengths = range(len(parts), 0, -1)
+        inside = section if isinstance(section, Mapping) else {}
+        length = next((length for length in lengths if ".".join(parts[:length]) in inside), 1)
+        names.append(".".join(parts[:length]))
+        section = inside.get(names[-1], {})
+        parts = parts[length:]
+    return names
+
+
+def _check_beside(spec: SweepSpec, folder: Path, origins: Origins) -> None:
+    """Checks that the files which the sweep names are there."""
+    if not spec.is_built_in:
+        file = spec.task.partition(":")[0]
+        if not (folder / file).is_file():
+            raise _error(("task",), f"there is no file {file} in {folder}", origins)
+    source = spec.data.source if spec.data else None
+    if isinstance(source, ArraysSource) and not (folder / source.path).is_file():
+        raise _error(("data", "source", "path"), f"there is no file {source.path} in {folder}", origins)

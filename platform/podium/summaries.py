@@ -1,0 +1,135 @@
+"""What is said about sweeps: summaries, tables and comparisons, read from the ledger alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from podium.ledger import Book
+from podium.place import Place
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec, flatten
+from podium.sweep.machine import Machine, replay
+from podium.sweep.messages import Progress
+from podium.sweep.trial import Trial
+
+
+def load(book: Book, sweep: str) -> Machine:
+    """The sweep as its ledger has it now.
+
+    Raises:
+        LookupFailed: if there is none of that name.
+    """
+    book.require(sweep)
+    return replay(row.event for row in book.rows(sweep))
+
+
+def summarize(book: Book, sweep: str) -> dict[str, Any]:
+    """What `launch --json` and `status --json` print."""
+    machine = load(book, sweep)
+    facts = book.facts(sweep).all()
+    best = machine.best()
+    driver = book.holder(sweep)
+    summary = {
+        "sweep": sweep,
+        "state": str(machine.state) if driver or machine.is_ended else "interrupted",
+        "reason": machine.reason,
+        "trials": {"total": len(machine.trials), "budget": machine.budget, **machine.count()},
+        "best": None if best is None else describe(best, machine.spec, facts),
+        "startup_s": facts.get("startup_s"),
+        "wall_s": facts.get("wall_s"),
+        "device_s": round(sum(trial.device_s for trial in machine.trials.values()), 3),
+        "driver": driver,
+        "tracking_uri": facts.get("tracking_uri"),
+        "parent_run_id": facts.get("parent_run"),
+        "model": facts.get("model"),
+    }
+    if len(machine.spec.search.objectives) > 1:
+        summary["front"] = [describe(trial, machine.spec, facts) for trial in machine.front()]
+    return summary
+
+
+def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """One trial as plain data."""
+    values = list(trial.last_values)
+    return {
+        "trial": trial.number,
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "value": values[0] if len(spec.search.objectives) == 1 and values else values or None,
+        "epoch": trial.best_epoch,
+        "rung": trial.rung,
+        "params": dict(trial.parameters),
+        "metrics": dict(trial.metrics),
+        "device_s": round(trial.device_s, 3),
+        "run_id": facts.get(f"run/{trial.number}"),
+    }
+
+
+def overview(book: Book) -> list[dict[str, Any]]:
+    """All sweeps, oldest first, in short."""
+    short = ("sweep", "state", "trials", "best", "wall_s")
+    return [{key: summarize(book, name)[key] for key in short} for name in book.sweeps()]
+
+
+def curves(book: Book, sweep: str) -> dict[int, dict[str, list[tuple[int, float | None]]]]:
+    """By trial and metric the value after each epoch; a repeated epoch counts as it was last seen."""
+    points: dict[int, dict[str, dict[int, float | None]]] = {}
+    for row in book.rows(sweep):
+        if isinstance(row.event, Progress):
+            for lane in row.event.lanes:
+                for name, value in lane.metrics.items():
+                    points.setdefault(lane.trial, {}).setdefault(name, {})[lane.epoch] = value
+    return {
+        trial: {name: sorted(by_epoch.items()) for name, by_epoch in metrics.items()}
+        for trial, metrics in points.items()
+    }
+
+
+def top(machine: Machine, count: int) -> list[Trial]:
+    """The best trials, those of the highest rung first."""
+    candidates = filter(machine.ranking.is_candidate, machine.trials.values())
+    return sorted(candidates, key=machine.ranking.order)[:count]
+
+
+def compare(book: Book, sweeps: Sequence[str], count: int) -> dict[str, Any]:
+    """The top trials of one or more sweeps, with only the parameters that differ among them."""
+    rows: list[dict[str, Any]] = []
+    for sweep in sweeps:
+        machine = load(book, sweep)
+        facts = book.facts(sweep).all()
+        fixed = machine.spec.fixed()
+        for trial in top(machine, count):
+            row = describe(trial, machine.spec, facts)
+            row |= {"sweep": sweep, "experiment_id": facts.get("experiment"), "params": {**fixed, **trial.parameters}}
+            rows.append(row)
+    rows.sort(key=lambda row: sweeps.index(row["sweep"]))
+    names = sorted({name for row in rows for name in row["params"]})
+    varying = [name for name in names if len({repr(row["params"].get(name)) for row in rows}) > 1]
+    for row in rows:
+        row["params"] = {name: row["params"][name] for name in varying if name in row["params"]}
+    return {"sweeps": list(sweeps), "varying": varying, "trials": rows, "url": compare_url(rows)}
+
+
+def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1:5000") -> str | None:
+    """The page of the MLflow UI (as `podium ui` serves it) that shows the same runs side by side."""
+    runs = [row["run_id"] for row in rows if row["run_id"]]
+    experiments = sorted({str(row["experiment_id"]) for row in rows if row["experiment_id"]})
+    if not runs:
+        return None
+
+    def quoted(items: Sequence[str]) -> str:
+        return "[" + ",".join(f'"{item}"' for item in items) + "]"
+
+    return f"{base}/#/compare-runs?runs={quoted(runs)}&experiments={quoted(experiments)}"
+
+
+def flat_settings(spec: SweepSpec) -> dict[str, Value]:
+    """Every setting of a spec by dotted key, defaults included."""
+    return flatten(spec.model_dump(mode="json"))
+
+
+def log_of(place: Place, sweep: str, trial: int) -> Path:
+    """Where a trial's log lies."""
+    from podium.execution.logs import log_path
+
+    return log_path(place.store, sweep, trial)

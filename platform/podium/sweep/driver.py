@@ -1,0 +1,88 @@
+"""The driver: the only loop. Events go to the ledger, then to the machine; its commands are carried out."""
+
+from collections.abc import Callable, Sequence
+
+from podium.sweep.machine import Machine
+from podium.sweep.messages import Advance, Command, Event, Halt, InterruptRequested, Propose, TimeSpent
+from podium.sweep.protocols import Clock, Executor, Ledger, Proposer
+
+WAIT_S = 0.5
+"""How long one wait for events may last; requests and signals are looked at in between."""
+
+REQUESTS_EVERY_S = 0.3
+TIME_EVERY_S = 1.0
+
+
+class Driver:
+    """Drives one sweep until it ends or is interrupted.
+
+    Args:
+        machine: The state after all events in the ledger.
+        ledger: Where events are appended.
+        proposer: Draws parameters.
+        executor: Runs advances; started and closed by the caller.
+        clock: Measures `budget.wall_time`.
+        watch: Called with new events after the machine has taken them, and with none now and then.
+        is_interrupted: Whether the user asked the driver to leave.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        ledger: Ledger,
+        proposer: Proposer,
+        executor: Executor,
+        clock: Clock,
+        watch: Callable[[Sequence[Event]], None],
+        is_interrupted: Callable[[], bool],
+    ) -> None:
+        self._machine, self._ledger, self._proposer = machine, ledger, proposer
+        self._executor, self._clock, self._watch = executor, clock, watch
+        self._is_interrupted = is_interrupted
+        self._news: list[Event] = []
+        self._asked = self._counted = clock.monotonic()
+
+    def run(self, opening: Sequence[Event]) -> None:
+        """Appends the `opening` events (launched, extended or resumed) and runs until the machine has ended.
+
+        Raises:
+            LeaseLost: if another driver took over.
+        """
+        self._take(opening)
+        self._carry_out(self._machine.pending())
+        while not self._machine.is_ended:
+            self._carry_out(self._take(self._gather()))
+
+    def _gather(self) -> list[Event]:
+        news, self._news = self._news, []
+        news += self._executor.wait(0 if news else WAIT_S)
+        now = self._clock.monotonic()
+        if now - self._asked >= REQUESTS_EVERY_S:
+            self._asked = now
+            news += self._ledger.requests()
+        if self._machine.spec.budget.wall_time is not None and now - self._counted >= TIME_EVERY_S:
+            news.append(TimeSpent(seconds=now - self._counted))
+            self._counted = now
+        if self._is_interrupted() and not self._machine.is_closing:
+            news.append(InterruptRequested())
+        return news
+
+    def _take(self, events: Sequence[Event]) -> list[Command]:
+        self._ledger.renew()
+        if not events:
+            self._watch(events)
+            return []
+        self._ledger.append(events)
+        commands = [command for event in events for command in self._machine.handle(event)]
+        self._watch(events)
+        return commands
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Propose):
+                self._news.append(self._proposer.propose(command, self._machine.trials))
+            elif isinstance(command, Advance):
+                self._executor.advance(command)
+            elif isinstance(command, Halt):
+                self._executor.halt(command)

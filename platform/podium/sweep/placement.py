@@ -1,0 +1,45 @@
+"""How many gangs fit onto the devices of a cluster, all ranks of a gang or none. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from podium.errors import CapacityError
+from podium.spec.sweep import Resources
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one host offers."""
+
+    name: str
+    cpus: float
+    gpus: float = 0.0
+
+
+def ranks_on(node: Node, resources: Resources) -> int:
+    """How many ranks fit on one node. A fraction of a GPU never spans two GPUs."""
+    by_cpu = math.floor(node.cpus / resources.cpus + 1e-9)
+    if resources.gpus == 0:
+        return by_cpu
+    if resources.gpus < 1:
+        by_gpu = math.floor(node.gpus) * math.floor(1 / resources.gpus + 1e-9)
+    else:
+        by_gpu = math.floor(node.gpus / resources.gpus + 1e-9)
+    return min(by_cpu, by_gpu)
+
+
+def count_gangs(nodes: Sequence[Node], resources: Resources) -> int:
+    """How many whole gangs fit at once.
+
+    Raises:
+        CapacityError: if not even one does.
+    """
+    gangs = sum(ranks_on(node, resources) for node in nodes) // resources.ranks
+    if gangs == 0:
+        offered = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes) or "none"
+        raise CapacityError(
+            f"a trial needs {resources.ranks} rank(s) of {resources.cpus} CPU(s) and {resources.gpus:g} GPU(s), "
+            f"and the cluster offers less: {offered}. Lower `resources`, or join a larger cluster with --cluster"
+        )
+    return gangs

@@ -1,0 +1,320 @@
+"""The projector: rows of the ledger and snapshots of trials in, MLflow runs out.
+
+It runs in a process of its own, never in the driver's. Whatever fails leaves it unfit for use: make a new one,
+`launch` it and `project` all rows from the first; what MLflow already shows is found again and not doubled.
+"""
+
+import getpass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
+from podium.sweep.trial import Trial
+from podium.tracking import entities, summary
+from podium.tracking.client import connect
+from podium.tracking.entities import Point
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+Row = tuple[int, float, Event]
+"""A row of the ledger: its sequence number, its time in Unix seconds, and what happened."""
+
+
+class Facts(Protocol):
+    """What the projector leaves for others to read: JSON values by key.
+
+    Keys: `tracking_uri`, `experiment` (its id), `parent_run`, `run/<number>` (run ids).
+    """
+
+    def put(self, mapping: Mapping[str, Any]) -> None:
+        """Sets some keys."""
+        ...
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What is known of one trial's run, and the points it does not show yet."""
+
+    begun_ms: int
+    last_ms: int
+    run_id: str = ""
+    is_over: bool = False
+    trial: Trial | None = None
+    epoch: int = -1
+    rung: int = -1
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Value] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    points: list[Point] = field(default_factory=list)
+
+
+class Projector:
+    """Shows one sweep in MLflow: a parent run, and a child run a trial, one for its whole life.
+
+    Args:
+        spec: The sweep.
+        identity: What tells the sweep from others of the same name; found again as the tag `podium.sweep_id`.
+        tracking_uri: A server or a SQLite file.
+        artifacts: Where the runs' files are kept; None leaves it to the server.
+        facts: Where run ids are left for others.
+        files: By a trial's number the local files and folders to be shown with its run; those missing are left out.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        identity: str,
+        *,
+        tracking_uri: str,
+        artifacts: str | None,
+        facts: Facts,
+        files: Callable[[int], Sequence[Path]] = lambda number: (),
+    ) -> None:
+        self._spec, self._identity, self._facts, self._files = spec, identity, facts, files
+        self._tracking_uri, self._artifacts = tracking_uri, artifacts
+        self._client = connect(tracking_uri)
+        self._objectives = entities.objective_names(spec.search.objectives)
+        self._metrics = {objective.metric for objective in spec.search.objectives}
+        self._experiment = self._parent = ""
+        self._found: dict[int, Run] = {}
+        self._dataset: list[Any] = []
+        self._shown: dict[int, _Shown] = {}
+        self._curves: dict[int, dict[str, list[tuple[int, float | None]]]] = {}
+
+    def launch(self, at: float, launched: Launched, manifest: Mapping[str, Any] | None) -> None:
+        """Finds or makes the experiment and the parent run, and gives the latter what the sweep started from.
+
+        Args:
+            at: When the sweep was launched, in Unix seconds.
+            launched: The first event of the ledger.
+            manifest: The data manifest as plain data; None for a sweep without data.
+        """
+        self._dataset = [entities.to_dataset(manifest)] if manifest else []
+        self._experiment = self._find_experiment()
+        self._parent = self._find_runs()
+        if self._parent:
+            self._client.update_run(self._parent, status="RUNNING")
+        else:
+            commit = launched.provenance.get("git", {}).get("commit", "")
+            tags = self._common_tags() | ({"mlflow.source.git.commit": commit} if commit else {})
+            self._parent = self._client.create_run(
+                self._experiment, round(at * 1000), tags, self._spec.sweep
+            ).info.run_id
+        note = f"{self._spec.note}\n\nThe sweep is running.".strip()
+        self._client.log_batch(
+            self._parent,
+            params=entities.to_params(self._spec.fixed()),
+            tags=entities.to_tags({"podium.state": "running", "mlflow.note.content": note}),
+        )
+        self._log_inputs(self._parent)
+        with tempfile.TemporaryDirectory() as folder:
+            summary.write_origin(Path(folder), self._spec, launched, manifest)
+            self._client.log_artifacts(self._parent, folder)
+        self._facts.put(
+            {"tracking_uri": self._tracking_uri, "experiment": self._experiment, "parent_run": self._parent}
+        )
+
+    def project(self, rows: Sequence[Row], trials: Mapping[int, Trial]) -> None:
+        """Shows what the new rows changed.
+
+        Args:
+            rows: Those since the last call, in order; the first call after `launch` starts with the first row.
+            trials: The snapshots after these rows.
+        """
+        for _, at, event in rows:
+            self._read(round(at * 1000), event)
+        began = {}
+        for number, trial in trials.items():
+            shown = self._shown[number]
+            if shown.trial is trial and not shown.points:
+                continue
+            if not shown.run_id:
+                self._begin(shown, trial)
+                began[f"run/{number}"] = shown.run_id
+            self._show(shown, trial)
+        if began:
+            self._facts.put(began)
+
+    def finish(
+        self,
+        at: float,
+        state: str,
+        reason: str,
+        trials: Mapping[int, Trial],
+        best: Trial | None,
+        importances: Mapping[str, float] | None = None,
+    ) -> None:
+        """Gives the parent its summary and plots, and ends it. An interrupted sweep's runs stay RUNNING.
+
+        Args:
+            at: When the sweep ended, in Unix seconds.
+            state: How: finished, exhausted, stopped, failed or interrupted.
+            reason: Why, in words.
+            trials: The last snapshots.
+            best: The best trial, if there is one.
+            importances: By searched parameter its share of the objective's variance.
+        """
+        self.project([], trials)
+        tags = {
+            "podium.state": state,
+            "podium.reason": reason[: entities.REASON_LIMIT],
+            "mlflow.note.content": summary.note(self._spec, state, reason, trials, best),
+        }
+        metrics: dict[str, float | None] = {
+            "trials": float(len(trials)),
+            "device_s": sum(trial.device_s for trial in trials.values()),
+        }
+        if best is not None:
+            tags |= {"podium.best": str(best.number), "podium.best_run": self._shown[best.number].run_id}
+            metrics |= self._objective(best.last_values) | {"best_epoch": float(best.best_epoch)}
+        self._client.log_batch(
+            self._parent,
+            metrics=entities.to_metrics(list(entities.points(metrics, round(at * 1000), 0))),
+            tags=entities.to_tags({key: value for key, value in tags.items() if value}),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            runs = {number: shown.run_id for number, shown in self._shown.items()}
+            summary.write_table(Path(folder), self._spec, trials, runs)
+            if self._spec.tracking.plots and trials:
+                from podium.tracking import charts, pictures, plots
+
+                drawn = charts.charts(self._spec, trials, self._curves, importances or {})
+                plots.write(Path(folder) / "plots", drawn)
+                pictures.write(Path(folder) / "plots", drawn)
+            self._client.log_artifacts(self._parent, folder)
+        if state in entities.SWEEP_STATUS:
+            self._client.set_terminated(self._parent, entities.SWEEP_STATUS[state], round(at * 1000))
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._spec.sweep)
+        if found is None:
+            location = f"{self._artifacts}/{self._spec.sweep}" if self._artifacts else None
+            return str(self._client.create_experiment(self._spec.sweep, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_runs(self) -> str:
+        """Remembers the children that MLflow has of this sweep, deletes doubles, and returns the parent's id."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                f"tags.`podium.sweep_id` = '{self._identity}'",
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
+        parent = ""
+        for run in runs:
+            number = run.data.tags.get("podium.trial")
+            if number is None and not parent:
+                parent = run.info.run_id
+            elif number is not None and int(number) not in self._found:
+                self._found[int(number)] = run
+            else:
+                self._client.delete_run(run.info.run_id)
+        return parent
+
+    def _read(self, at_ms: int, event: Event) -> None:
+        if isinstance(event, Proposed):
+            self._shown.setdefault(event.number, _Shown(at_ms, at_ms))
+        elif isinstance(event, Progress):
+            for lane in event.lanes:
+                self._read_metrics(lane.trial, lane.epoch, lane.metrics, at_ms)
+        elif isinstance(event, Advanced):
+            for report in event.reports:
+                self._read_report(report, at_ms)
+
+    def _read_metrics(self, number: int, epoch: int, metrics: Mapping[str, float | None], at_ms: int) -> None:
+        shown = self._shown.setdefault(number, _Shown(at_ms, at_ms))
+        if epoch <= shown.epoch:
+            return
+        shown.epoch, shown.last_ms = epoch, at_ms
+        shown.names |= metrics.keys()
+        shown.points += entities.points(metrics, at_ms, epoch)
+        curves = self._curves.setdefault(number, {})
+        for name in self._metrics & metrics.keys():
+            curves.setdefault(name, []).append((epoch, metrics[name]))
+
+    def _read_report(self, report: Report, at_ms: int) -> None:
+        shown = self._shown.setdefault(report.trial, _Shown(at_ms, at_ms))
+        shown.last_ms = at_ms
+        others: dict[str, float | None] = {
+            name: value for name, value in report.metrics.items() if name not in shown.names
+        }
+        if report.ending in ("until", "patience", "returned") and report.epoch > shown.rung:
+            shown.rung = report.epoch
+            others |= self._objective(report.values) | {"best_epoch": float(report.best_epoch)}
+        shown.points += entities.points(others, at_ms, report.epoch)
+
+    def _begin(self, shown: _Shown, trial: Trial) -> None:
+        """Finds or makes the run of a trial, and gives it what never changes."""
+        found = self._found.pop(trial.number, None)
+        if found is not None:
+            shown.run_id, shown.tags = found.info.run_id, found.data.tags
+            ended = shown.tags.get("podium.state") in entities.RUN_STATUS
+            shown.is_over = ended and found.info.status != "RUNNING"
+        else:
+            tags = self._common_tags() | {"podium.trial": str(trial.number), "mlflow.parentRunId": self._parent}
+            shown.tags = entities.trial_tags(trial)
+            shown.run_id = self._client.create_run(
+                self._experiment, shown.begun_ms, tags | shown.tags, entities.run_name(self._spec, trial.number)
+            ).info.run_id
+        if not shown.is_over:
+            self._log_inputs(shown.run_id)
+            shown.params = {**trial.parameters, "seed": trial.seed}
+
+    def _show(self, shown: _Shown, trial: Trial) -> None:
+        """Brings one run up to date."""
+        if not shown.is_over:
+            points, tags = shown.points, entities.trial_tags(trial)
+            if trial.state.is_ended:
+                points += entities.points({"device_s": trial.device_s}, shown.last_ms, trial.epoch)
+            self._client.log_batch(
+                shown.run_id,
+                metrics=entities.to_metrics(points),
+                params=entities.to_params(shown.params),
+                tags=entities.to_tags(dict(tags.items() - shown.tags.items())),
+            )
+            shown.tags, shown.params = tags, {}
+            if trial.state.is_ended:
+                self._end(shown, trial)
+        shown.trial, shown.points = trial, []
+
+    def _end(self, shown: _Shown, trial: Trial) -> None:
+        for path in self._files(trial.number):
+            if path.is_dir():
+                self._client.log_artifacts(shown.run_id, str(path))
+            elif path.is_file() and path.stat().st_size:
+                self._client.log_artifact(shown.run_id, str(path))
+        self._client.set_terminated(shown.run_id, entities.RUN_STATUS[trial.state], shown.last_ms)
+        shown.is_over = True
+
+    def _log_inputs(self, run_id: str) -> None:
+        if self._dataset:
+            self._client.log_inputs(run_id, self._dataset)
+
+    def _objective(self, values: Sequence[float | None]) -> dict[str, float | None]:
+        return dict(zip(self._objectives, values, strict=True)) if values else {}
+
+    def _common_tags(self) -> dict[str, str]:
+        return {
+            **self._spec.tags,
+            "podium.sweep": self._spec.sweep,
+            "podium.sweep_id": self._identity,
+            "mlflow.user": getpass.getuser(),
+            "mlflow.source.name": "podium",
+            "mlflow.source.type": "LOCAL",
+        }

@@ -1,0 +1,97 @@
+"""What a sweep's parent run says in words, tables and files."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Launched
+from podium.sweep.trial import Trial
+from podium.tracking.entities import objective_names, run_name
+
+
+def note(spec: SweepSpec, state: str, reason: str, trials: Mapping[int, Trial], best: Trial | None) -> str:
+    """The parent run's description: what was searched, what is best, and why trials ended, as Markdown."""
+    goals = ", ".join(f"{one.direction} `{one.metric}` ({one.at} epoch)" for one in spec.search.objectives)
+    lines = [spec.note, ""] if spec.note else []
+    lines += [
+        f"**{spec.sweep}** is {state}{f': {reason}' if reason else ''}.",
+        "",
+        f"Searched {len(spec.search.space)} parameters with `{spec.search.sampler}` to {goals}; "
+        f"{len(trials)} trials under `{spec.budget.policy}`, at most {spec.budget.epochs.max} epochs each.",
+        "",
+    ]
+    if best is not None:
+        values = ", ".join(
+            f"{one.metric} **{_number(value)}**"
+            for one, value in zip(spec.search.objectives, best.last_values, strict=True)
+        )
+        lines += [
+            f"Best is `{run_name(spec, best.number)}`: {values} at epoch {best.best_epoch}, "
+            f"among the trials that reached {best.rung} epochs.",
+            "",
+            "| parameter | value |",
+            "| --- | --- |",
+            *(f"| {name} | {value} |" for name, value in best.parameters.items()),
+            "",
+        ]
+    endings = Counter((str(trial.state), trial.reason.partition(":")[0]) for trial in trials.values())
+    lines += ["| trials | state | why |", "| --- | --- | --- |"]
+    lines += [f"| {count} | {name} | {why} |" for (name, why), count in endings.most_common(20)]
+    return "\n".join(lines)
+
+
+def write_origin(folder: Path, spec: SweepSpec, launched: Launched, manifest: Mapping[str, Any] | None) -> None:
+    """Writes what a sweep started from: its file, where it comes from, uncommitted changes, and the data manifest."""
+    text = launched.text or json.dumps(spec.model_dump(mode="json", exclude_unset=True), indent=2)
+    (folder / "sweep.yaml").write_text(text)
+    git = dict(launched.provenance.get("git", {}))
+    diff = git.pop("diff", "")
+    _write_json(folder / "provenance.json", {**launched.provenance, "git": git})
+    if diff:
+        (folder / "code.diff").write_text(diff)
+    if manifest is not None:
+        _write_json(folder / "manifest.json", manifest)
+
+
+def rows(spec: SweepSpec, trials: Mapping[int, Trial], runs: Mapping[int, str]) -> list[dict[str, Any]]:
+    """One flat row a trial, in the order of their numbers; inactive parameters are None."""
+    objectives = objective_names(spec.search.objectives)
+    return [
+        {
+            "trial": number,
+            "run_id": runs.get(number, ""),
+            "state": str(trial.state),
+            "reason": trial.reason,
+            "rung": trial.rung,
+            "epoch": trial.epoch,
+            **dict(zip(objectives, trial.last_values or (None,) * len(objectives), strict=True)),
+            "best_epoch": trial.best_epoch,
+            "device_s": trial.device_s,
+            "seed": trial.seed,
+            **{name: trial.parameters.get(name) for name in spec.search.space},
+        }
+        for number, trial in sorted(trials.items())
+    ]
+
+
+def write_table(folder: Path, spec: SweepSpec, trials: Mapping[int, Trial], runs: Mapping[int, str]) -> None:
+    """Writes `rows` as `trials.csv` and `trials.json`."""
+    table = rows(spec, trials, runs)
+    _write_json(folder / "trials.json", table)
+    if table:
+        with (folder / "trials.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(table[0]))
+            writer.writeheader()
+            writer.writerows(table)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _number(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.6g}"

@@ -1,0 +1,81 @@
+"""Training: random numbers that are a hash of what they are for, never of what was drawn before.
+
+A number is `hash(seed, purpose, name or site, epoch, position, element)`. The first four are folded into a 64-bit
+key; (position, element) count along a tensor. Counter and key go through SplitMix64 (Steele, Lea and Flood, "Fast
+splittable pseudorandom number generators", OOPSLA 2014), on int64 tensors, whose arithmetic wraps around.
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 64) - 1
+_GAMMA = 0x9E3779B97F4A7C15
+
+
+def _signed(number: int) -> int:
+    number &= _MASK
+    return number - (1 << 64) if number >> 63 else number
+
+
+_STEP = _signed(_GAMMA)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def fold(*parts: int | str) -> int:
+    """The 64-bit key of a tuple of integers and strings, as a signed number that fits an int64 tensor."""
+    key = 0
+    for part in parts:
+        number = part if isinstance(part, int) else _digest(part)
+        key = _mix((key ^ number) + _GAMMA)
+    return _signed(key)
+
+
+def bits(key: int | Tensor, counters: Tensor) -> Tensor:
+    """Independent uniform bits, one 64-bit number for each counter.
+
+    Args:
+        key: From `fold`, or an int64 tensor that broadcasts with `counters`.
+        counters: int64 of any shape; equal counters give equal numbers.
+
+    Returns:
+        int64, uniform over all 64-bit values.
+    """
+    mixed = (counters * _STEP).add_(key)
+    mixed = mixed.bitwise_xor_(_shifted(mixed, 30)).mul_(_FIRST)
+    mixed = mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(_SECOND)
+    return mixed.bitwise_xor_(_shifted(mixed, 31))
+
+
+def uniform(shape: tuple[int, ...], key: int) -> Tensor:
+    """float64 numbers of that shape, uniform on the open interval (0, 1)."""
+    counters = torch.arange(1, math.prod(shape) + 1)
+    return _shifted(bits(key, counters), 11).to(torch.float64).add_(0.5).mul_(2.0**-53).view(shape)
+
+
+def normal(shape: tuple[int, ...], key: int) -> Tensor:
+    """float64 numbers of that shape from the standard normal distribution.
+
+    Source: Box and Muller, "A note on the generation of random normal deviates", 1958.
+    """
+    radius = uniform(shape, fold(key, "radius")).log_().mul_(-2.0).sqrt_()
+    return radius.mul_(uniform(shape, fold(key, "angle")).mul_(2.0 * math.pi).cos_())
+
+
+def _shifted(numbers: Tensor, places: int) -> Tensor:
+    """The logical shift to the right; torch's own keeps the sign."""
+    return (numbers >> places).bitwise_and_((1 << (64 - places)) - 1)
+
+
+def _mix(state: int) -> int:
+    state &= _MASK
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+    return state ^ (state >> 31)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,1 @@
+"""Training, the toolbox: the parts that built-in networks and the loop are made of; users may use them too."""

@@ -1,0 +1,78 @@
+"""Training, the toolbox: dropout whose masks are a hash of (seed, site, epoch, position, element)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from podium.training import draws
+
+
+class Dropout(nn.Module):
+    """Sets each element to zero with probability `rate` while training, and divides the rest by 1 - rate.
+
+    A sample's mask depends on its position in the epoch's order, not on the batch it comes in. The loop calls
+    `begin` before each step. Source: Srivastava et al., "Dropout", JMLR 15(56), 2014.
+
+    Args:
+        rate: In [0, 1).
+    """
+
+    threshold: Tensor
+    scale: Tensor
+    key: Tensor
+    positions: Tensor
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        lowest = min(math.floor((rate - 0.5) * 2.0**64), 2**63 - 1)
+        self.register_buffer("threshold", torch.tensor(lowest), persistent=False)
+        self.register_buffer("scale", torch.tensor(1 / (1 - rate)), persistent=False)
+        self.register_buffer("key", torch.tensor(0), persistent=False)
+        self.register_buffer("positions", torch.zeros(0, dtype=torch.int64), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[B, ...]` to the same; the identity in evaluation and at rate 0.
+
+        Raises:
+            RuntimeError: if `begin` was not called for this batch.
+        """
+        if not self.training or self.rate == 0:
+            return inputs
+        if len(self.positions) != len(inputs):
+            raise RuntimeError(f"dropout knows {len(self.positions)} positions and got a batch of {len(inputs)}")
+        size = inputs[0].numel()
+        elements = torch.arange(1, size + 1, device=inputs.device)
+        counters = self.positions.view(-1, 1) * size + elements
+        kept = draws.bits(self.key, counters) >= self.threshold
+        return inputs * (kept.view(inputs.shape) * self.scale.to(inputs.dtype))
+
+    def extra_repr(self) -> str:
+        """Shows the rate."""
+        return f"rate={self.rate}"
+
+
+def sites(network: nn.Module) -> list[tuple[str, Dropout]]:
+    """The dropout modules of a network, each with its path in it as site."""
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, Dropout)]
+
+
+def replace_torch_dropout(network: nn.Module) -> None:
+    """Puts `Dropout` in the place of every `nn.Dropout` inside a network, so that its masks can be drawn again."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, Dropout(child.p))
+
+
+def begin_epoch(modules: list[tuple[str, Dropout]], seed: int, epoch: int) -> None:
+    """Tells every site that an epoch of a trial begins."""
+    for site, module in modules:
+        module.key.fill_(draws.fold(seed, "dropout", site, epoch))
+
+
+def begin_step(modules: list[tuple[str, Dropout]], positions: Tensor) -> None:
+    """Tells every site which positions (`[B]` int64) the next batch holds."""
+    for _, module in modules:
+        module.positions = positions

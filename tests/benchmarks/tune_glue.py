@@ -1,0 +1,57 @@
+"""What both benchmarks of the obvious glue share: Ray Tune + OptunaSearch (TPE) + MLflowLoggerCallback on SQLite."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+METRIC = "accuracy"
+
+
+def run(make: Callable[[], Callable[..., None]], space: dict[str, Any], trials: int) -> None:
+    """Runs `trials` trials of the function that `make` makes once Ray is up, two at a time, and prints one JSON line.
+
+    `wall_s` is from after `ray.init` to the end of `fit`.
+    """
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    }
+    import ray
+    from ray import tune
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from ray.tune.search.optuna import OptunaSearch
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # short: sockets have short paths
+        os.chdir(folder)
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=f"{folder}/ray"
+        )
+        try:
+            function = make()
+            began = time.perf_counter()
+            tracking = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="glue")
+            tuner = tune.Tuner(
+                tune.with_resources(function, {"cpu": 1}),
+                param_space=space,
+                tune_config=tune.TuneConfig(
+                    metric=METRIC, mode="max", search_alg=OptunaSearch(), num_samples=trials, max_concurrent_trials=2
+                ),
+                run_config=tune.RunConfig(
+                    name="glue", storage_path=f"{folder}/results", callbacks=[tracking], verbose=0
+                ),
+            )
+            results = tuner.fit()
+            wall_s = time.perf_counter() - began
+        finally:
+            ray.shutdown()
+            os.chdir(Path(folder).parent)
+    assert not results.errors, results.errors
+    assert len(results) == trials
+    best = results.get_best_result().metrics[METRIC]
+    print(json.dumps({"trials": trials, "wall_s": wall_s, "trials_per_s": trials / wall_s, METRIC: best}))

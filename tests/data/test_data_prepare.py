@@ -1,0 +1,171 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from podium.data import build
+from podium.data.manifest import load_manifest, verify
+from podium.data.prepare import prepare
+from podium.data.reader import Reader
+from podium.data.splits import assign, content_digests
+from podium.errors import DataError
+from podium.spec.sweep import DataSettings
+
+AGAIN = """
+import json, sys
+from pathlib import Path
+from podium.data.prepare import prepare
+from podium.spec.sweep import DataSettings
+settings = DataSettings.model_validate_json(sys.argv[1])
+folder = prepare(settings, base=Path(sys.argv[2]), shards=Path(sys.argv[3]))
+heavy = [name for name in ("dask", "mlxtend", "pyarrow", "sklearn", "pandas", "torch") if name in sys.modules]
+print(json.dumps({"folder": str(folder), "heavy": heavy}))
+"""
+
+
+def images(count: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(1)
+    return generator.integers(0, 256, (count, 3, 5, 5), dtype=np.uint8), np.arange(count) % 4
+
+
+def run_again(settings: DataSettings, base: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", AGAIN, settings.model_dump_json(), str(base), str(base / "shards")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_launch_does_nothing(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    for settings in (save(*images()), DataSettings(source="mnist_5k")):
+        folder = prepare(settings, base=tmp_path, shards=tmp_path / "shards")
+        before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
+        output, _ = run_again(settings, tmp_path).communicate()
+        assert json.loads(output) == {"folder": str(folder), "heavy": []}
+        assert {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]} == before
+
+
+def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    settings = save(*images())
+    launches = [run_again(settings, tmp_path) for _ in range(2)]
+    folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
+    assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
+    verify(Path(folders.pop()))
+
+
+def test_the_launch_that_comes_second_takes_what_is_there(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    settings, shards = save(*images()), tmp_path / "shards"
+    made: list[tuple[Path, int]] = []
+
+    def overtake(stage: str, share: float) -> None:
+        if not made:
+            made.append((shards, 0))
+            folder = prepare(settings, base=tmp_path, shards=shards)
+            made[0] = (folder, folder.stat().st_ino)
+
+    folder = prepare(settings, base=tmp_path, shards=shards, progress=overtake)
+    assert made == [(folder, folder.stat().st_ino)]
+    assert list(shards.iterdir()) == [folder]
+
+
+def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    told: dict[str, list[float]] = {}
+    prepare(
+        save(*images()),
+        base=tmp_path,
+        shards=tmp_path / "shards",
+        progress=lambda stage, share: told.setdefault(stage, []).append(share),
+    )
+    assert list(told) == ["split", "statistics", "write"]
+    assert all(shares[-1] == 1.0 and shares == sorted(shares) for shares in told.values())
+
+
+def test_the_folder_follows_from_content_and_split(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    x, y = images()
+    settings = save(x, y)
+    folder = prepare(settings, base=tmp_path, shards=tmp_path / "shards")
+
+    def place(other: DataSettings) -> Path:
+        return prepare(other, base=tmp_path, shards=tmp_path / "shards")
+
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "samples.npz").rename(tmp_path / "moved" / "renamed.npz")
+    moved = settings.model_copy(update={"source": settings.source.model_copy(update={"path": "moved/renamed.npz"})})
+    assert place(moved.model_copy(update={"batch_size": 7, "seed": 9})) == folder
+    split = settings.split.model_copy(update={"train": 0.6, "test": 0.25})
+    others = [
+        moved.model_copy(update={"split": split}),
+        moved.model_copy(update={"normalize": False}),
+        save(x, (y + 1) % 4),
+    ]
+    assert len({folder, *map(place, others)}) == 4
+
+
+def test_shards_are_the_same_bytes_every_time(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    settings = save(*images())
+    one, two = (prepare(settings, base=tmp_path, shards=tmp_path / name) for name in ("one", "two"))
+    assert load_manifest(one) == load_manifest(two)
+    assert [p.read_bytes() for p in sorted(one.iterdir())] == [p.read_bytes() for p in sorted(two.iterdir())]
+
+
+def test_no_content_stands_in_two_splits_and_none_is_lost(
+    make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "SHARD_BYTES", 1000)
+    x, y = images(60)
+    copies = np.random.default_rng(2).integers(0, 60, 90)
+    x, y = np.concatenate([x, x[copies]]), np.concatenate([y, (y[copies] + 1) % 4])
+    reader = Reader(make_shards(x, y, normalize=False), purpose="promotion")
+    assert len(reader.manifest.shards) > 3
+    content = {
+        split: [sample.tobytes() for batch in reader.sequential(split, 9) for sample in batch.inputs.astype(np.uint8)]
+        for split in ("train", "validation", "test")
+    }
+    train, validation, test = map(set, content.values())
+    assert (train & validation, train & test, validation & test) == (set(), set(), set())
+    assert sorted(chain(*content.values())) == sorted(sample.tobytes() for sample in x)
+
+
+@pytest.mark.parametrize("kind", ["images", "vectors"])
+def test_statistics_are_those_of_the_train_split_alone(make_shards: Callable[..., Path], kind: str) -> None:
+    x, y = images(300)
+    if kind == "vectors":
+        x = np.random.default_rng(3).normal(5.0, 2.0, (300, 6)).astype(np.float32)
+        x[:, 2] = 4.0
+    schema = load_manifest(make_shards(x, y)).schema
+    train = x[assign(content_digests(x), (0.7, 0.15, 0.15)) == 0].astype(np.float64)
+    axes = tuple(axis for axis in range(x.ndim) if axis != 1)
+    std = train.std(axis=axes)
+    assert schema.mean == pytest.approx(train.mean(axis=axes), rel=1e-12)
+    assert schema.std == pytest.approx(np.where(std == 0, 1, std), rel=1e-12)
+
+
+def test_a_shard_holds_no_more_than_its_limit(
+    make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "SHARD_BYTES", 10 * (75 + 8))
+    manifest = load_manifest(make_shards(*images(80)))
+    for split, rows in manifest.rows.items():
+        sizes = [shard.rows for shard in manifest.shards if shard.split == split]
+        assert sum(sizes) == rows
+        assert sizes[:-1] == [10] * (len(sizes) - 1)
+
+
+@pytest.mark.parametrize("damage", ["manifest", "missing", "truncated"])
+def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    settings, shards = save(*images()), tmp_path / "shards"
+    folder = prepare(settings, base=tmp_path, shards=shards)
+    shard = folder / "train-00000.arrow"
+    if damage == "manifest":
+        (folder / "manifest.json").write_text("{")
+    elif damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"manifest\.json" if damage == "manifest" else r"train-00000\.arrow"):
+        Reader(folder)
+    assert prepare(settings, base=tmp_path, shards=shards) == folder
+    assert list(shards.iterdir()) == [folder]
+    verify(folder)
