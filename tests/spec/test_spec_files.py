@@ -205,7 +205,7 @@ BROKEN = {
     "when on a value the parent lacks": (
         "{network.kind: convnet}}",
         "{network.kind: rnn}}",
-        "when",
+        "when.network.kind",
         "none of its values",
     ),
     "when on a value a fixed parent lacks": (

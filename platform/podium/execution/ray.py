@@ -3,12 +3,13 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from podium.errors import PodiumError, UserError
-from podium.execution.token import ensure_token
 from podium.execution.mailbox import Mailbox
+from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment, Worker
 from podium.spec.sweep import Resources
 from podium.sweep.messages import Advance, Event, GangLost, GangReady, Halt
@@ -181,6 +182,20 @@ def connect(address: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         problem = f"there is no Ray to join at {address!r}: {error}. Start one with `ray start --head`"
         raise UserError(problem) from error
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[list[Node]]:
+    """Joins or starts Ray for as long as the block lasts; gives its hosts.
+
+    Raises:
+        UserError: if there is no Ray at the address.
+    """
+    connect(address)
+    try:
+        yield nodes()
+    finally:
+        ray.shutdown()
 
 
 def nodes() -> list[Node]:

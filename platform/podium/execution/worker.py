@@ -68,6 +68,7 @@ class Worker:
             DataError: if the shards cannot be read.
         """
         import torch
+
         from podium.training.trainer import make_trainer
 
         torch.set_num_threads(self._spec.resources.cpus)

@@ -4,7 +4,6 @@ Rows are lanes (one for now), so `[K, P]`: optimizers, penalties and clipping wo
 hyperparameters as numbers or as `[K, 1]` tensors.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,11 +69,5 @@ def is_weight(parameter: Tensor) -> bool:
 
 def fixed_state(network: nn.Module) -> dict[str, Tensor]:
     """What else belongs to the network's state: buffers that are kept, and parameters that are not trained."""
-    trained = {name for name, value in network.named_parameters() if value.requires_grad}
-    return {name: value for name, value in network.state_dict().items() if name not in trained}
-
-
-def load_fixed_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Copies what `fixed_state` gave back into the network, in place."""
-    for name, value in fixed_state(network).items():
-        value.copy_(state[name])
+    everything = network.state_dict(keep_vars=True)
+    return {name: value.detach() for name, value in everything.items() if not value.requires_grad}

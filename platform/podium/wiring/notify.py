@@ -1,6 +1,7 @@
 """Telling somebody that a sweep has ended."""
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -25,7 +26,9 @@ def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
         except subprocess.TimeoutExpired:
             problems.append(f"notify.command took longer than {TIMEOUT_S} s: {settings.command}")
     if settings.webhook:
-        request = urllib.request.Request(settings.webhook, body, {"Content-Type": "application/json"})  # noqa: S310
+        request = urllib.request.Request(
+            os.path.expandvars(settings.webhook), body, {"Content-Type": "application/json"}
+        )
         try:
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
         except (urllib.error.URLError, ValueError) as error:

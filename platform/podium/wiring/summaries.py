@@ -1,16 +1,21 @@
 """What is said about sweeps: summaries, tables and comparisons, read from the ledger alone."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from podium.errors import LookupFailed
+from podium.execution.logs import log_path
 from podium.ledger import Book
-from podium.place import Place
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
 from podium.sweep.machine import Machine, replay
-from podium.sweep.messages import Progress
+from podium.sweep.messages import Launched, Progress
 from podium.sweep.trial import Trial
+from podium.wiring.place import Place
+
+FOLLOW_EVERY_S = 0.5
 
 
 def load(book: Book, sweep: str) -> Machine:
@@ -130,6 +135,42 @@ def flat_settings(spec: SweepSpec) -> dict[str, Value]:
 
 def log_of(place: Place, sweep: str, trial: int) -> Path:
     """Where a trial's log lies."""
-    from podium.execution.logs import log_path
-
     return log_path(place.store, sweep, trial)
+
+
+def find_trial(place: Place, trial: str) -> tuple[str, int]:
+    """The sweep and number meant by `7` (in the newest sweep) or `digits/7`.
+
+    Raises:
+        LookupFailed: if there is no such trial.
+    """
+    book = Book.at_home(place.home)
+    name, _, number = trial.rpartition("/")
+    sweeps = book.sweeps()
+    if not name and not sweeps:
+        raise LookupFailed(f"there is no sweep in {place.home} yet")
+    name = name or sweeps[-1]
+    machine = load(book, name)
+    if not number.isdecimal() or int(number) not in machine.trials:
+        raise LookupFailed(f"sweep {name!r} has no trial {number!r}; it has {len(machine.trials)}, counted from 0")
+    return name, int(number)
+
+
+def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[str]:
+    """The text of a trial's log; with `follow`, goes on until the trial has ended."""
+    path, position, book = log_of(place, sweep, trial), 0, Book.at_home(place.home)
+    while True:
+        ended = not follow or load(book, sweep).trials[trial].state.is_ended or book.holder(sweep) is None
+        if path.exists():
+            with path.open(errors="replace") as file:
+                file.seek(position)
+                yield file.read()
+                position = file.tell()
+        if ended:
+            return
+        time.sleep(FOLLOW_EVERY_S)
+
+
+def empty(launched: Launched) -> Machine:
+    """The machine of a sweep before its first event."""
+    return Machine(SweepSpec.model_validate(launched.spec))

@@ -1,0 +1,33 @@
+# make sweep   installs Podium and runs the main job: a sweep over networks for handwritten digits
+# make test    installs what the tests need and runs them
+# make check   lint, types, import contracts
+# make clean   removes what these made, except results
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: sweep test check clean
+
+sweep: $(STAMP)
+	$(BIN)/podium launch experiments/digits/sweep.yaml
+
+test: $(STAMP)
+	$(BIN)/pytest --cov=podium --cov-report= tests
+	$(BIN)/coverage combine --quiet --append || true
+	$(BIN)/coverage report --skip-covered --skip-empty --fail-under=85
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(STAMP): pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[experiments,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find platform tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,89 @@
+"""Which trials a sampler is shown: all in a short sweep, the best and the latest in a long one."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as Shown
+
+from podium.search.translation import Translation
+from podium.sweep.trial import Trial
+
+MOST_SHOWN = 600
+"""Trials shown beside those that run, so that an ask costs the same at the end of a long sweep."""
+
+BEST_SHOWN = 100
+"""How many of them are the best of all, rather than the latest; TPE takes at most 25 for good."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What follows from one snapshot of a trial."""
+
+    trial: Trial
+    runs: bool
+    score: tuple[float, ...]
+    shown: FrozenTrial | None = None
+
+
+class Gallery:
+    """The trials of a sweep as they are shown, kept for as long as a snapshot stays the same.
+
+    Args:
+        translation: How a trial is shown.
+        prior: Ended trials of an earlier sweep, which come before the sweep's own.
+    """
+
+    def __init__(self, translation: Translation, prior: Iterable[Trial] = ()) -> None:
+        self._translation = translation
+        self._prior = [trial for trial in prior if translation.space.contains(trial.parameters)]
+        self._entries: dict[int, _Entry] = {}
+
+    def number(self, own: int) -> int:
+        """Optuna's number for the sweep's trial `own`."""
+        return len(self._prior) + own
+
+    def hang(self, trials: Mapping[int, Trial]) -> list[FrozenTrial]:
+        """The trials to show, ascending by number; those outside of the space are left out."""
+        for number, trial in enumerate(self._prior):
+            self._enter(number, trial)
+        for own, trial in trials.items():
+            self._enter(self.number(own), trial)
+        numbers = sorted([*range(len(self._prior)), *map(self.number, trials)])
+        settled = [number for number in numbers if not self._entries[number].runs]
+        hidden = set(settled) - self._chosen(settled)
+        hung = [self._shown(number) for number in numbers if number not in hidden]
+        for number in hidden:
+            self._entries[number].shown = None
+        return [shown for shown in hung if shown is not None]
+
+    def _enter(self, number: int, trial: Trial) -> None:
+        known = self._entries.get(number)
+        if known is None or known.trial is not trial:
+            runs = self._translation.state(trial) is Shown.RUNNING
+            self._entries[number] = _Entry(trial, runs, self._translation.score(trial))
+
+    def _chosen(self, settled: Sequence[int]) -> set[int]:
+        if len(settled) <= MOST_SHOWN:
+            return set(settled)
+        objectives = range(len(self._translation.directions))
+        chosen = set(settled[-(MOST_SHOWN - BEST_SHOWN) :])
+        for objective in objectives:
+            chosen |= set(heapq.nsmallest(BEST_SHOWN // len(objectives), settled, key=self._key(objective)))
+        return chosen
+
+    def _key(self, objective: int) -> Callable[[int], tuple[float, ...]]:
+        """Orders numbers by merit, of several objectives by `objective`."""
+
+        def key(number: int) -> tuple[float, ...]:
+            score = self._entries[number].score
+            return (*score[:3], score[3 + objective])
+
+        return key
+
+    def _shown(self, number: int) -> FrozenTrial | None:
+        entry = self._entries[number]
+        if entry.shown is None:
+            entry.shown = self._translation.show(entry.trial, number)
+        return entry.shown

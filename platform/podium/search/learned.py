@@ -1,0 +1,77 @@
+"""Samplers that learn from the trials so far, and plain random draws: Optuna's, over the view of the ledger.
+
+TPE: Bergstra et al., 2011, NeurIPS 24, multivariate as in Falkner et al., 2018, arXiv:1807.01774; over conditional
+spaces in groups of parameters that are active together. GP: log expected improvement, Ament et al., 2023,
+arXiv:2310.20708.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+
+from podium.search.gallery import Gallery
+from podium.search.method import Point, seed_of
+from podium.search.translation import Label, Translation, from_label
+from podium.search.view import NAME, LedgerView
+from podium.spec.space import Parameter, Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.trial import Trial
+
+
+class Learned:
+    """Draws with a sampler that is new for each ask, seeded by (search.seed, number).
+
+    A sampler that lived on would, once resumed, repeat its first draws.
+    """
+
+    def __init__(self, spec: SweepSpec, prior: Iterable[Trial] = ()) -> None:
+        self._search = spec.search
+        self._translation = Translation(spec)
+        self._gallery = Gallery(self._translation, prior)
+
+    def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
+        """One point; what is `given` stays as it is."""
+        learns = self._search.sampler != "random"
+        shown = self._gallery.hang({own: trial for own, trial in trials.items() if own != number}) if learns else []
+        view = LedgerView(self._translation.directions, shown, self._gallery.number(number))
+        study = optuna.load_study(study_name=NAME, storage=view, sampler=self._sampler(number))
+        asked = study.ask()
+
+        def choose(parameter: Parameter) -> Value:
+            if parameter.name in given:
+                return given[parameter.name]
+            label = _suggest(asked, self._translation.name(parameter), self._translation.distribution(parameter))
+            return from_label(parameter.domain, label)
+
+        return Point(self._translation.space.walk(choose))
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = seed_of(self._search.seed, number)
+        if self._search.sampler == "random":
+            return RandomSampler(seed=seed)
+        if self._search.sampler == "gp":
+            return GPSampler(seed=seed, warn_independent_sampling=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(seed=seed, multivariate=True, group=self._translation.space.is_conditional)
+
+
+def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> Label:
+    """Draws one parameter, as one of Python's own types."""
+    drawn: Label
+    if isinstance(distribution, CategoricalDistribution):
+        drawn = asked.suggest_categorical(name, distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        drawn = int(
+            asked.suggest_int(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        )
+    else:
+        assert isinstance(distribution, FloatDistribution)
+        low, high = distribution.low, distribution.high
+        drawn = float(asked.suggest_float(name, low, high, step=distribution.step, log=distribution.log))
+        drawn = min(max(drawn, low), high)
+    return drawn

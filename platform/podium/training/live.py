@@ -1,0 +1,152 @@
+"""Training: one trial's state in memory, which a checkpoint can take the place of at any step."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from podium.data.manifest import Schema
+from podium.errors import TaskError
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Lane
+from podium.training import draws
+from podium.training.flat import FlatWeights, fixed_state, flatten
+from podium.training.metrics import Metric
+from podium.training.record import Record, load_record
+from podium.training.task import Task
+from podium.training.toolbox.dropout import replace_torch_dropout, sites
+from podium.training.toolbox.initializers import initialize
+from podium.training.toolbox.optimizers import make_optimizer
+
+
+class Gathered:
+    """The sums of one pass over a split: the loss and the task's metrics.
+
+    Attributes:
+        loss: float64, the sum of weighted losses.
+        weight: float64, the sum of weights.
+        metrics: The task's own.
+    """
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        self.loss, self.weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
+        self.metrics: dict[str, Metric] = task.metrics()
+        for metric in self.metrics.values():
+            metric.state = {name: value.to(device) for name, value in metric.state.items()}
+
+    def compute(self, split: str) -> dict[str, float]:
+        """The metrics of a split, by full name."""
+        computed = {name: float(metric.compute()) for name, metric in self.metrics.items()}
+        return {f"{split}/{name}": value for name, value in ({"loss": float(self.loss / self.weight)} | computed).items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All sums, by name."""
+        states = {f"{name}.{key}": value for name, each in self.metrics.items() for key, value in each.state.items()}
+        return {"loss": self.loss, "weight": self.weight} | states
+
+
+class LiveTrial:
+    """The network of one trial with all that its training has gathered.
+
+    Args:
+        spec: The sweep.
+        task: The task.
+        schema: What a sample looks like.
+        lane: The trial's number, parameters and seed; it starts from the beginning.
+        device: Where it is trained.
+
+    Attributes:
+        epoch: Whole epochs trained.
+        step: Steps beyond them.
+        gathered: The train split's sums over those steps.
+        record: Which epoch counts so far.
+        best: Tensors of the network in that epoch, by name; empty where the last epoch counts, or none yet.
+        metrics: Those of the last whole epoch.
+        folder: The checkpoint that holds exactly this state; empty if none does.
+    """
+
+    def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
+        self.task, self.device = task, device
+        self.trial, self.seed, self.parameters = lane.trial, lane.seed, dict(lane.parameters)
+        self.settings = spec.components(lane.parameters)
+        self.batch_size = spec.batch_size(lane.parameters)
+        self.network = make_network(spec, task, schema, lane).to(device)
+        self.flat: FlatWeights = flatten(self.network)
+        self.optimizer = make_optimizer(self.settings.optimizer, self.flat.weights)
+        self.dropout = sites(self.network)
+        self.values = {"loss.label_smoothing": self.settings.loss.label_smoothing}
+        self.epoch = self.step = 0
+        self.gathered = Gathered(task, device)
+        self.record = Record()
+        self.best: dict[str, Tensor] = {}
+        self.metrics: dict[str, float] = {}
+        self.samples_per_s = math.nan
+        self.folder = ""
+
+    def network_tensors(self) -> dict[str, Tensor]:
+        """The network's state, by name: its weights `[K, P]`, and what is not trained."""
+        fixed = {f"fixed.{name}": value for name, value in fixed_state(self.network).items()}
+        return {"weights": self.flat.weights, **fixed}
+
+    def keep_best(self) -> None:
+        """Copies the network's state: the epoch just trained is the best."""
+        self.best = {name: value.clone() for name, value in self.network_tensors().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything in tensors, by name."""
+        named = self.network_tensors()
+        named |= {f"optimizer.{name}": value for name, value in self.optimizer.state.items()}
+        named |= {f"gathered.{name}": value for name, value in self.gathered.tensors().items()}
+        return named | {f"best.{name}": value for name, value in self.best.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything else, as plain data."""
+        metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        return {"epoch": self.epoch, "step": self.step, "record": asdict(self.record), "metrics": metrics}
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Takes over what `tensors` and `state` gave."""
+        self.best = {name: value.to(self.device) for name, value in below("best.", tensors).items()}
+        for name, value in self.tensors().items():
+            value.copy_(tensors[name])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.record = load_record(state["record"])
+        self.metrics = {name: math.nan if value is None else value for name, value in state["metrics"].items()}
+
+    def best_network(self) -> nn.Module:
+        """The network with the weights that count, for evaluation; the trial cannot be trained further."""
+        for name, value in self.network_tensors().items():
+            value.copy_(self.best.get(name, value))
+        for parameter in self.network.parameters():
+            parameter.grad = None
+            parameter.data = parameter.data.clone()
+        return self.network.eval()
+
+
+def make_network(spec: SweepSpec, task: Task, schema: Schema, lane: Lane) -> nn.Module:
+    """A trial's network with its initial weights.
+
+    The initializer acts on built-in tasks, and on a user's task where the sweep file names one; else the weights
+    stay as the task made them, with torch's generator seeded by the trial.
+
+    Raises:
+        TaskError: if the task gives no module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(draws.fold(lane.seed, "torch") >> 1 & (1 << 62) - 1)
+        network = task.network({**spec.fixed(), **lane.parameters}, schema)
+    if not isinstance(network, nn.Module):
+        raise TaskError(f"{type(task).__name__}.network returned {type(network).__name__}; it has to return an nn.Module")
+    replace_torch_dropout(network)
+    searched = any(name.startswith("initializer.") for name in lane.parameters)
+    if spec.is_built_in or searched or "initializer" in spec.model_fields_set:
+        initialize(network, spec.components(lane.parameters).initializer, lane.seed)
+    return network
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

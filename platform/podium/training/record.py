@@ -1,0 +1,45 @@
+"""Training: which epoch of a trial counts so far, and how long it has not improved. No tensors."""
+
+from dataclasses import dataclass
+
+from podium.spec.sweep import Objective
+
+
+@dataclass
+class Record:
+    """What a trial has reached.
+
+    Attributes:
+        epoch: The epoch that counts; 0 before the first.
+        values: Of the objectives in that epoch.
+        reference: The first objective's value that the next improvement is measured against.
+        stale: Epochs since then.
+    """
+
+    epoch: int = 0
+    values: tuple[float, ...] = ()
+    reference: float | None = None
+    stale: int = 0
+
+    def note(self, epoch: int, values: tuple[float, ...], objective: Objective, min_delta: float) -> bool:
+        """Takes in an epoch with finite values; returns whether it is the one that counts now."""
+        sign = 1 if objective.direction == "maximize" else -1
+        if self.reference is None or sign * (values[0] - self.reference) > min_delta:
+            self.reference, self.stale = values[0], 0
+        else:
+            self.stale += 1
+        counts = objective.at == "last" or not self.values or sign * (values[0] - self.values[0]) > 0
+        if counts:
+            self.epoch, self.values = epoch, values
+        return counts
+
+    def is_out_of(self, patience: int | None) -> bool:
+        """Whether there was no improvement for `patience` epochs."""
+        return patience is not None and self.stale >= patience
+
+
+def load_record(state: dict[str, object]) -> Record:
+    """The record of which `state` is the plain data, as JSON gives it back."""
+    record = Record(**state)  # type: ignore[arg-type]  # what asdict gave
+    record.values = tuple(record.values)
+    return record

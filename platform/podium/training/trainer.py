@@ -1,0 +1,133 @@
+"""Training: from a sweep's settings to what carries out its advances, and what is made of a checkpoint."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from podium.data.manifest import Schema
+from podium.data.reader import Reader
+from podium.errors import SpecError, TaskError
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advance, Event, Lane, Report
+from podium.training.code import load
+from podium.training.function import FunctionTrainer, check_function
+from podium.training.task import Task
+from podium.training.task_trainer import TaskTrainer, load_best_network
+from podium.training.tasks import TASKS
+
+TrainingFunction = Callable[[Any], None]
+
+
+class Trainer(Protocol):
+    """Carries out advances, one at a time."""
+
+    def advance(self, command: Advance) -> tuple[Report, ...]:
+        """Trains the lanes of `command`; every `Saved` is emitted before it returns."""
+        ...
+
+    def close(self) -> None:
+        """Ends what still waits inside."""
+        ...
+
+
+def make_trainer(
+    spec: SweepSpec,
+    *,
+    code: Path | None,
+    data: Path | None,
+    store: str,
+    holder: int,
+    emit: Callable[[Event], None],
+    halted: Callable[[], bool],
+) -> Trainer:
+    """The trainer for a sweep's task or training function.
+
+    Args:
+        spec: The sweep.
+        code: The folder with the user's code; None for a built-in task.
+        data: The folder with the prepared shards; a training function may do without.
+        store: Where checkpoints and artifacts go: a path, or any fsspec address.
+        holder: The driver's holder epoch, part of checkpoint names.
+        emit: Takes `Progress` after every epoch (a function's step), and `Saved`.
+        halted: Asked after every step; once true, the trial is saved and its advance ends.
+
+    Raises:
+        TaskError: if the user's code cannot be imported or does not keep its contract.
+        SpecError: for a task that the sweep cannot have.
+        DataError: if the shards cannot be read.
+    """
+    task = load_task(spec, code)
+    if not isinstance(task, Task):
+        return FunctionTrainer(spec, task, store, holder, emit, halted)
+    if data is None:
+        raise SpecError("is missing; a task needs data to train on", key="data")
+    return TaskTrainer(spec, task, Reader(data), store, holder, emit, halted)
+
+
+def load_task(spec: SweepSpec, code: Path | None) -> Task | TrainingFunction:
+    """The sweep's task, or its training function.
+
+    Raises:
+        TaskError: if the user's code cannot be imported or is neither.
+        SpecError: for an unknown built-in task, or an objective that the task does not produce.
+    """
+    if spec.is_built_in:
+        if spec.task not in TASKS:
+            raise SpecError(_unknown(spec.task, tuple(TASKS), "built-in task"), key="task")
+        task = TASKS[spec.task]()
+    else:
+        if code is None:
+            raise TaskError(f"the task {spec.task!r} is in a file, and no code folder was given")
+        loaded = load(spec.task, code)
+        if not isinstance(loaded, Task) and not (inspect.isclass(loaded) and issubclass(loaded, Task)):
+            return check_function(loaded, spec.task)
+        task = loaded if isinstance(loaded, Task) else _make(loaded)
+    for objective in spec.search.objectives:
+        if objective.metric not in task.metric_names():
+            raise SpecError(
+                _unknown(objective.metric, task.metric_names(), f"metric of the task {spec.task}"),
+                key="search.objective.metric",
+            )
+    return task
+
+
+def load_best(
+    spec: SweepSpec,
+    *,
+    code: Path | None,
+    schema: Schema,
+    store: str,
+    folder: str,
+    parameters: Mapping[str, Value],
+) -> nn.Module:
+    """The network of a checkpoint with the weights of the trial's best epoch, in evaluation mode, on the CPU.
+
+    Its input is `[B, *schema.inputs]` float32, normalized if the schema says so.
+
+    Raises:
+        CheckpointError: if the checkpoint is damaged.
+        TaskError: if the sweep's task is a training function, whose checkpoints are its own.
+    """
+    task = load_task(spec, code)
+    if not isinstance(task, Task):
+        raise TaskError(f"{spec.task} is a training function, and Podium cannot make a network of its checkpoints")
+    lane = Lane(trial=0, parameters=dict(parameters), seed=0, folder=folder)
+    return load_best_network(spec, task, schema, store, lane)
+
+
+def _make(kind: type[Task]) -> Task:
+    try:
+        return kind()
+    except Exception as error:
+        raise TaskError(f"{kind.__name__}() failed: {type(error).__name__}: {error}; it is made without arguments") from error
+
+
+def _unknown(name: str, known: tuple[str, ...], what: str) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{name!r} is no {what}; {hint}There is {', '.join(known)}"

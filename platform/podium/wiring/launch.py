@@ -1,0 +1,226 @@
+"""Launching and resuming: from a spec to concrete parts, and through the driver to a summary."""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from podium.data.prepare import prepare
+from podium.errors import UserError
+from podium.execution.worker import Assignment
+from podium.ledger import Book, HeldLedger
+from podium.spec.files import SweepFile
+from podium.spec.sweep import SweepSpec
+from podium.sweep.driver import Driver
+from podium.sweep.machine import Machine, SweepState, replay
+from podium.sweep.messages import Event, Extended, GangReady, Launched, Resumed
+from podium.sweep.protocols import Executor, Proposer
+from podium.tracking.provenance import provenance
+from podium.wiring import code, summaries, tracker
+from podium.wiring.notify import notify
+from podium.wiring.place import Place
+
+
+class Watcher(Protocol):
+    """Who is told how a launch goes: a terminal, a notebook, or nobody."""
+
+    def stage(self, text: str) -> None:
+        """A step that may take a while has begun."""
+        ...
+
+    def news(self, machine: Machine, events: Sequence[Event]) -> None:
+        """The machine has taken these events; called with none now and then."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something the user should know, and that stops nothing."""
+        ...
+
+    def is_interrupted(self) -> bool:
+        """Whether the user asked to leave."""
+        ...
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A machine about to be driven, and what it opens with."""
+
+    machine: Machine
+    launched: Launched
+    opening: tuple[Event, ...]
+
+
+def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
+    """Launches a sweep, or goes on with the one of that name; returns its summary.
+
+    Raises:
+        UserError: for what the user has to change: the file, the task, the data, the resources.
+        LeaseLost: if another driver runs this sweep.
+    """
+    began = time.monotonic()
+    spec, book = file.spec, Book.at_home(place.home)
+    watcher.stage("Preparing data")
+    data = prepare_data(spec, file.folder, place)
+    launched = Launched(
+        identity=uuid.uuid4().hex,
+        spec=spec.model_dump(mode="json", exclude_unset=True),
+        text=file.text,
+        code="" if spec.is_built_in else code.stage(file.folder, Path(place.store)),
+        data="" if data is None else data.name,
+        provenance=provenance(file.folder),
+    )
+    if not book.has(spec.sweep):
+        return _drive(book, Launch(Machine(spec), launched, (launched,)), place, watcher, began)
+    machine, stored = _stored(book, spec.sweep)
+    _refuse_changes(machine.spec, spec, stored, launched)
+    return _go_on(book, machine, stored, spec.budget.trials, place, watcher, began)
+
+
+def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
+    """Goes on with a sweep as it was launched; returns its summary.
+
+    Raises:
+        LookupFailed: if there is none of that name.
+        LeaseLost: if another driver runs it.
+    """
+    began = time.monotonic()
+    book = Book.at_home(place.home)
+    book.require(sweep)
+    machine, stored = _stored(book, sweep)
+    return _go_on(book, machine, stored, machine.budget, place, watcher, began)
+
+
+def prepare_data(spec: SweepSpec, folder: Path, place: Place) -> Path | None:
+    """The folder with the sweep's shards, made if need be; None for a task without data."""
+    return None if spec.data is None else prepare(spec.data, base=folder, shards=place.shards)
+
+
+def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
+    """The proposer of a sweep, shown the trials of an earlier one if it names one."""
+    from podium.search.proposer import OptunaProposer
+
+    prior = summaries.load(book, spec.search.prior).trials.values() if spec.search.prior else ()
+    return OptunaProposer(spec, list(prior))
+
+
+def make_executor(spec: SweepSpec, assignment: Assignment, place: Place, watcher: Watcher) -> Executor:
+    """The executor that the place asks for."""
+    if place.cluster == "inline":
+        from podium.execution.inline import InlineExecutor
+
+        return InlineExecutor(assignment, watcher.is_interrupted)
+    from podium.execution.ray import RayExecutor
+
+    address = None if place.cluster == "local" else place.cluster
+    return RayExecutor(assignment, spec.resources, most=spec.budget.trials, address=address)
+
+
+def _stored(book: Book, sweep: str) -> tuple[Machine, Launched]:
+    events = [row.event for row in book.rows(sweep)]
+    launched = events[0]
+    assert isinstance(launched, Launched)
+    return replay(events), launched
+
+
+def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: Launched) -> None:
+    """Under one name there is one spec, one code and one data; only `budget.trials` may grow."""
+    before, after = summaries.flat_settings(old), summaries.flat_settings(new)
+    changes = [
+        f"{key}: {before.get(key, 'absent')!r} -> {after.get(key, 'absent')!r}"
+        for key in sorted({*before, *after} - {"budget.trials"})
+        if before.get(key) != after.get(key)
+    ]
+    changes += ["the code beside the sweep file"] if stored.code != launched.code else []
+    changes += ["the prepared data"] if stored.data != launched.data else []
+    if changes:
+        raise UserError(
+            f"sweep {new.sweep!r} exists and was launched with something else: {'; '.join(changes)}. Give the changed "
+            f"sweep another name, or go on with the old one by `podium resume {new.sweep}`; only budget.trials may grow"
+        )
+
+
+def _go_on(
+    book: Book, machine: Machine, stored: Launched, trials: int, place: Place, watcher: Watcher, began: float
+) -> dict[str, Any]:
+    is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
+    if is_done and trials <= machine.budget:
+        watcher.warn(f"sweep {machine.spec.sweep!r} has {machine.state}; raise budget.trials to go on")
+        return summaries.summarize(book, machine.spec.sweep)
+    opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
+    if trials > machine.budget:
+        opening += (Extended(trials=trials),)
+    return _drive(book, Launch(machine, stored, opening), place, watcher, began)
+
+
+def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: float) -> dict[str, Any]:
+    spec, facts = launch.machine.spec, book.facts(launch.machine.spec.sweep)
+    ready: list[float] = []
+
+    def watch(events: Sequence[Event]) -> None:
+        if not ready and any(isinstance(event, GangReady) for event in events):
+            ready.append(time.monotonic())
+        watcher.news(launch.machine, events)
+
+    ledger = book.hold(spec.sweep)
+    try:
+        with _executor(launch, ledger, place, watcher) as executor:
+            proposer = make_proposer(spec, book)
+            follower = tracker.Follower(spec.sweep, place)
+            driver = Driver(
+                launch.machine,
+                ledger=ledger,
+                proposer=proposer,
+                executor=executor,
+                clock=time,
+                watch=watch,
+                is_interrupted=watcher.is_interrupted,
+            )
+            driver.run(launch.opening)
+        watcher.stage("Writing the last runs to MLflow")
+        problem = follower.wait()
+    finally:
+        ledger.release()
+    if problem:
+        watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {spec.sweep}` completes it")
+    now = time.monotonic()
+    workers = ready[0] if ready else now
+    facts.put({"startup_s": round(workers - began, 3), "wall_s": round(now - workers, 3)})
+    summary = summaries.summarize(book, spec.sweep)
+    for text in notify(spec.notify, summary):
+        watcher.warn(text)
+    return summary
+
+
+@contextmanager
+def _executor(launch: Launch, ledger: HeldLedger, place: Place, watcher: Watcher) -> Iterator[Executor]:
+    """Starts the executor while the task is tried out, and closes it in the end."""
+    spec, launched = launch.machine.spec, launch.launched
+    assignment = Assignment(
+        spec=launched.spec,
+        code=str(code.staged(launched.code, Path(place.store))) if launched.code else None,
+        data=str(place.shards / launched.data) if launched.data else None,
+        store=place.store,
+        holder=ledger.epoch,
+    )
+    executor = make_executor(spec, assignment, place, watcher)
+    watcher.stage("Starting workers")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            tried = pool.submit(_try_out, spec, assignment)
+            executor.start()
+            tried.result()
+        yield executor
+    finally:
+        executor.close()
+
+
+def _try_out(spec: SweepSpec, assignment: Assignment) -> None:
+    from podium.wiring.preflight import try_out
+
+    code_folder, data = (None if folder is None else Path(folder) for folder in (assignment.code, assignment.data))
+    try_out(spec, code_folder, data)

@@ -1,0 +1,162 @@
+"""Preflight: a sweep is tried out before anything is written or started."""
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podium.spec.files import SweepFile
+from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value, fusible_because
+from podium.spec.sweep import SweepSpec
+from podium.sweep.placement import Node, count_gangs
+from podium.wiring.launch import Watcher, prepare_data
+from podium.wiring.place import Place
+
+if TYPE_CHECKING:
+    from podium.training.preflight import Measured
+
+MOST_STRUCTURES = 64
+
+
+def try_out(spec: SweepSpec, code_folder: Path | None, data: Path | None) -> None:
+    """Loads the task and pushes one batch through the network of one point.
+
+    Raises:
+        UserError: for a task, an objective or a network that cannot work.
+    """
+    from podium.training.preflight import measure
+
+    from podium.training.task import Task
+    from podium.training.trainer import load_task
+
+    if isinstance(load_task(spec, code_folder), Task):
+        measure(spec, code_folder, data, next(structures(spec)))
+
+
+def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
+    """Tries every structure of the space up to 64, beyond that the corners and a seeded choice; says what it found.
+
+    Raises:
+        UserError: for the first thing that would not work.
+    """
+    from podium.training.task import Task
+    from podium.training.trainer import load_task
+
+    spec = file.spec
+    report: dict[str, Any] = {"sweep": spec.sweep, "task": spec.task, "parameters": _parameters(spec)}
+    report["gangs"] = _gangs(spec, place)
+    watcher.stage("Preparing data")
+    data = prepare_data(spec, file.folder, place)
+    code_folder = None if spec.is_built_in else file.folder
+    task = load_task(spec, code_folder)
+    if isinstance(task, Task):
+        report |= _try_all(spec, code_folder, data, report["gangs"], watcher)
+    else:
+        from podium.training.function import saves_checkpoints
+
+        report["saves_checkpoints"] = saves_checkpoints(task)
+    return report
+
+
+def structures(spec: SweepSpec) -> Iterator[dict[str, Value]]:
+    """Whole points that cover the structures of the space; fusible parameters stay at their first value."""
+    space = spec.space()
+    structural = space.only(lambda name: fusible_because(name) is None)
+    try:
+        points = list(itertools.islice(structural.grid(), MOST_STRUCTURES + 1))
+    except ValueError:
+        points = []
+    if not 0 < len(points) <= MOST_STRUCTURES:
+        points = list(_drawn(structural, spec.search.seed))
+    for point in points:
+        yield space.walk(lambda parameter, point=point: point.get(parameter.name, _ends(parameter.domain)[0]))  # type: ignore[misc]
+
+
+def to_text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"{report['sweep']} can be launched: task {report['task']}, {report['gangs']} gang(s) at a time", ""]
+    width = max((len(entry["name"]) for entry in report["parameters"]), default=0)
+    lines += [f"  {entry['name']:<{width}}  {entry['kind']:<10}  {entry['because']}" for entry in report["parameters"]]
+    if "saves_checkpoints" in report and not report["saves_checkpoints"]:
+        lines += ["", "The function saves no checkpoint: it cannot be paused, and runs under asha_stop instead of asha"]
+    if "structures" in report:
+        sizes = [entry["parameters"] for entry in report["structures"]]
+        epochs = [entry["epoch_s"] for entry in report["structures"]]
+        memory = max(entry["memory_bytes"] for entry in report["structures"])
+        lines += [
+            "",
+            f"{len(sizes)} structure(s) tried: {min(sizes):,} to {max(sizes):,} weights, {min(epochs):.2g} to "
+            f"{max(epochs):.2g} s an epoch, at most {memory / 1e6:,.0f} MB",
+            f"The sweep takes at most about {report['most_s']:,.0f} s",
+        ]
+    return "\n".join(lines)
+
+
+def _try_all(
+    spec: SweepSpec, code_folder: Path | None, data: Path | None, gangs: int, watcher: Watcher
+) -> dict[str, Any]:
+    from podium.training.preflight import measure
+
+    points = list(structures(spec))
+    watcher.stage(f"Trying {len(points)} structure(s)")
+    measured: list[Measured] = [measure(spec, code_folder, data, point) for point in points]
+    mean_epoch_s = sum(each.epoch_s for each in measured) / len(measured)
+    return {
+        "structures": [
+            {"point": {k: v for k, v in point.items() if fusible_because(k) is None}, **asdict(each)}
+            for point, each in zip(points, measured, strict=True)
+        ],
+        "most_s": round(spec.budget.trials * spec.budget.epochs.max * mean_epoch_s / gangs, 1),
+    }
+
+
+def _parameters(spec: SweepSpec) -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "kind": "structural" if (why := fusible_because(name)) is None else "fusible",
+            "because": why or "changes shapes, the graph or the batch",
+        }
+        for name in spec.space().names
+    ]
+
+
+def _gangs(spec: SweepSpec, place: Place) -> int:
+    """How many gangs fit on this machine; a cluster elsewhere is asked at the launch."""
+    if place.cluster == "inline":
+        return 1
+    here = Node("this machine", os.cpu_count() or 1, _count_gpus())
+    return min(spec.budget.trials, count_gangs([here], spec.resources)) if place.cluster == "local" else 1
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _drawn(space: Space, seed: int) -> Iterator[dict[str, Value]]:
+    """The two corners and seeded points, 64 in all."""
+    yield space.walk(lambda parameter: _ends(parameter.domain)[0])
+    yield space.walk(lambda parameter: _ends(parameter.domain)[1])
+    source = random.Random(seed)  # noqa: S311 - a choice of structures to try, no secret
+
+    def draw(parameter: Parameter) -> Value:
+        domain = parameter.domain
+        values = domain.values() if not isinstance(domain, Int) else None
+        if values is not None:
+            return source.choice(values)
+        if isinstance(domain, Int):
+            return source.randrange(domain.low, domain.high + 1, domain.step)
+        assert isinstance(domain, Float)
+        return source.uniform(domain.low, domain.high)
+
+    for _ in range(MOST_STRUCTURES - 2):
+        yield space.walk(draw)
+
+
+def _ends(domain: Domain) -> tuple[Value, Value]:
+    return (domain.options[0], domain.options[-1]) if isinstance(domain, Choice) else (domain.low, domain.high)
