@@ -104,10 +104,9 @@ def resume(name: str, place: Place, as_json: bool) -> None:
 @with_json
 def list_(place: Place, as_json: bool) -> None:
     """List all sweeps of this home."""
-    from podium.ledger import Book
     from podium.wiring import summaries
 
-    sweeps = summaries.overview(Book.at_home(place.home))
+    sweeps = summaries.overview(place.book())
     if as_json:
         _print_json({"sweeps": sweeps})
         return
@@ -124,10 +123,9 @@ def list_(place: Place, as_json: bool) -> None:
 @with_json
 def status(name: str, place: Place, as_json: bool) -> None:
     """Show how the sweep NAME stands."""
-    from podium.ledger import Book
     from podium.wiring import summaries
 
-    summary = summaries.summarize(Book.at_home(place.home), name)
+    summary = summaries.summarize(place.book(), name)
     _print_json(summary) if as_json else _print_summary(summary)
 
 
@@ -185,10 +183,9 @@ def enqueue(name: str, values: tuple[str, ...], place: Place, as_json: bool) -> 
 def compare(names: tuple[str, ...], top: int, place: Place, as_json: bool) -> None:
     """Compare the best trials of one or more sweeps by the parameters that differ."""
     from podium.console import number
-    from podium.ledger import Book
     from podium.wiring import summaries
 
-    comparison = summaries.compare(Book.at_home(place.home), names, top)
+    comparison = summaries.compare(place.book(), names, top)
     if as_json:
         _print_json(comparison)
         return
@@ -303,10 +300,9 @@ def schema() -> None:
 @placed
 def sync(name: str, follow: bool, place: Place) -> None:
     """Show the sweep NAME in MLflow, from its ledger."""
-    from podium.ledger import Book
     from podium.wiring import tracker
 
-    tracker.project(Book.at_home(place.home), name, place, follow=follow)
+    tracker.project(place.book(), name, place, follow=follow)
 
 
 def _advice(spec: Any) -> list[str]:

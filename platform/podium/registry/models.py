@@ -5,6 +5,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,10 +82,10 @@ def log_best(
         return registered
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "network.pt2"
-        export(module, schema, network)
+        answers = export(module, schema, network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # MLflow warns of hints in its own code
-            model_id = _log(client, network, schema, run_id, spec, trial)
+            model_id = _log(client, _Export(network, answers, schema, spec, trial), run_id)
     _ensure_name(client, registered_name, spec)
     # a file's registry looks `models:/` up at MLflow's global address, which is not ours to set
     is_server = tracking_uri.startswith(("http:", "https:"))
@@ -98,11 +99,14 @@ def log_best(
     return {"name": registered_name, "version": str(version.version), "model_id": model_id}
 
 
-def export(module: "Module", schema: Schema, path: Path) -> None:
+def export(module: "Module", schema: Schema, path: Path) -> tuple[int, ...]:
     """Writes a network as a pt2 archive for any batch size; the example batch is 2, since 1 would be frozen in.
 
     `torch.export.load` unpickles part of such an archive: load it only after comparing its checksum, as
     `predict.py` does.
+
+    Returns:
+        The shape of one answer.
     """
     import torch
 
@@ -110,6 +114,8 @@ def export(module: "Module", schema: Schema, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
     torch.export.save(program, path)
+    with torch.inference_mode():
+        return tuple(module(example).shape[1:])
 
 
 def _registered(client: "MlflowClient", name: str, run_id: str) -> dict[str, str] | None:
@@ -118,7 +124,36 @@ def _registered(client: "MlflowClient", name: str, run_id: str) -> dict[str, str
     return None
 
 
-def _log(client: "MlflowClient", network: Path, schema: Schema, run_id: str, spec: SweepSpec, trial: Trial) -> str:
+@dataclass(frozen=True)
+class _Export:
+    """An exported network and what it is; `answers` is the shape of one answer."""
+
+    network: Path
+    answers: tuple[int, ...]
+    schema: Schema
+    spec: SweepSpec
+    trial: Trial
+
+    def describe(self) -> dict[str, Any]:
+        """What `predict.py` reads, and where the network comes from."""
+        return {
+            "sha256": hashlib.sha256(self.network.read_bytes()).hexdigest(),
+            "inputs": list(self.schema.inputs),
+            "input_dtype": self.schema.input_dtype,
+            "targets": list(self.schema.targets),
+            "classes": self.schema.classes,
+            "normalize": self.schema.normalize,
+            "mean": list(self.schema.mean),
+            "std": list(self.schema.std),
+            "task": self.spec.task,
+            "sweep": self.spec.sweep,
+            "trial": self.trial.number,
+            "epoch": self.trial.best_epoch,
+            "parameters": dict(self.trial.parameters),
+        }
+
+
+def _log(client: "MlflowClient", export: _Export, run_id: str) -> str:
     """Keeps the model beside its run; returns its id."""
     import numpy as np
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -127,47 +162,27 @@ def _log(client: "MlflowClient", network: Path, schema: Schema, run_id: str, spe
     from mlflow.types import Schema as Columns
     from mlflow.types import TensorSpec
 
-    description = network.with_name("description.json")
-    description.write_text(json.dumps(_describe(network, schema, spec, trial), indent=2) + "\n")
-    answers = (schema.classes,) if schema.classes else schema.targets or (1,)
+    folder, schema = export.network.parent, export.schema
+    (folder / "description.json").write_text(json.dumps(export.describe(), indent=2) + "\n")
     model = client.create_logged_model(
         client.get_run(run_id).info.experiment_id, name="best", source_run_id=run_id, model_type="pyfunc"
     )
-    saved = network.with_name("model")
     save_model(
-        saved,
+        folder / "model",
         python_model=str(CODE),
-        artifacts={"network": str(network), "description": str(description)},
+        artifacts={"network": str(export.network), "description": str(folder / "description.json")},
         signature=ModelSignature(
             Columns([TensorSpec(np.dtype(schema.input_dtype), (-1, *schema.inputs))]),
-            Columns([TensorSpec(np.dtype(np.float32), (-1, *answers))]),
+            Columns([TensorSpec(np.dtype(np.float32), (-1, *export.answers))]),
         ),
         input_example=np.zeros((2, *schema.inputs), dtype=schema.input_dtype),
         pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in NEEDS],
         mlflow_model=Model(run_id=run_id, model_id=model.model_id, artifact_path=model.artifact_location),
     )
-    client.log_model_artifacts(model.model_id, str(saved))
+    client.log_model_artifacts(model.model_id, str(folder / "model"))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=trial.best_epoch)])
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=export.trial.best_epoch)])
     return str(model.model_id)
-
-
-def _describe(network: Path, schema: Schema, spec: SweepSpec, trial: Trial) -> dict[str, Any]:
-    return {
-        "sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
-        "inputs": list(schema.inputs),
-        "input_dtype": schema.input_dtype,
-        "targets": list(schema.targets),
-        "classes": schema.classes,
-        "normalize": schema.normalize,
-        "mean": list(schema.mean),
-        "std": list(schema.std),
-        "task": spec.task,
-        "sweep": spec.sweep,
-        "trial": trial.number,
-        "epoch": trial.best_epoch,
-        "parameters": dict(trial.parameters),
-    }
 
 
 def _ensure_name(client: "MlflowClient", name: str, spec: SweepSpec) -> None:

@@ -51,7 +51,7 @@ class Champion(PythonModel):
             params: Not used.
 
         Returns:
-            `[B, classes]` float32 probabilities, or `[B, *targets]` float32 for a regression.
+            `[B, classes]` float32 probabilities, or the network's own float32 outputs where there are no classes.
         """
         inputs = np.asarray(model_input).astype(np.float32).reshape(-1, *self._inputs)
         if self._normalize:

@@ -4,15 +4,15 @@ Hansen and Ostermeier, 2001, Evolutionary Computation 9(2); constants from Hanse
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from cmaes import CMA
 
 from podium.search.method import Point, seed_of
-from podium.search.unit import from_unit, to_unit
+from podium.search.unit import from_unit
 from podium.spec import constraints
-from podium.spec.space import Float, Int, Parameter, Value
+from podium.spec.space import Parameter, Value
 from podium.spec.space_checks import is_numeric
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState

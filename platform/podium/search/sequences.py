@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from podium.search.method import Point, seed_of
 from podium.search.unit import from_unit
-from podium.spec.space import Parameter, Space, Value
+from podium.spec.space import Parameter, Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial
 
@@ -26,7 +26,9 @@ class Sobol:
         if not parameters:
             return Point({})
         sequence = qmc.Sobol(len(parameters), scramble=True, rng=seed_of(self._seed))
-        places = dict(zip(map(id, parameters), sequence.fast_forward(number).random(1)[0], strict=True))
+        if number:
+            sequence.fast_forward(number)
+        places = dict(zip(map(id, parameters), sequence.random(1)[0], strict=True))
 
         def choose(parameter: Parameter) -> Value:
             if parameter.name in given:

@@ -188,8 +188,8 @@ def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Choice):
         return CategoricalDistribution(_labels(domain))
     if isinstance(domain, Int):
-        high = domain.high - (domain.high - domain.low) % domain.step
-        return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
+        last = domain.high - (domain.high - domain.low) % domain.step
+        return IntDistribution(domain.low, last, log=domain.log, step=domain.step)
     if domain.step is None:
         return FloatDistribution(domain.low, domain.high, log=domain.log)
     steps = len(domain.values() or ()) - 1

@@ -1,4 +1,4 @@
-"""Domains as the unit interval, on the scale that each is searched on."""
+"""The unit interval as a domain, on the scale that it is searched on."""
 
 import math
 
@@ -18,18 +18,6 @@ def from_unit(domain: Domain, place: float) -> Value:
     values = domain.values()
     assert values is not None
     return values[_bin(place, len(values))]
-
-
-def to_unit(domain: Float | Int, value: float) -> float:
-    """The place in [0, 1] of a number of `domain`: for a finite domain the middle of its share."""
-    if isinstance(domain, Float) and domain.step is None:
-        low, high, number = (_log(end, domain.log) for end in (domain.low, domain.high, value))
-    elif isinstance(domain, Int) and domain.log:
-        low, high, number = (math.log(end) for end in (domain.low - 0.5, domain.high + 0.5, value))
-    else:
-        step = domain.step or 1
-        low, high, number = domain.low - step / 2, domain.low + step * (len(domain.values() or ()) - 0.5), value
-    return min(max((number - low) / (high - low), 0.0), 1.0)
 
 
 def _bin(place: float, count: int) -> int:

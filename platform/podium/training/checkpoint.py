@@ -7,19 +7,22 @@ and the SHA-256 of every other file.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from podium.errors import CheckpointError
 from podium.training.store import copy_into, local_path, open_remote
+
+logger = logging.getLogger(__name__)
 
 STATE = "state.json"
 FORMAT = 1
@@ -101,10 +104,24 @@ class Checkpoints:
                 system, path = open_remote(self.store, folder)
                 system.rm(path, recursive=True)
 
-    def before(self, folder: str) -> list[str]:
-        """The checkpoints that are no further than `folder`, the furthest first; itself left out."""
-        limit = _place(folder)[:2]
-        return [each for each in self.newest_first() if each != folder and _place(each)[:2] <= limit]
+    @contextmanager
+    def opening(self, folder: str) -> Iterator[tuple[Path, dict[str, Any]] | None]:
+        """What `reading` gives of a checkpoint; of the furthest one before it if that is damaged; None without any.
+
+        Going on from an earlier place costs time and changes no result.
+        """
+        with ExitStack() as stack:
+            yield self._first_intact(folder, stack) if folder else None
+
+    def _first_intact(self, folder: str, stack: ExitStack) -> tuple[Path, dict[str, Any]] | None:
+        limit = _place(folder)
+        before = [each for each in self.newest_first() if each != folder and _place(each) <= limit]
+        for each in (folder, *before):
+            try:
+                return stack.enter_context(reading(self.store, each))
+            except CheckpointError as error:
+                logger.warning("%s; going on from an earlier one", error)
+        return None
 
     def newest_first(self) -> list[str]:
         """The folders of all checkpoints, the furthest first, of every holder."""
@@ -113,7 +130,11 @@ class Checkpoints:
             names = [path.name for path in target.iterdir()] if target.is_dir() else []
         else:
             system, path = open_remote(self.store, self.root)
-            names = [each.rstrip("/").rpartition("/")[2] for each in system.ls(path, detail=False)] if system.exists(path) else []
+            names = (
+                [each.rstrip("/").rpartition("/")[2] for each in system.ls(path, detail=False)]
+                if system.exists(path)
+                else []
+            )
         folders = [f"{self.root}/{name}" for name in names if _NAME.fullmatch(name)]
         return sorted(folders, key=_place, reverse=True)
 
@@ -142,7 +163,9 @@ def _verified(path: Path, folder: str) -> dict[str, Any]:
     try:
         written = json.loads((path / STATE).read_bytes())
         if written["format"] != FORMAT:
-            raise CheckpointError(f"the checkpoint {folder} has format {written['format']}, and this Podium reads {FORMAT}")
+            raise CheckpointError(
+                f"the checkpoint {folder} has format {written['format']}, and this Podium reads {FORMAT}"
+            )
         intact = _sealed(written["sha256"], written["state"]) == (path / STATE).read_text()
         damaged = [name for name, digest in written["sha256"].items() if _sha256(path / name) != digest]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -165,7 +188,9 @@ def _sealed(checksums: Mapping[str, str], state: Mapping[str, Any]) -> str:
 
 
 def _checksums(made: Path) -> dict[str, str]:
-    return {str(file.relative_to(made)): _sha256(file) for file in _files(made) if file.name != STATE or file.parent != made}
+    return {
+        str(file.relative_to(made)): _sha256(file) for file in _files(made) if file.name != STATE or file.parent != made
+    }
 
 
 def _files(made: Path) -> list[Path]:

@@ -58,7 +58,9 @@ def _where(error: Exception, path: Path) -> str:
     """File and line of the user's code where an import broke off."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == path.parent]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == path.parent
+    ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
 
 

@@ -1,80 +1,18 @@
-"""Training: the user's own training function, in a thread that waits wherever the machine has to answer."""
+"""Training: advances of a user's own training function."""
 
 import ast
 import inspect
-import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
-from podium.errors import CheckpointError, TaskError
-from podium.spec.space import Value
+from podium.errors import TaskError
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Event, Lane, LaneProgress, Progress, Report, Saved
-from podium.training.artifacts import Log, artifact_folder
-from podium.training.checkpoint import Checkpoints, reading
-from podium.training.record import Record, load_record
+from podium.sweep.messages import Advance, Event, Lane, Report
+from podium.training.call import Call
+from podium.training.checkpoint import Checkpoints
 
-Ending = Literal["until", "patience", "returned", "diverged", "halted"]
-
-FILES = "files"
-"""The folder of a checkpoint that is the function's own."""
-
-JOIN_S = 60.0
-"""How long a function may take to end after it was paused."""
-
-
-class TrialPaused(BaseException):
-    """Raised by `report`: the trial may go on later, from its last checkpoint. Let it pass."""
-
-
-class TrialDone(BaseException):
-    """Raised by `report`: the trial is over. Let it pass."""
-
-
-class FunctionTrial(Log):
-    """What a training function is called with.
-
-    Attributes:
-        params: The trial's parameters, fixed and searched, by dotted key.
-        seed: The trial's seed.
-        number: The trial's number.
-        saved: The folder of the checkpoint to go on from, for reading; None to begin at the beginning.
-    """
-
-    params: Mapping[str, Value]
-    seed: int
-    number: int
-    saved: Path | None
-
-    def __init__(self, run: "_Run", lane: Lane, spec: SweepSpec, store: str, saved: Path | None) -> None:
-        super().__init__(store, artifact_folder(spec.sweep, lane.trial))
-        self.params = {**spec.fixed(), **lane.parameters}
-        self.seed, self.number, self.saved = lane.seed, lane.trial, saved
-        self._run = run
-
-    def report(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Reports the metrics of a step; steps strictly increase, and `epochs.max` is the last.
-
-        Save a checkpoint before reporting: then the trial can be paused here, and go on from here.
-
-        Raises:
-            TrialPaused: if the trial has to make room for another.
-            TrialDone: if it is over.
-            TaskError: for a step or metrics that cannot be taken.
-        """
-        self._run.report(step, {**metrics, **self.take_metrics()})
-
-    @contextmanager
-    def checkpoint(self) -> Iterator[Path]:
-        """Gives an empty folder to write into; it is kept, as a whole, when the block ends without an error."""
-        with self._run.checkpoint() as folder:
-            yield folder
+TrainingFunction = Callable[[Any], object]
 
 
 class FunctionTrainer:
@@ -92,7 +30,7 @@ class FunctionTrainer:
     def __init__(
         self,
         spec: SweepSpec,
-        function: Callable[[Any], None],
+        function: TrainingFunction,
         store: str,
         holder: int,
         emit: Callable[[Event], None],
@@ -101,65 +39,77 @@ class FunctionTrainer:
         self._spec, self._function = spec, function
         self._store, self._holder = store, holder
         self._emit, self._halted = emit, halted
-        self._run: _Run | None = None
+        self._lane: Lane | None = None
+        self._call: Call | None = None
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
-        """Lets the function run until it reports `command.until`, or ends.
+        """Lets the function run until it has reported `command.until`, or ends.
 
         Raises:
             TaskError: if the function does not keep its contract.
-            Exception: what the function raises, with its traceback.
+            Exception: what the function raised, with its traceback.
         """
         (lane,) = command.lanes
         began = time.monotonic()
-        run = self._run
-        if run is None or not run.waits_at(lane):
-            self.close()
-            checkpoints = Checkpoints(self._store, self._spec.sweep, lane.trial, self._holder)
-            run = self._run = _Run(self._spec, self._function, checkpoints, lane, self._emit, self._halted)
-        ending = run.go_on(command)
-        if not run.is_waiting:
-            self._run = None
+        call = self._waiting(lane) or self._begin(lane)
+        ending = call.advance(command.gang, command.until)
+        if ending in ("patience", "returned", "diverged") or call.step >= self._spec.budget.epochs.max:
+            call.checkpoints.prune(keep=1)
         return (
             Report(
                 trial=lane.trial,
-                epoch=run.step,
-                values=run.record.values or (None,) * len(self._spec.search.objectives),
-                best_epoch=run.record.epoch,
-                metrics=run.metrics,
+                epoch=call.step,
+                values=call.record.values or (None,) * len(self._spec.search.objectives),
+                best_epoch=call.record.epoch,
+                metrics=call.metrics,
                 ending=ending,
-                reason=run.reason,
+                reason=call.reason,
                 device_s=time.monotonic() - began,
             ),
         )
 
     def close(self) -> None:
         """Ends a function that waits."""
-        if self._run is not None:
-            run, self._run = self._run, None
-            run.unwind()
+        call, self._call = self._call, None
+        if call is not None:
+            call.unwind()
+
+    def _waiting(self, lane: Lane) -> Call | None:
+        """The call that waits exactly where the lane goes on."""
+        call, last = self._call, self._lane
+        if call is None or last is None or not call.is_waiting:
+            return None
+        same = (last.trial, last.seed, last.parameters) == (lane.trial, lane.seed, lane.parameters)
+        return call if same and call.step == lane.reached else None
+
+    def _begin(self, lane: Lane) -> Call:
+        self.close()
+        checkpoints = Checkpoints(self._store, self._spec.sweep, lane.trial, self._holder)
+        self._lane = lane
+        self._call = Call(self._spec, self._function, lane, checkpoints, self._emit, self._halted)
+        return self._call
 
 
-class _Run:
-    """One call of the function. Only one of the two threads runs at a time; the queues hand over."""
+def check_function(loaded: object, reference: str) -> TrainingFunction:
+    """`loaded` as a training function.
 
-    def __init__(
-        self,
-        spec: SweepSpec,
-        function: Callable[[Any], None],
-        checkpoints: Checkpoints,
-        lane: Lane,
-        emit: Callable[[Event], None],
-        halted: Callable[[], bool],
-    ) -> None:
-        self._spec, self._function, self._checkpoints = spec, function, checkpoints
-        self._lane, self._emit, self._halted = lane, emit, halted
-        self.step, self.record, self.metrics, self.reason = 0, Record(), dict[str, float](), ""
-        self._until, self._gang = 0, ""
-        self._unfinished_saves = 0
-        self._fresh = ""
-        self._ending: Ending | None = None
-        self._permits: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self.is_waiting = False
+    Raises:
+        TaskError: if it is none, or cannot be called with one argument.
+    """
+    if inspect.isclass(loaded) or not callable(loaded):
+        raise TaskError(
+            f"{reference} is {loaded!r}; a task is a subclass of podium.Task, or a training function `def train(trial)`"
+        )
+    try:
+        inspect.signature(loaded).bind(object())
+    except TypeError as error:
+        raise TaskError(f"{reference} cannot be called as train(trial): {error}") from None
+    return loaded
+
+
+def saves_checkpoints(function: TrainingFunction) -> bool:
+    """Whether the file that defines the function calls a method named `checkpoint`; without, it cannot be paused."""
+    module = inspect.getmodule(function)
+    tree = ast.parse(inspect.getsource(module if module is not None else function))  # type: ignore[arg-type]
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(isinstance(call, ast.Attribute) and call.attr == "checkpoint" for call in calls)

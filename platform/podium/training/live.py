@@ -15,7 +15,7 @@ from podium.sweep.messages import Lane
 from podium.training import draws
 from podium.training.flat import FlatWeights, fixed_state, flatten
 from podium.training.metrics import Metric
-from podium.training.record import Record, load_record
+from podium.training.record import Record, from_plain, load_record, to_plain
 from podium.training.task import Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
@@ -40,7 +40,9 @@ class Gathered:
     def compute(self, split: str) -> dict[str, float]:
         """The metrics of a split, by full name."""
         computed = {name: float(metric.compute()) for name, metric in self.metrics.items()}
-        return {f"{split}/{name}": value for name, value in ({"loss": float(self.loss / self.weight)} | computed).items()}
+        return {
+            f"{split}/{name}": value for name, value in ({"loss": float(self.loss / self.weight)} | computed).items()
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """All sums, by name."""
@@ -104,8 +106,8 @@ class LiveTrial:
 
     def state(self) -> dict[str, Any]:
         """Everything else, as plain data."""
-        metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
-        return {"epoch": self.epoch, "step": self.step, "record": asdict(self.record), "metrics": metrics}
+        record, metrics = asdict(self.record), to_plain(self.metrics)
+        return {"epoch": self.epoch, "step": self.step, "record": record, "metrics": metrics}
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Takes over what `tensors` and `state` gave."""
@@ -114,7 +116,7 @@ class LiveTrial:
             value.copy_(tensors[name])
         self.epoch, self.step = state["epoch"], state["step"]
         self.record = load_record(state["record"])
-        self.metrics = {name: math.nan if value is None else value for name, value in state["metrics"].items()}
+        self.metrics = from_plain(state["metrics"])
 
     def best_network(self) -> nn.Module:
         """The network with the weights that count, for evaluation; the trial cannot be trained further."""
@@ -139,7 +141,9 @@ def make_network(spec: SweepSpec, task: Task, schema: Schema, lane: Lane) -> nn.
         torch.default_generator.manual_seed(draws.fold(lane.seed, "torch") >> 1 & (1 << 62) - 1)
         network = task.network({**spec.fixed(), **lane.parameters}, schema)
     if not isinstance(network, nn.Module):
-        raise TaskError(f"{type(task).__name__}.network returned {type(network).__name__}; it has to return an nn.Module")
+        raise TaskError(
+            f"{type(task).__name__}.network returned {type(network).__name__}; it has to return an nn.Module"
+        )
     replace_torch_dropout(network)
     searched = any(name.startswith("initializer.") for name in lane.parameters)
     if spec.is_built_in or searched or "initializer" in spec.model_fields_set:

@@ -100,7 +100,9 @@ def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor
     size = len(batch.inputs)
     if task.batch_loss:
         if not isinstance(losses, Tensor) or losses.dim() != 0:
-            raise TaskError(f"{type(task).__name__} says batch_loss, so `losses` has to return one number: {_shape(losses)}")
+            raise TaskError(
+                f"{type(task).__name__} says batch_loss, so `losses` has to return one number: {_shape(losses)}"
+            )
         return losses * size, size
     losses, weights = losses if isinstance(losses, tuple) else (losses, None)
     for given in (losses, weights):
@@ -128,9 +130,7 @@ def to_device(samples: data.Batch, live: LiveTrial) -> Batch:
     return Batch(inputs, torch.from_numpy(samples.targets).to(live.device, non_blocking=True), live.values)
 
 
-def _train_epoch(
-    live: LiveTrial, spec: SweepSpec, reader: Reader, after_step: Callable[[LiveTrial], bool]
-) -> bool:
+def _train_epoch(live: LiveTrial, spec: SweepSpec, reader: Reader, after_step: Callable[[LiveTrial], bool]) -> bool:
     """Trains to the end of the epoch; False if halted before."""
     assert spec.data is not None
     in_epoch = reader.steps("train", live.batch_size)
@@ -184,4 +184,8 @@ def _validate(live: LiveTrial, reader: Reader, log: Log) -> dict[str, float]:
 
 
 def _shape(given: object) -> str:
-    return f"it returned shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"it returned {type(given).__name__}"
+    return (
+        f"it returned shape {tuple(given.shape)}"
+        if isinstance(given, Tensor)
+        else f"it returned {type(given).__name__}"
+    )

@@ -1,5 +1,7 @@
 """Training: which epoch of a trial counts so far, and how long it has not improved. No tensors."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from podium.spec.sweep import Objective
@@ -43,3 +45,13 @@ def load_record(state: dict[str, object]) -> Record:
     record = Record(**state)  # type: ignore[arg-type]  # what asdict gave
     record.values = tuple(record.values)
     return record
+
+
+def to_plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON takes them: None for a number that is not finite."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def from_plain(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """What `to_plain` was given, but for the kind of what was not finite."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

@@ -1,10 +1,10 @@
 """Training: advances of a task, with the checkpoints before and after."""
 
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,8 +21,6 @@ from podium.training.checkpoint import Checkpoints, reading
 from podium.training.live import LiveTrial
 from podium.training.loop import train
 from podium.training.task import Task
-
-logger = logging.getLogger(__name__)
 
 CACHED = 4
 """Trials whose state stays in memory after their advance, in case they go on here."""
@@ -77,7 +75,9 @@ class TaskTrainer:
         for limit in self._limits:
             if limit.violation(size) > 0:
                 reason = f"the network has {live.flat.count} parameters; the constraint is {limit}"
-                return (Report(trial=lane.trial, epoch=0, values=nothing, metrics=size, ending="infeasible", reason=reason),)
+                return (
+                    Report(trial=lane.trial, epoch=0, values=nothing, metrics=size, ending="infeasible", reason=reason),
+                )
         ending, reason = train(
             live,
             self._spec,
@@ -130,15 +130,11 @@ class TaskTrainer:
         checkpoints.prune(keep=2)
 
     def _load(self, lane: Lane) -> LiveTrial:
-        """The trial at its checkpoint; at an older one, or the beginning, if that is damaged: the result is the same."""
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
-        for folder in [lane.folder, *self._checkpoints(lane.trial).before(lane.folder)] if lane.folder else []:
-            try:
-                restore(live, self._store, folder)
-            except CheckpointError as error:
-                logger.warning("%s; going on from an earlier one", error)
-            else:
-                return live
+        with self._checkpoints(lane.trial).opening(lane.folder) as found:
+            if found is not None:
+                restore(live, *found)
+                live.folder = lane.folder if (live.epoch, live.step) == (lane.epoch, lane.step) else ""
         return live
 
     def _checkpoints(self, trial: int) -> Checkpoints:
@@ -151,23 +147,21 @@ def save(checkpoints: Checkpoints, folder: str, live: LiveTrial) -> None:
         save_file({name: value.contiguous() for name, value in live.tensors().items()}, made / TENSORS)
 
 
-def restore(live: LiveTrial, store: str, folder: str) -> None:
-    """Brings a trial to the state of a checkpoint.
+def restore(live: LiveTrial, path: Path, state: Mapping[str, Any]) -> None:
+    """Brings a trial to the state of a checkpoint, which `path` and `state` are of.
 
     Raises:
-        CheckpointError: if the checkpoint is damaged, or another network's.
+        CheckpointError: if it is the checkpoint of another network.
     """
-    with reading(store, folder) as (path, state):
-        tensors = load_file(path / TENSORS)
-    expected = live.flat.weights.shape
-    if tensors["weights"].shape != expected:
+    tensors = load_file(path / TENSORS)
+    expected, found = tuple(live.flat.weights.shape), tuple(tensors["weights"].shape)
+    if found != expected:
         raise CheckpointError(
-            f"the checkpoint {folder} holds weights of shape {tuple(tensors['weights'].shape)}, and the network's have "
-            f"{tuple(expected)}; it belongs to other parameters or other code"
+            f"the checkpoint {path.name} of trial {live.trial} holds weights of shape {found}, and its network's have "
+            f"{expected}: the code has changed. Launch under another name, or bring the code back"
         )
     with torch.no_grad():
         live.restore(tensors, state)
-    live.folder = folder
 
 
 def load_best_network(spec: SweepSpec, task: Task, schema: Schema, store: str, lane: Lane) -> nn.Module:
@@ -177,7 +171,8 @@ def load_best_network(spec: SweepSpec, task: Task, schema: Schema, store: str, l
         CheckpointError: if the checkpoint is damaged.
     """
     live = LiveTrial(spec, task, schema, lane, torch.device("cpu"))
-    restore(live, store, lane.folder)
+    with reading(store, lane.folder) as found:
+        restore(live, *found)
     with torch.no_grad():
         return live.best_network()
 

@@ -4,7 +4,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
 
@@ -15,12 +15,10 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.code import load
-from podium.training.function import FunctionTrainer, check_function
+from podium.training.function import FunctionTrainer, TrainingFunction, check_function
 from podium.training.task import Task
 from podium.training.task_trainer import TaskTrainer, load_best_network
 from podium.training.tasks import TASKS
-
-TrainingFunction = Callable[[Any], None]
 
 
 class Trainer(Protocol):
@@ -124,7 +122,9 @@ def _make(kind: type[Task]) -> Task:
     try:
         return kind()
     except Exception as error:
-        raise TaskError(f"{kind.__name__}() failed: {type(error).__name__}: {error}; it is made without arguments") from error
+        raise TaskError(
+            f"{kind.__name__}() failed: {type(error).__name__}: {error}; it is made without arguments"
+        ) from error
 
 
 def _unknown(name: str, known: tuple[str, ...], what: str) -> str:

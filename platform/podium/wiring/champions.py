@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from podium.errors import LookupFailed
-from podium.ledger import Book
 from podium.wiring import summaries
 from podium.wiring.place import Place
 
@@ -20,7 +19,7 @@ def promote(place: Place, sweep: str) -> dict[str, Any]:
     """
     from podium.registry import promotion
 
-    book = Book.at_home(place.home)
+    book = place.book()
     summary = summaries.summarize(book, sweep)
     model = summary["model"]
     if model is None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from podium.errors import PodiumError
-from podium.ledger import Book
 from podium.wiring.place import Place
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "dask", "pyarrow", "numpy", "pandas")
@@ -35,7 +34,7 @@ def _findings(place: Place) -> Iterator[Finding]:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     yield Finding(True, "packages", versions)
     yield _tried("home", lambda: _writable(place))
-    yield _tried("ledger", lambda: f"{len(Book.at_home(place.home).sweeps())} sweeps")
+    yield _tried("ledger", lambda: f"{len(place.book().sweeps())} sweeps")
     yield _tried("devices", _devices)
     yield _tried("MLflow", lambda: _tracking(place))
     yield _tried("Ray", lambda: _ray(place))

@@ -63,7 +63,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         LeaseLost: if another driver runs this sweep.
     """
     began = time.monotonic()
-    spec, book = file.spec, Book.at_home(place.home)
+    spec, book = file.spec, place.book()
     watcher.stage("Preparing data")
     data = prepare_data(spec, file.folder, place)
     launched = Launched(
@@ -89,7 +89,7 @@ def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
         LeaseLost: if another driver runs it.
     """
     began = time.monotonic()
-    book = Book.at_home(place.home)
+    book = place.book()
     book.require(sweep)
     machine, stored = _stored(book, sweep)
     return _go_on(book, machine, stored, machine.budget, place, watcher, began)

@@ -26,9 +26,8 @@ def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
         except subprocess.TimeoutExpired:
             problems.append(f"notify.command took longer than {TIMEOUT_S} s: {settings.command}")
     if settings.webhook:
-        request = urllib.request.Request(
-            os.path.expandvars(settings.webhook), body, {"Content-Type": "application/json"}
-        )
+        url = os.path.expandvars(settings.webhook)
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
         try:
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
         except (urllib.error.URLError, ValueError) as error:

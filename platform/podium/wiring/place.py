@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from podium.ledger import Book
+
 
 @dataclass(frozen=True)
 class Place:
@@ -42,6 +44,10 @@ class Place:
     def shards(self) -> Path:
         """Where prepared data lies."""
         return Path(self.store) / "shards"
+
+    def book(self) -> Book:
+        """The ledger of all sweeps here."""
+        return Book.at_home(self.home)
 
     @property
     def artifacts(self) -> Path:

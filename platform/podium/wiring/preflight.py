@@ -28,7 +28,6 @@ def try_out(spec: SweepSpec, code_folder: Path | None, data: Path | None) -> Non
         UserError: for a task, an objective or a network that cannot work.
     """
     from podium.training.preflight import measure
-
     from podium.training.task import Task
     from podium.training.trainer import load_task
 

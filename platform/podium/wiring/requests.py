@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from podium.errors import LookupFailed, Refused
+from podium.errors import LookupFailed, Refused, SpecError
 from podium.ledger import Book
-from podium.spec.files import parse_values
+from podium.spec.files import parse_value
+from podium.spec.space import Value
+from podium.spec.space_checks import check_point
+from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Enqueued, StopRequested
 from podium.wiring import summaries
@@ -19,7 +22,7 @@ def stop(place: Place, sweep: str, trial: int | None) -> dict[str, Any]:
         LookupFailed: if there is no such sweep or trial.
         Refused: if it is over already.
     """
-    book = Book.at_home(place.home)
+    book = place.book()
     machine = _open(book, sweep)
     if trial is not None:
         if trial not in machine.trials:
@@ -39,15 +42,26 @@ def enqueue(place: Place, sweep: str, values: Sequence[str]) -> dict[str, Any]:
         Refused: if it is over, or has no trial left to give.
         SpecError: for keys or values outside the space.
     """
-    book = Book.at_home(place.home)
+    book = place.book()
     machine = _open(book, sweep)
     if len(machine.trials) >= machine.budget:
         raise Refused(
             f"all {machine.budget} trials of {sweep!r} are given; launch it again with a larger budget.trials first"
         )
-    point = parse_values(machine.spec, values)
+    point = _parse_point(machine.spec, values)
     book.request(sweep, Enqueued(parameters=point))
     return {"sweep": sweep, "parameters": point, "message": f"{sweep} will try {point}{_when(book, sweep)}"}
+
+
+def _parse_point(spec: SweepSpec, values: Sequence[str]) -> dict[str, Value]:
+    point: dict[str, Value] = {}
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise SpecError(f"{text!r} is not a value; write key=value, such as optimizer.learning_rate=3e-3")
+        point[key] = parse_value(value)
+    check_point(spec.space(), point)
+    return point
 
 
 def _open(book: Book, sweep: str) -> Machine:

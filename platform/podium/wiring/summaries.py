@@ -144,7 +144,7 @@ def find_trial(place: Place, trial: str) -> tuple[str, int]:
     Raises:
         LookupFailed: if there is no such trial.
     """
-    book = Book.at_home(place.home)
+    book = place.book()
     name, _, number = trial.rpartition("/")
     sweeps = book.sweeps()
     if not name and not sweeps:
@@ -158,7 +158,7 @@ def find_trial(place: Place, trial: str) -> tuple[str, int]:
 
 def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[str]:
     """The text of a trial's log; with `follow`, goes on until the trial has ended."""
-    path, position, book = log_of(place, sweep, trial), 0, Book.at_home(place.home)
+    path, position, book = log_of(place, sweep, trial), 0, place.book()
     while True:
         ended = not follow or load(book, sweep).trials[trial].state.is_ended or book.holder(sweep) is None
         if path.exists():

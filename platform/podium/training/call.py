@@ -1,0 +1,270 @@
+"""Training: one call of a user's training function, in a thread that waits wherever the machine has to answer.
+
+Only one of the two threads runs at a time: the trainer's waits for an outcome, the function's for a permit.
+"""
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from podium.errors import TaskError
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Event, Lane, LaneProgress, Progress, Saved
+from podium.training.artifacts import Log, artifact_folder
+from podium.training.checkpoint import Checkpoints
+from podium.training.record import Record, from_plain, load_record, to_plain
+
+Ending = Literal["until", "patience", "returned", "diverged", "halted"]
+
+FILES = "files"
+"""The folder of a checkpoint that is the function's own."""
+
+JOIN_S = 60.0
+"""How long a function may take to end after it was paused."""
+
+
+class TrialPaused(BaseException):
+    """Raised by `report`: the trial may go on later, from its last checkpoint. Let it pass."""
+
+
+class TrialDone(BaseException):
+    """Raised by `report`: the trial is over. Let it pass."""
+
+
+class FunctionTrial(Log):
+    """What a training function is called with.
+
+    Attributes:
+        params: The trial's parameters, fixed and searched, by dotted key.
+        seed: The trial's seed.
+        number: The trial's number.
+        saved: The folder of the checkpoint to go on from, for reading; None to begin at the beginning.
+    """
+
+    def __init__(self, call: "Call", spec: SweepSpec, lane: Lane, saved: Path | None) -> None:
+        super().__init__(call.checkpoints.store, artifact_folder(spec.sweep, lane.trial))
+        self.params: Mapping[str, Value] = {**spec.fixed(), **lane.parameters}
+        self.seed, self.number, self.saved = lane.seed, lane.trial, saved
+        self._call = call
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Reports the metrics of a step; steps strictly increase, and `epochs.max` is the last.
+
+        Save a checkpoint before reporting: then the trial can be paused here, and go on from here.
+
+        Raises:
+            TrialPaused: if the trial has to make room for another.
+            TrialDone: if it is over.
+            TaskError: for a step or metrics that cannot be taken.
+        """
+        self._call.report(step, {**metrics, **self.take_metrics()})
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path]:
+        """Gives an empty folder to write into; it is kept, as a whole, when the block ends without an error."""
+        with self._call.checkpoint() as folder:
+            yield folder
+
+
+class Call:
+    """One call of the function, from its checkpoint on.
+
+    Args:
+        spec: The sweep.
+        function: The training function.
+        lane: The trial, and where it starts.
+        checkpoints: The trial's checkpoints.
+        emit: Takes `Progress` and `Saved`, in the function's thread.
+        halted: Asked at every report.
+
+    Attributes:
+        step: The last step reported.
+        metrics: Those of that step.
+        record: Which step counts so far.
+        reason: Why the call ended, where its ending does not say it.
+        is_waiting: Whether the function waits in a report for the next advance.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        function: Callable[[FunctionTrial], object],
+        lane: Lane,
+        checkpoints: Checkpoints,
+        emit: Callable[[Event], None],
+        halted: Callable[[], bool],
+    ) -> None:
+        self.checkpoints, self.step, self.record, self.reason = checkpoints, 0, Record(), ""
+        self.metrics: dict[str, float] = {}
+        self.is_waiting = False
+        self._spec, self._function, self._lane = spec, function, lane
+        self._emit, self._halted = emit, halted
+        self._gang, self._until = "", 0
+        self._saves = lane.step + 1 if lane.folder else 0
+        self._unreported = ""
+        self._ending: Ending = "returned"
+        self._unwinding: TrialPaused | TrialDone | None = None
+        self._kept = ExitStack()
+        self._thread: threading.Thread | None = None
+        self._outcomes: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        self._permits: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    # in the trainer's thread
+
+    def advance(self, gang: str, until: int) -> Ending:
+        """Lets the function run until it has reported `until`, or ends.
+
+        Raises:
+            TaskError: if the function does not keep its contract.
+            Exception: what the function raised.
+        """
+        self._gang, self._until = gang, until
+        if self._thread is None:
+            saved = self._restore()
+            if self.step >= min(until, self._spec.budget.epochs.max):
+                self._kept.close()
+                return "until"
+            self._thread = threading.Thread(
+                target=self._run, args=(saved,), name=f"trial-{self._lane.trial}", daemon=True
+            )
+            self._thread.start()
+        else:
+            self._permits.put(True)
+        error = self._outcomes.get()
+        if error is not None:
+            raise error
+        return self._ending
+
+    def unwind(self) -> None:
+        """Ends a function that waits.
+
+        Raises:
+            TaskError: if it does not end.
+        """
+        if self._thread is None or not self.is_waiting:
+            return
+        self._permits.put(False)
+        self._thread.join(JOIN_S)
+        if self._thread.is_alive():
+            raise TaskError(
+                f"the training function went on for {JOIN_S:g} s after it was paused; it must not catch TrialPaused, "
+                "which bare `except:` and `except BaseException:` do"
+            )
+
+    def _restore(self) -> Path | None:
+        found = self._kept.enter_context(self.checkpoints.opening(self._lane.folder))
+        if found is None:
+            return None
+        path, state = found
+        self.step, self.record = state["step"], load_record(state["record"])
+        self.metrics = from_plain(state["metrics"])
+        (path / FILES).mkdir(exist_ok=True)
+        return path / FILES
+
+    # in the function's thread
+
+    def _run(self, saved: Path | None) -> None:
+        outcome: Exception | None = None
+        try:
+            with self._kept:
+                self._function(FunctionTrial(self, self._spec, self._lane, saved))
+            if self.step == 0:
+                outcome = TaskError("the training function returned without a report; call trial.report(step, metrics)")
+        except (TrialPaused, TrialDone):
+            pass
+        except Exception as error:
+            outcome = error
+        except BaseException as error:
+            outcome = TaskError(f"the training function ended by {type(error).__name__}: {error}")
+        self._outcomes.put(outcome)
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """What `FunctionTrial.report` does."""
+        if self._unwinding is not None:
+            raise self._unwinding
+        self._check_step(step)
+        if step > self._spec.budget.epochs.max:
+            self._end("until", TrialDone())
+        values = self._values(step, metrics)
+        self.step, self.metrics, self._saves = step, _numbers(metrics), 0
+        progress = LaneProgress(trial=self._lane.trial, epoch=step, metrics=to_plain(self.metrics))
+        self._emit(Progress(gang=self._gang, lanes=(progress,)))
+        if not all(math.isfinite(value) for value in values):
+            self._end("diverged", TrialDone(), f"the objective is not finite in step {step}")
+        stopping = self._spec.components(self._lane.parameters).stopping
+        self.record.note(step, values, self._spec.search.objectives[0], stopping.min_delta)
+        self._settle_checkpoint()
+        if self.record.is_out_of(stopping.patience):
+            self._end("patience", TrialDone(), f"no improvement in {self.record.stale} steps")
+        if step == self._spec.budget.epochs.max:
+            self._ending = "until"
+        elif self._halted():
+            self._end("halted", TrialPaused())
+        elif step >= self._until:
+            self._wait()
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path]:
+        """What `FunctionTrial.checkpoint` does."""
+        folder = self.checkpoints.folder(self.step, self._saves)
+        with self.checkpoints.writing(folder, self._state()) as made:
+            (made / FILES).mkdir()
+            yield made / FILES
+        self._emit(Saved(trial=self._lane.trial, epoch=self.step, step=self._saves, folder=folder))
+        self._saves, self._unreported = self._saves + 1, folder
+        self.checkpoints.prune(keep=2)
+
+    def _settle_checkpoint(self) -> None:
+        """A checkpoint written since the last report belongs to the step now reported."""
+        if self._unreported:
+            folder, self._unreported = self._unreported, ""
+            self.checkpoints.amend(folder, self._state())
+            self._emit(Saved(trial=self._lane.trial, epoch=self.step, folder=folder))
+
+    def _state(self) -> dict[str, Any]:
+        return {"step": self.step, "record": asdict(self.record), "metrics": to_plain(self.metrics)}
+
+    def _wait(self) -> None:
+        self._ending, self.is_waiting = "until", True
+        self._outcomes.put(None)
+        goes_on = self._permits.get()
+        self._ending, self.is_waiting = "returned", False
+        if not goes_on:
+            self._end("halted", TrialPaused())
+
+    def _end(self, ending: Ending, unwinding: TrialPaused | TrialDone, reason: str = "") -> None:
+        self._ending, self._unwinding, self.reason = ending, unwinding, reason
+        raise unwinding
+
+    def _check_step(self, step: int) -> None:
+        if isinstance(step, bool) or not isinstance(step, int) or step <= self.step:
+            raise TaskError(
+                f"trial.report got step {step!r} after step {self.step}; steps are integers that strictly increase from 1"
+            )
+
+    def _values(self, step: int, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        names = [objective.metric for objective in self._spec.search.objectives]
+        missing = [name for name in names if name not in metrics]
+        if missing:
+            raise TaskError(
+                f"trial.report got {', '.join(metrics) or 'no metrics'} in step {step}, and the objective is "
+                f"{missing[0]!r}; report it, or change search.objective.metric"
+            )
+        numbers = _numbers(metrics)
+        return tuple(numbers[name] for name in names)
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
+    numbers = {}
+    for name, value in metrics.items():
+        try:
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise TaskError(f"the metric {name!r} is {value!r}; a metric is one number") from None
+    return numbers

@@ -1,0 +1,97 @@
+"""Training: what can be known before a sweep starts, by pushing one real batch through a network."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from podium.data.reader import Reader
+from podium.errors import SpecError, TaskError, UserError
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Lane
+from podium.training.live import LiveTrial
+from podium.training.loop import train_step
+from podium.training.task import Task
+from podium.training.task_trainer import training_device
+from podium.training.trainer import load_task
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One structure's cost.
+
+    Attributes:
+        parameters_count: Trainable parameters.
+        step_s: Seconds of one training step, the reading of its batch left out.
+        epoch_s: Seconds of an epoch of such steps; validation comes on top.
+        memory_bytes: Weights, gradients, optimizer state, the best epoch's copy, and what a step keeps for `backward`.
+    """
+
+    parameters_count: int
+    step_s: float
+    epoch_s: float
+    memory_bytes: int
+
+
+def measure(
+    spec: SweepSpec, *, code: Path | None, data: Path | None, parameters: Mapping[str, Value]
+) -> Measured | None:
+    """Builds the network of one point and trains it for two steps on the first batch.
+
+    Returns:
+        The cost; None for a training function, of which nothing is known but that it can be imported.
+
+    Raises:
+        TaskError: if the user's code fails, with what it raised.
+        SpecError: if these parameters make no network for these data.
+    """
+    task = load_task(spec, code)
+    if not isinstance(task, Task):
+        return None
+    if data is None:
+        raise SpecError("is missing; a task needs data to train on", key="data")
+    assert spec.data is not None
+    reader = Reader(data)
+    lane = Lane(trial=0, parameters=dict(parameters), seed=0)
+    try:
+        live = LiveTrial(spec, task, reader.schema, lane, training_device(spec))
+        samples = next(iter(reader.epoch("train", batch_size=live.batch_size, seed=spec.data.seed, epoch=0)))
+        steps = reader.steps("train", live.batch_size)
+        kept = _Kept()
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+            train_step(live, samples, steps * spec.budget.epochs.max, 0)
+        began = time.perf_counter()
+        train_step(live, samples, steps * spec.budget.epochs.max, 1)
+        step_s = time.perf_counter() - began
+    except UserError:
+        raise
+    except Exception as error:
+        shown = ", ".join(f"{key}={value}" for key, value in parameters.items()) or "the fixed settings"
+        raise TaskError(
+            f"{spec.task} failed on its first batch with {shown}: {type(error).__name__}: {error}"
+        ) from error
+    held = {**live.tensors(), "gradients": live.flat.gradients}
+    copies = sum(value.numel() * value.element_size() for value in held.values())
+    best = live.flat.weights.numel() * live.flat.weights.element_size()
+    return Measured(live.flat.count, step_s, step_s * steps, copies + best + kept.bytes)
+
+
+class _Kept:
+    """Adds up the memory that a forward pass keeps for `backward`; a storage counts once."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[int, int] = {}
+
+    @property
+    def bytes(self) -> int:
+        return sum(self._sizes.values())
+
+    def pack(self, tensor: Tensor) -> Any:
+        storage = tensor.untyped_storage()
+        self._sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor

@@ -1,0 +1,70 @@
+"""Runs both sides of a benchmark in turn and prints the ratio with its spread.
+
+python tests/benchmarks/compare.py noop|mlp|startup|memory [--rounds 3]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+OURS = "podium_sides.py"
+
+Figures = dict[str, Any]
+PAIRS: dict[str, tuple[list[str], list[str], str, Callable[[Figures, Figures], float]]] = {
+    "noop": (
+        [OURS, "noop"],
+        ["tune_noop.py", "--trials", "100"],
+        "times as many trials a second as Ray Tune + OptunaSearch + MLflowLoggerCallback (at least 50)",
+        lambda ours, theirs: ours["trials_per_s"] / theirs["trials_per_s"],
+    ),
+    "mlp": (
+        [OURS, "mlp"],
+        ["bare_mlp.py"],
+        "times the wall time of the same training bare, once workers are ready (at most 1.5)",
+        lambda ours, theirs: ours["wall_s"] / theirs["wall_s"],
+    ),
+    "mlp-tune": (
+        [OURS, "mlp"],
+        ["tune_mlp.py"],
+        "times less wall time than Ray Tune's glue for the same 16 trials",
+        lambda ours, theirs: theirs["wall_s"] / ours["wall_s"],
+    ),
+    "startup": (
+        [OURS, "startup"],
+        ["bare_startup.py"],
+        "times what ray.init, import torch and import mlflow take, to the first report (at most 2)",
+        lambda ours, theirs: ours["first_report_s"] / theirs["wall_s"],
+    ),
+}
+
+
+def run(command: list[str]) -> Figures:
+    """The JSON line that a script prints."""
+    script, *arguments = command
+    done = subprocess.run([sys.executable, HERE / script, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {' '.join(command)}: {figures}", file=sys.stderr, flush=True)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benchmark", choices=[*PAIRS, "memory"])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.benchmark == "memory":
+        print(json.dumps(run([OURS, "memory"])))
+        return
+    ours, theirs, meaning, ratio = PAIRS[options.benchmark]
+    ratios = sorted(ratio(run(ours), run(theirs)) for _ in range(options.rounds))
+    print(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) {meaning}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Sweeps as stories: the real machine answers, the story tells it what happened, and keeps the ledger's rows."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podium.spec.sweep import SweepSpec
+from podium.sweep.machine import Machine
+from podium.sweep.messages import (
+    Advance,
+    Advanced,
+    AdvanceFailed,
+    Event,
+    GangReady,
+    LaneProgress,
+    Launched,
+    Progress,
+    Propose,
+    Proposed,
+    Report,
+    Saved,
+)
+from podium.sweep.trial import Trial
+from podium.tracking.projector import Projector, Row
+
+MANIFEST = {
+    "digest": "0123456789abcdef" * 4,
+    "source": {"kind": "arrays", "path": "digits.npz"},
+    "fingerprint": "f",
+    "split": {"train": 0.7},
+    "schema": {"inputs": [1, 8, 8], "input_dtype": "uint8", "targets": [], "target_dtype": "int64"},
+    "rows": {"train": 70, "validation": 15, "test": 15},
+}
+
+
+class Facts(dict[str, Any]):
+    """Facts in memory."""
+
+    def put(self, mapping: Any) -> None:
+        self.update(mapping)
+
+
+class Story:
+    """Plays a sweep on one gang; `outcome(number, epoch)` is a value, or None for not a number, or an exception."""
+
+    def __init__(self, spec: SweepSpec, outcome: Callable[[int, int], Any]) -> None:
+        self.spec, self.outcome, self.rows = spec, outcome, list[Row]()
+        self.machine = Machine(spec)
+        self.launched = Launched(
+            identity="one",
+            spec=spec.model_dump(mode="json"),
+            text="sweep: shown\n",
+            provenance={"git": {"commit": "c0ffee", "diff": "+a line"}},
+        )
+        self.todo = self.tell(self.launched)
+
+    def tell(self, event: Event) -> list[Any]:
+        self.rows.append((len(self.rows), 1_700_000_000 + len(self.rows) / 8, event))
+        return self.machine.handle(event)
+
+    def step(self) -> bool:
+        """Carries out one command; whether there was one."""
+        if not self.machine.gangs:
+            self.todo += self.tell(GangReady(gang="g"))
+        if not self.todo:
+            return False
+        command = self.todo.pop(0)
+        if isinstance(command, Propose):
+            parameters = {"rate": 0.1 / (command.number + 1), "kind": "ab"[command.number % 2]}
+            self.todo += self.tell(Proposed(number=command.number, parameters=parameters))
+        elif isinstance(command, Advance):
+            self._advance(command)
+        return True
+
+    def _advance(self, command: Advance) -> None:
+        lane = command.lanes[0]
+        for epoch in range(lane.epoch + 1, command.until + 1):
+            value = self.outcome(lane.trial, epoch)
+            if isinstance(value, Exception):
+                failed = AdvanceFailed(key=command.key, gang="g", cause="exception", detail=str(value))
+                self.todo += self.tell(failed)
+                return
+            metrics = {"validation/loss": value, "train/loss": value}
+            lanes = (LaneProgress(trial=lane.trial, epoch=epoch, metrics=metrics),)
+            self.tell(Progress(gang="g", lanes=lanes))
+        self.tell(Saved(trial=lane.trial, epoch=command.until, folder=f"{lane.trial}"))
+        report = Report(
+            trial=lane.trial,
+            epoch=command.until,
+            values=(value,) * len(self.spec.search.objectives),
+            best_epoch=command.until,
+            metrics={"validation/loss": value, "parameters": 10.0},
+            ending="diverged" if value is None else "until",
+            device_s=0.5,
+        )
+        self.todo += self.tell(Advanced(key=command.key, gang="g", reports=(report,)))
+
+    def play(self) -> "Story":
+        while self.step():
+            pass
+        return self
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    return MANIFEST
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., SweepSpec]:
+    def make(policy: str = "none", trials: int = 3, **changes: Any) -> SweepSpec:
+        loss = {"metric": "validation/loss", "direction": "minimize"}
+        return SweepSpec.model_validate(
+            {
+                "sweep": "shown",
+                "task": "train.py:train",
+                "tags": {"team": "vision"},
+                "parameters": {"depth": 3},
+                "search": {
+                    "objective": loss,
+                    "space": {"rate": {"log": [0.001, 0.1]}, "kind": {"choice": ["a", "b"]}},
+                },
+                "budget": {"trials": trials, "epochs": {"min": 1, "max": 3}, "policy": policy},
+                "tracking": {"plots": False},
+            }
+            | changes
+        )
+
+    return make
+
+
+def steady(number: int, epoch: int) -> float:
+    return 1 / (number + 1) / epoch
+
+
+@pytest.fixture
+def make_story(make_spec: Callable[..., SweepSpec]) -> Callable[..., Story]:
+    def make(policy: str = "none", outcome: Callable[[int, int], Any] = steady, **changes: Any) -> Story:
+        return Story(make_spec(policy, **changes), outcome)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from podium.tracking.client import connect
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{database}").search_experiments()
+    return database
+
+
+@pytest.fixture(scope="session")
+def make_database(empty_database: Path) -> Callable[[Path], str]:
+    """Copies the empty database, whose schema takes seconds to write; returns the address of the copy."""
+
+    def make(path: Path) -> str:
+        with closing(sqlite3.connect(empty_database)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture
+def tracking_uri(make_database: Callable[[Path], str], tmp_path: Path) -> str:
+    return make_database(tmp_path / "mlflow.db")
+
+
+@pytest.fixture
+def other_uri(make_database: Callable[[Path], str], tmp_path: Path) -> str:
+    return make_database(tmp_path / "other.db")
+
+
+@pytest.fixture
+def show(tracking_uri: str, tmp_path: Path) -> Callable[..., Projector]:
+    """Projects rows as a process of its own would: from the first row, some at a time."""
+
+    def chunks(rows: list[Row], size: int) -> Iterator[list[Row]]:
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def show(
+        story: Story, *, size: int = 10_000, finish: bool = True, facts: Facts | None = None, **options: Any
+    ) -> Projector:
+        machine = Machine(story.spec)
+        options = {"tracking_uri": tracking_uri, "artifacts": str(tmp_path / "runs")} | options
+        projector = Projector(story.spec, "one", facts=Facts() if facts is None else facts, **options)
+        projector.launch(story.rows[0][1], story.launched, MANIFEST)
+        for rows in chunks(story.rows, size):
+            for _, _, event in rows:
+                machine.handle(event)
+            projector.project(rows, machine.trials)
+        if finish:
+            best: Trial | None = machine.best()
+            projector.finish(story.rows[-1][1] + 1, machine.state, machine.reason, machine.trials, best)
+        return projector
+
+    return show
