@@ -65,7 +65,7 @@ class Story:
     def step(self) -> bool:
         """Carries out one command; whether there was one."""
         if not self.machine.gangs:
-            self.todo += self.tell(GangReady(gang="g"))
+            self.todo += self.tell(GangReady(gang=f"gang-{len(self.rows)}"))
         if not self.todo:
             return False
         command = self.todo.pop(0)
@@ -81,12 +81,12 @@ class Story:
         for epoch in range(lane.epoch + 1, command.until + 1):
             value = self.outcome(lane.trial, epoch)
             if isinstance(value, Exception):
-                failed = AdvanceFailed(key=command.key, gang="g", cause="exception", detail=str(value))
+                failed = AdvanceFailed(key=command.key, gang=command.gang, cause="exception", detail=str(value))
                 self.todo += self.tell(failed)
                 return
             metrics = {"validation/loss": value, "train/loss": value}
             lanes = (LaneProgress(trial=lane.trial, epoch=epoch, metrics=metrics),)
-            self.tell(Progress(gang="g", lanes=lanes))
+            self.tell(Progress(gang=command.gang, lanes=lanes))
         self.tell(Saved(trial=lane.trial, epoch=command.until, folder=f"{lane.trial}"))
         report = Report(
             trial=lane.trial,
@@ -97,7 +97,7 @@ class Story:
             ending="diverged" if value is None else "until",
             device_s=0.5,
         )
-        self.todo += self.tell(Advanced(key=command.key, gang="g", reports=(report,)))
+        self.todo += self.tell(Advanced(key=command.key, gang=command.gang, reports=(report,)))
 
     def play(self) -> "Story":
         while self.step():

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -141,8 +142,7 @@ def test_watching_and_rebuilding_show_the_same(
     make_story: MakeStory,
     show: Show,
     tracking_uri: str,
-    tmp_path: Path,
-    empty_database: Path,
+    other_uri: str,
     size: int,
 ) -> None:
     story = make_story("asha", trials=9).play()
@@ -171,8 +171,7 @@ def test_a_restart_in_the_middle_doubles_nothing(
     make_story: MakeStory,
     show: Show,
     tracking_uri: str,
-    tmp_path: Path,
-    empty_database: Path,
+    other_uri: str,
     cut: int,
 ) -> None:
     story = make_story("asha", trials=6)
@@ -187,14 +186,13 @@ def test_a_restart_in_the_middle_doubles_nothing(
 
 def test_a_run_cut_off_while_it_was_made_is_completed(make_story: MakeStory, show: Show, tracking_uri: str) -> None:
     story = make_story().play()
-    projector = show(story)
+    show(story)
     wanted = everything(tracking_uri)
     client = MlflowClient(tracking_uri)
     _, children = runs(tracking_uri)
     tags = {key: value for key, value in children[1].data.tags.items() if key != "mlflow.runName"}
     client.delete_run(children[1].info.run_id)
     client.create_run(children[1].info.experiment_id, children[1].info.start_time, tags, "shown-0001")
-    del projector
     show(story)
     assert everything(tracking_uri) == wanted
 
@@ -228,14 +226,15 @@ def test_an_interrupted_sweep_is_shown_paused_and_goes_on(make_story: MakeStory,
     while not any(trial.state == "paused" for trial in story.machine.trials.values()):
         story.step()
     story.todo.clear()
-    story.tell(GangLost(gang="g"))
+    story.tell(GangLost(gang=next(iter(story.machine.gangs))))
     story.tell(InterruptRequested())
     assert story.machine.state == "interrupted"
     show(story)
     parent, children = runs(tracking_uri)
     assert (parent.info.status, parent.data.tags["podium.state"]) == ("RUNNING", "interrupted")
     assert {run.info.status for run in children.values()} == {"RUNNING"}
-    story.todo += story.tell(Resumed(holder="h"))
+    story.tell(Resumed(holder="h"))
+    story.todo = story.machine.pending()
     show(story.play())
     parent, children = runs(tracking_uri)
     assert (parent.info.status, parent.data.tags["podium.state"]) == ("FINISHED", "finished")
@@ -302,7 +301,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, make_database: Callable[[Pa
             _wait(f"http://127.0.0.1:{port}/health", process, home / "log")
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(20)
 
 

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, Event, GangReady, Halt, Lane, Progress, Report, Saved
+from podium.sweep.messages import Advance, Advanced, Event, GangLost, GangReady, Halt, Lane, Progress, Report, Saved
 
 Curve = Callable[[Lane], Sequence[float | None]]
 """From a lane to its objective after each epoch, None where it is not a number."""
@@ -39,14 +39,20 @@ class SimulatedExecutor:
         self._due: list[tuple[float, int, Advance]] = []
         self._running: dict[str, tuple[float, Advance]] = {}
         self._news: list[Event] = []
-        self._order = itertools.count()
+        self._living: set[str] = set()
+        self._begun: set[str] = set()
+        self._order, self._names = itertools.count(), itertools.count()
 
     def start(self) -> None:
         """All gangs are ready at once."""
-        self._news += [GangReady(gang=f"simulated-{index}") for index in range(self._gangs)]
+        for _ in range(self._gangs):
+            self._start_gang()
 
     def advance(self, command: Advance) -> None:
         """Puts the end of the advance on the clock."""
+        if command.gang not in self._living or command.key in self._begun:
+            return
+        self._begun.add(command.key)
         (lane,) = command.lanes
         end = self.clock.now + (command.until - lane.epoch) * self._epoch_s(lane)
         self._running[command.key] = (self.clock.now, command)
@@ -62,6 +68,13 @@ class SimulatedExecutor:
             report = Report(trial=lane.trial, epoch=epoch, values=(), ending="halted")
             self._news += [saved, Advanced(key=advance.key, gang=advance.gang, reports=(report,))]
 
+    def lose(self, gang: str) -> None:
+        """Kills a gang in the middle of whatever it does; another one takes its place."""
+        self._living.discard(gang)
+        self._running = {key: entry for key, entry in self._running.items() if entry[1].gang != gang}
+        self._news.append(GangLost(gang=gang, detail="killed"))
+        self._start_gang()
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """Moves the clock to the next end of an advance, if nothing has happened yet."""
         while not self._news and self._due:
@@ -75,8 +88,14 @@ class SimulatedExecutor:
 
     def close(self) -> None:
         """Forgets all advances."""
+        self._living.clear()
         self._due.clear()
         self._running.clear()
+
+    def _start_gang(self) -> None:
+        gang = f"simulated-{next(self._names)}"
+        self._living.add(gang)
+        self._news.append(GangReady(gang=gang))
 
     def _finish(self, command: Advance, device_s: float) -> list[Event]:
         (lane,) = command.lanes

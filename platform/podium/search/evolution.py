@@ -37,7 +37,9 @@ class Evolution:
         self._seed = spec.search.seed
         self._sign = -1.0 if spec.search.objectives[0].direction == "maximize" else 1.0
         self._constraints = tuple(map(constraints.parse, spec.search.constraints))
-        self._moved = {p.name: p.domain for p in self._space.parameters if is_numeric(p)}
+        self._moved = [parameter.name for parameter in self._space.parameters if is_numeric(parameter)]
+        self._optimizer = self._fresh()
+        self._told: tuple[int, ...] = ()
 
     def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
         """One point; with a moved number `given`, it belongs to no generation."""
@@ -53,7 +55,7 @@ class Evolution:
             return from_unit(parameter.domain, place)
 
         point = self._space.walk(choose)
-        if self._moved.keys() & given.keys():
+        if given.keys() & set(self._moved):
             return Point(point)
         attributes: dict[str, Value] = {
             GENERATION: optimizer.generation,
@@ -63,40 +65,46 @@ class Evolution:
         return Point(point, attributes)
 
     def _replay(self, trials: Sequence[Trial]) -> tuple[CMA, tuple[int, ...]]:
-        """The optimizer after every generation that is full, and the trials that were the last of them."""
-        dimensions = len(self._moved)
-        optimizer = CMA(
-            mean=np.full(dimensions, 0.5),
-            sigma=_SPREAD,
-            bounds=np.tile([0.0, 1.0], (dimensions, 1)),
-            seed=seed_of(self._seed),
-        )
+        """The optimizer after every generation that is full, and the trials that were the last of them.
+
+        It goes on from where the last ask left it, since what came before cannot have changed.
+        """
         generations: dict[int, list[Trial]] = {}
         for trial in trials:
             generation = trial.attributes.get(GENERATION)
             if isinstance(generation, int):
                 generations.setdefault(generation, []).append(trial)
-        told: tuple[int, ...] = ()
+        if self._told != _numbers(self._members(generations, self._optimizer.generation - 1)):
+            self._optimizer, self._told = self._fresh(), ()
         while True:
-            following = generations.get(optimizer.generation + 1)
-            members = self._members(generations.get(optimizer.generation, []), following, optimizer.population_size)
-            if len(members) < optimizer.population_size:
-                return optimizer, told
-            optimizer.tell([(np.array(trial.attributes[VECTOR]), rank) for rank, trial in enumerate(members)])
-            told = tuple(sorted(trial.number for trial in members))
+            members = self._members(generations, self._optimizer.generation)
+            if len(members) < self._optimizer.population_size:
+                return self._optimizer, self._told
+            ranked = sorted(members, key=lambda trial: (self._merit(trial), trial.number))
+            self._optimizer.tell([(np.array(trial.attributes[VECTOR]), rank) for rank, trial in enumerate(ranked)])
+            self._told = _numbers(members)
 
-    def _members(self, members: Sequence[Trial], following: Sequence[Trial] | None, size: int) -> list[Trial]:
-        """The `size` trials that end a generation, the best first; fewer if it is not full yet.
+    def _fresh(self) -> CMA:
+        dimensions = len(self._moved)
+        return CMA(
+            mean=np.full(dimensions, 0.5),
+            sigma=_SPREAD,
+            bounds=np.tile([0.0, 1.0], (dimensions, 1)),
+            seed=seed_of(self._seed),
+        )
+
+    def _members(self, generations: Mapping[int, Sequence[Trial]], generation: int) -> list[Trial]:
+        """The trials that end a generation, ascending by number; too few if it is not full yet.
 
         They are the first that ended, as the first trial of the generation after noted.
         """
+        members = generations.get(generation, ())
+        following = generations.get(generation + 1)
         if following:
             noted = following[0].attributes[TOLD]
             assert isinstance(noted, tuple)
-            full = [trial for trial in members if trial.number in noted]
-        else:
-            full = [trial for trial in members if self._is_judged(trial)][:size]
-        return sorted(full, key=lambda trial: (self._merit(trial), trial.number))
+            return [trial for trial in members if trial.number in noted]
+        return [trial for trial in members if self._is_judged(trial)][: self._optimizer.population_size]
 
     def _is_judged(self, trial: Trial) -> bool:
         if trial.state in (TrialState.COMPLETE, TrialState.DIVERGED):
@@ -109,3 +117,7 @@ class Evolution:
 
     def _violation(self, trial: Trial) -> float:
         return sum(max(0.0, constraint.violation(trial.metrics)) for constraint in self._constraints)
+
+
+def _numbers(trials: Sequence[Trial]) -> tuple[int, ...]:
+    return tuple(trial.number for trial in trials)

@@ -10,7 +10,7 @@ from optuna.trial import TrialState as Shown
 from podium.search.translation import Translation
 from podium.sweep.trial import Trial
 
-MOST_SHOWN = 600
+MOST_SHOWN = 500
 """Trials shown beside those that run, so that an ask costs the same at the end of a long sweep."""
 
 BEST_SHOWN = 100
@@ -46,11 +46,13 @@ class Gallery:
 
     def hang(self, trials: Mapping[int, Trial]) -> list[FrozenTrial]:
         """The trials to show, ascending by number; those outside of the space are left out."""
-        for number, trial in enumerate(self._prior):
-            self._enter(number, trial)
-        for own, trial in trials.items():
-            self._enter(self.number(own), trial)
-        numbers = sorted([*range(len(self._prior)), *map(self.number, trials)])
+        offset = len(self._prior)
+        everything = dict(enumerate(self._prior)) | {offset + own: trials[own] for own in sorted(trials)}
+        for number, trial in everything.items():
+            known = self._entries.get(number)
+            if known is None or known.trial is not trial:
+                self._entries[number] = self._entry(trial)
+        numbers = list(everything)
         settled = [number for number in numbers if not self._entries[number].runs]
         hidden = set(settled) - self._chosen(settled)
         hung = [self._shown(number) for number in numbers if number not in hidden]
@@ -58,11 +60,8 @@ class Gallery:
             self._entries[number].shown = None
         return [shown for shown in hung if shown is not None]
 
-    def _enter(self, number: int, trial: Trial) -> None:
-        known = self._entries.get(number)
-        if known is None or known.trial is not trial:
-            runs = self._translation.state(trial) is Shown.RUNNING
-            self._entries[number] = _Entry(trial, runs, self._translation.score(trial))
+    def _entry(self, trial: Trial) -> _Entry:
+        return _Entry(trial, self._translation.state(trial) is Shown.RUNNING, self._translation.score(trial))
 
     def _chosen(self, settled: Sequence[int]) -> set[int]:
         if len(settled) <= MOST_SHOWN:

@@ -5,8 +5,10 @@ spaces in groups of parameters that are active together. GP: log expected improv
 arXiv:2310.20708.
 """
 
+import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -38,8 +40,6 @@ class Learned:
         learns = self._search.sampler != "random"
         shown = self._gallery.hang({own: trial for own, trial in trials.items() if own != number}) if learns else []
         view = LedgerView(self._translation.directions, shown, self._gallery.number(number))
-        study = optuna.load_study(study_name=NAME, storage=view, sampler=self._sampler(number))
-        asked = study.ask()
 
         def choose(parameter: Parameter) -> Value:
             if parameter.name in given:
@@ -47,7 +47,10 @@ class Learned:
             label = _suggest(asked, self._translation.name(parameter), self._translation.distribution(parameter))
             return from_label(parameter.domain, label)
 
-        return Point(self._translation.space.walk(choose))
+        with _silence():
+            study = optuna.load_study(study_name=NAME, storage=view, sampler=self._sampler(number))
+            asked = study.ask()
+            return Point(self._translation.space.walk(choose))
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = seed_of(self._search.seed, number)
@@ -55,9 +58,21 @@ class Learned:
             return RandomSampler(seed=seed)
         if self._search.sampler == "gp":
             return GPSampler(seed=seed, warn_independent_sampling=False)
+        return TPESampler(seed=seed, multivariate=True, group=self._translation.space.is_conditional)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Optuna's remarks on its own working from a user who did not choose it."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return TPESampler(seed=seed, multivariate=True, group=self._translation.space.is_conditional)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> Label:

@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from optuna.distributions import (
     BaseDistribution,
@@ -161,10 +160,13 @@ class Translation:
 
 
 def to_label(domain: Domain, value: Value) -> Label:
-    """What `value` is shown as: itself, unless options are lists, which Optuna does not take."""
+    """What `value` is shown as: itself, but for lists (JSON) and stepped reals (their index), which Optuna rounds."""
     if isinstance(domain, Choice):
         return _labels(domain)[domain.options.index(value)]
     assert not isinstance(value, tuple)
+    if isinstance(domain, Float) and domain.step is not None:
+        assert isinstance(value, int | float)
+        return round((value - domain.low) / domain.step)
     return value
 
 
@@ -173,8 +175,8 @@ def from_label(domain: Domain, label: Label) -> Value:
     if isinstance(domain, Choice):
         return domain.options[_labels(domain).index(label)]
     if isinstance(domain, Float) and domain.step is not None:
-        assert isinstance(label, float)
-        return (domain.values() or ())[round((label - domain.low) / domain.step)]
+        assert isinstance(label, int)
+        return (domain.values() or ())[label]
     return label
 
 
@@ -192,6 +194,4 @@ def _distribution(domain: Domain) -> BaseDistribution:
         return IntDistribution(domain.low, last, log=domain.log, step=domain.step)
     if domain.step is None:
         return FloatDistribution(domain.low, domain.high, log=domain.log)
-    steps = len(domain.values() or ()) - 1
-    high = Decimal(str(domain.low)) + steps * Decimal(str(domain.step))  # as Optuna checks it, without rounding
-    return FloatDistribution(domain.low, float(high), step=domain.step)
+    return IntDistribution(0, len(domain.values() or ()) - 1)

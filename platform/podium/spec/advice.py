@@ -9,7 +9,7 @@ from podium.spec.sweep import SweepSpec
 
 _READ_ONLY_UNDER: dict[str, tuple[str, tuple[Value, ...]]] = {
     "network.kernel": ("network.kind", ("convnet",)),
-    "network.hidden": ("network.kind", ("convnet",)),
+    "network.channels": ("network.kind", ("convnet",)),
     "initializer.scale": ("initializer.scheme", ("small_normal", "variance_scaling")),
     "initializer.fan": ("initializer.scheme", ("variance_scaling",)),
     "optimizer.momentum": ("optimizer.kind", ("sgd",)),

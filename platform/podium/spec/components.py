@@ -15,8 +15,8 @@ class NetworkSettings(Settings):
     Attributes:
         kind: `mlp` (fully connected) or `convnet` (LeNet's family: convolution, pooling, fully connected).
         depth: Hidden layers of an mlp; convolution and pooling blocks of a convnet.
-        width: Units of each hidden layer; channels of a convnet's first block, doubled in each further one.
-        hidden: Units of a convnet's fully connected layer.
+        width: Units of each fully connected hidden layer; a convnet has one.
+        channels: Channels of a convnet's first block, doubled in each further one.
         kernel: Side of a convnet's kernels, odd.
         activation: Nonlinearity after each hidden layer.
         dropout: Rate at which hidden units are dropped in training.
@@ -26,7 +26,7 @@ class NetworkSettings(Settings):
     kind: Literal["mlp", "convnet"] = "mlp"
     depth: int = Field(default=2, ge=1, le=64)
     width: int = Field(default=64, ge=1)
-    hidden: int = Field(default=128, ge=1)
+    channels: int = Field(default=8, ge=1)
     kernel: int = Field(default=5, ge=1)
     activation: Activation = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)

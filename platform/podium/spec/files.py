@@ -178,6 +178,18 @@ def _plain(node: Any) -> Any:
     return str(node)
 
 
+def parse_value(text: str) -> Any:
+    """The value that `text` stands for in YAML 1.2.
+
+    Raises:
+        SpecError: if it is no YAML.
+    """
+    try:
+        return _plain(YAML(typ="safe", pure=True).load(text))
+    except YAMLError as error:
+        raise SpecError(f"{text!r} cannot be read: {_yaml_problem(error)}") from None
+
+
 def _apply(override: str, tree: dict[Any, Any], origins: dict[KeyPath, Origin]) -> None:
     key, separator, text = override.partition("=")
     if not separator or not all(key.split(".")):

@@ -35,11 +35,14 @@ class Settings(BaseModel):
         """The schema, with descriptions of the class and its keys from the docstring."""
         schema = handler(core)
         resolved = handler.resolve_ref_schema(schema)
-        summary, _, attributes = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:")
-        resolved["description"] = " ".join(summary.split())
-        for name, text in _ATTRIBUTE.findall(attributes):
-            if name in resolved["properties"]:
-                resolved["properties"][name]["description"] = " ".join(text.split())
+        resolved["description"] = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("Attributes:")[0].split())
+        documents = (
+            inspect.cleandoc(base.__doc__ or "") for base in reversed(cls.__mro__) if issubclass(base, Settings)
+        )
+        for document in documents:
+            for name, text in _ATTRIBUTE.findall(document.partition("Attributes:")[2]):
+                if name in resolved["properties"]:
+                    resolved["properties"][name]["description"] = " ".join(text.split())
         return schema
 
 

@@ -77,6 +77,7 @@ class Machine:
         self.reason = ""
         self.budget = spec.budget.trials
         self.gangs: dict[str, str | None] = {}
+        self._gone: set[str] = set()
         self._policy = make_policy(spec.budget.policy, spec.rungs(), spec.budget.epochs.factor)
         self._standings = Standings(self._policy)
         self.ranking = Ranking(spec)
@@ -146,12 +147,13 @@ class Machine:
 
     def _on_resumed(self, event: Resumed) -> None:
         self.gangs.clear()
+        self._gone.clear()
         for key in [key for key, command in self._open.items() if not isinstance(command, Propose)]:
             del self._open[key]
         for trial in self._in(TrialState.RUNNING):
-            self._move(trial.number, TrialState.WAITING)
+            self._go_back(trial.number)
         if self._closing is SweepState.INTERRUPTED:
-            self._closing = None
+            self._closing, self.reason = None, ""
         resumable = self.state in (SweepState.INTERRUPTED, SweepState.FAILED, SweepState.STOPPED)
         if resumable and (self.state is SweepState.INTERRUPTED or self._can_go_on()):
             self._reopen()
@@ -160,9 +162,11 @@ class Machine:
         self.state, self.reason, self._closing, self._failures = SweepState.RUNNING, "", None, 0
 
     def _on_gang_ready(self, event: GangReady) -> None:
-        self.gangs.setdefault(event.gang, None)
+        if event.gang not in self._gone:
+            self.gangs.setdefault(event.gang, None)
 
     def _on_gang_lost(self, event: GangLost) -> None:
+        self._gone.add(event.gang)
         key = self.gangs.pop(event.gang, None)
         if key is not None:
             self._break_off(key, event.cause, event.detail or f"its gang {event.gang} was lost")
@@ -193,6 +197,8 @@ class Machine:
         advance = self._close(event.key)
         if advance is None:
             return
+        if {report.trial for report in event.reports} != {lane.trial for lane in advance.lanes}:
+            raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
         reports = [_with_divergence(report) for report in event.reports]
         entered = [(report, self._record(report, advance.until)) for report in reports]
         for report, losses in entered:
@@ -260,7 +266,7 @@ class Machine:
     def _settle_trial(self, report: Report, until: int, losses: list[float]) -> None:
         number = report.trial
         if report.ending == "halted":
-            self._move(number, TrialState.WAITING)
+            self._go_back(number)
         elif report.ending == "diverged":
             self._move(number, TrialState.DIVERGED, reason=report.reason or "the objective is not a number")
         elif report.ending == "infeasible":
@@ -300,16 +306,22 @@ class Machine:
             trial = self.trials[lane.trial]
             attempts = {**trial.attempts, cause: trial.attempts.get(cause, 0) + 1}
             self.trials[lane.trial] = replace(trial, attempts=attempts)
-            if lane.trial in self._cancelled:
-                self._cancelled.discard(lane.trial)
-                self._move(lane.trial, TrialState.CANCELLED, reason="stopped by a user")
-            elif attempts[cause] > getattr(self.spec.retries, cause, 0):
+            if lane.trial not in self._cancelled and attempts[cause] > getattr(self.spec.retries, cause, 0):
                 self._fail(lane.trial, cause, detail, attempts[cause])
             else:
-                self._move(lane.trial, TrialState.WAITING)
+                self._go_back(lane.trial)
+
+    def _go_back(self, number: int) -> None:
+        """A running trial goes back to its last checkpoint, unless a user stopped it."""
+        if number in self._cancelled:
+            self._cancelled.discard(number)
+            self._move(number, TrialState.CANCELLED, reason="stopped by a user")
+        else:
+            self._move(number, TrialState.WAITING)
 
     def _fail(self, number: int, cause: str, detail: str, attempts: int) -> None:
         self._move(number, TrialState.FAILED, reason=f"{cause} after {attempts} attempt(s): {detail}")
+        self._note_best(number)
         self._failures += 1
         if self._failures >= self.spec.budget.failures:
             self._begin_closing(
@@ -330,7 +342,7 @@ class Machine:
     # decisions
 
     def _begin_closing(self, state: SweepState, reason: str) -> None:
-        if not self.is_ended and self._closing is None:
+        if not self.is_ended and self._closing in (None, SweepState.INTERRUPTED):
             self._closing, self.reason = state, reason
 
     def _decide(self) -> list[Command]:

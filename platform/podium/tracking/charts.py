@@ -95,8 +95,9 @@ def charts(
         valued = [trial for trial in ordered if trial.last_values and trial.last_values[index] is not None]
         if valued:
             drawn[f"history{suffix}"] = _history(objective, index, valued)
-        if any(curves.get(trial.number, {}).get(objective.metric) for trial in ordered):
-            drawn[f"learning_curves{suffix}"] = _learning_curves(objective, ordered, curves)
+        lines = _learning_curves(objective, ordered, curves)
+        if lines.series:
+            drawn[f"learning_curves{suffix}"] = lines
     if importances:
         ranked = sorted(importances.items(), key=lambda item: -item[1])
         drawn["importance"] = Bars(
@@ -143,13 +144,16 @@ def _history(objective: Objective, index: int, trials: Sequence[Trial]) -> Chart
 
 
 def _learning_curves(objective: Objective, trials: Sequence[Trial], curves: Curves) -> Chart:
+    def is_drawn(trial: Trial) -> bool:
+        return any(value is not None for _, value in curves.get(trial.number, {}).get(objective.metric, ()))
+
     series = []
-    for state, some in _by_state(trials):
+    for state, some in _by_state(filter(is_drawn, trials)):
         x: list[float] = []
         y: list[float | None] = []
         labels: list[str] = []
         for trial in some:
-            curve = curves.get(trial.number, {}).get(objective.metric, ())
+            curve = curves[trial.number][objective.metric]
             x += [*(epoch for epoch, _ in curve), math.nan]
             y += [*(value for _, value in curve), None]
             labels += [f"trial {trial.number}"] * (len(curve) + 1)

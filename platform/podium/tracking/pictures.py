@@ -49,7 +49,7 @@ def _chart(axes: "Axes", chart: Chart) -> None:
         elif series.kind == "steps":
             axes.step(series.x, y, where="post", color=series.colour, label=series.name, linewidth=1.8)
         else:
-            axes.plot(series.x, y, color=series.colour, label=series.name, linewidth=1.0)
+            axes.plot(series.x, y, color=series.colour, label=series.name, linewidth=1.0, marker=".")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -61,6 +61,7 @@ def _parallel(figure: "Figure", axes: "Axes", chart: Parallel) -> None:
     from matplotlib.cm import ScalarMappable
 
     columns = range(len(chart.axes))
+    plate = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
     colours = colormaps["cividis"]
     for trial in sorted(range(len(chart.goodness)), key=chart.goodness.__getitem__):
         places = [axis.positions[trial] for axis in chart.axes]
@@ -68,7 +69,9 @@ def _parallel(figure: "Figure", axes: "Axes", chart: Parallel) -> None:
     for column, axis in enumerate(chart.axes):
         axes.axvline(column, color="#444444", linewidth=0.8)
         for place, text in axis.ticks:
-            axes.annotate(text, (column, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
+            axes.annotate(
+                text, (column, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center", bbox=plate
+            )
     axes.set_xticks(list(columns), [axis.label for axis in chart.axes], rotation=20, ha="right")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)

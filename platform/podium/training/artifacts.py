@@ -56,7 +56,7 @@ class Log:
         path = Path(path)
         if not path.exists():
             raise TaskError(f"log_artifact found no file or folder {str(path)!r}")
-        copy_into(self._store, f"{self._folder}/{_named(name or path.name, '')}", path)
+        copy_into(self._store, f"{self._folder}/{_named(path.name if name is None else name, '')}", path)
 
     def take_metrics(self) -> dict[str, float]:
         """The metrics logged since the last call."""

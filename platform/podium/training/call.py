@@ -189,7 +189,10 @@ class Call:
         if self._unwinding is not None:
             raise self._unwinding
         self._check_step(step)
-        if step > self._spec.budget.epochs.max:
+        last = self._spec.budget.epochs.max
+        if step > last and self.step == 0:
+            raise TaskError(f"trial.report began at step {step}, and budget.epochs.max is {last}; raise it")
+        if step > last:
             self._end("until", TrialDone())
         values = self._values(step, metrics)
         self.step, self.metrics, self._saves = step, _numbers(metrics), 0
@@ -202,7 +205,7 @@ class Call:
         self._settle_checkpoint()
         if self.record.is_out_of(stopping.patience):
             self._end("patience", TrialDone(), f"no improvement in {self.record.stale} steps")
-        if step == self._spec.budget.epochs.max:
+        if step == last:
             self._ending = "until"
         elif self._halted():
             self._end("halted", TrialPaused())
@@ -245,7 +248,7 @@ class Call:
     def _check_step(self, step: int) -> None:
         if isinstance(step, bool) or not isinstance(step, int) or step <= self.step:
             raise TaskError(
-                f"trial.report got step {step!r} after step {self.step}; steps are integers that strictly increase from 1"
+                f"trial.report got step {step!r} after step {self.step}; steps are integers that strictly increase"
             )
 
     def _values(self, step: int, metrics: Mapping[str, float]) -> tuple[float, ...]:

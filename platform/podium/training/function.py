@@ -110,6 +110,6 @@ def check_function(loaded: object, reference: str) -> TrainingFunction:
 def saves_checkpoints(function: TrainingFunction) -> bool:
     """Whether the file that defines the function calls a method named `checkpoint`; without, it cannot be paused."""
     module = inspect.getmodule(function)
-    tree = ast.parse(inspect.getsource(module if module is not None else function))  # type: ignore[arg-type]
+    tree = ast.parse(inspect.getsource(module if module is not None else function))
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return any(isinstance(call, ast.Attribute) and call.attr == "checkpoint" for call in calls)

@@ -108,7 +108,7 @@ def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor
     for given in (losses, weights):
         if given is not None and (not isinstance(given, Tensor) or given.shape != (size,)):
             raise TaskError(
-                f"{type(task).__name__}.losses has to return one loss for each sample, shape ({size},): {_shape(given)}. "
+                f"{type(task).__name__}.losses has to return one loss a sample, shape ({size},): {_shape(given)}. "
                 "A loss that does not add up over samples says `batch_loss = True`"
             )
     if weights is None:

@@ -57,7 +57,7 @@ class Mean(Metric):
     def merge(self, other: Metric) -> None:
         """Adds the other's sums."""
         for name, value in self.state.items():
-            value += other.state[name]
+            value.add_(other.state[name])
 
     def compute(self) -> float:
         """The mean, finished; not a number if there were no samples."""

@@ -62,7 +62,7 @@ def measure(
         live = LiveTrial(spec, task, reader.schema, lane, training_device(spec))
         samples = next(iter(reader.epoch("train", batch_size=live.batch_size, seed=spec.data.seed, epoch=0)))
         steps = reader.steps("train", live.batch_size)
-        kept = _Kept()
+        kept = _Kept(live.flat.weights)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             train_step(live, samples, steps * spec.budget.epochs.max, 0)
         began = time.perf_counter()
@@ -82,14 +82,15 @@ def measure(
 
 
 class _Kept:
-    """Adds up the memory that a forward pass keeps for `backward`; a storage counts once."""
+    """Adds up the memory that a forward pass keeps for `backward`; a storage counts once, the weights' not at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = weights.untyped_storage().data_ptr()
         self._sizes: dict[int, int] = {}
 
     @property
     def bytes(self) -> int:
-        return sum(self._sizes.values())
+        return sum(size for place, size in self._sizes.items() if place != self._weights)
 
     def pack(self, tensor: Tensor) -> Any:
         storage = tensor.untyped_storage()

@@ -67,6 +67,7 @@ class Task(ABC):
 
     def log(self, log: Log, outputs: Any, batch: Batch) -> None:
         """May log figures, files and metrics, with the first validation batch of each epoch."""
+        return
 
     def metric_names(self) -> tuple[str, ...]:
         """All metrics of an epoch that are known beforehand."""

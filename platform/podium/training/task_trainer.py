@@ -154,12 +154,14 @@ def restore(live: LiveTrial, path: Path, state: Mapping[str, Any]) -> None:
         CheckpointError: if it is the checkpoint of another network.
     """
     tensors = load_file(path / TENSORS)
-    expected, found = tuple(live.flat.weights.shape), tuple(tensors["weights"].shape)
-    if found != expected:
-        raise CheckpointError(
-            f"the checkpoint {path.name} of trial {live.trial} holds weights of shape {found}, and its network's have "
-            f"{expected}: the code has changed. Launch under another name, or bring the code back"
-        )
+    for name, value in live.tensors().items():
+        found = tuple(tensors[name].shape) if name in tensors else "no shape, as it is missing"
+        if found != tuple(value.shape):
+            raise CheckpointError(
+                f"the checkpoint {path.name} of trial {live.trial} does not fit its network: {name!r} has {found} "
+                f"there, and {tuple(value.shape)} here, so the code has changed. Launch under another name, or bring "
+                "the code back"
+            )
     with torch.no_grad():
         live.restore(tensors, state)
 

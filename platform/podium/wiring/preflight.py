@@ -32,7 +32,7 @@ def try_out(spec: SweepSpec, code_folder: Path | None, data: Path | None) -> Non
     from podium.training.trainer import load_task
 
     if isinstance(load_task(spec, code_folder), Task):
-        measure(spec, code_folder, data, next(structures(spec)))
+        measure(spec, code=code_folder, data=data, parameters=next(structures(spec)))
 
 
 def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def to_text(report: dict[str, Any]) -> str:
     if "saves_checkpoints" in report and not report["saves_checkpoints"]:
         lines += ["", "The function saves no checkpoint: it cannot be paused, and runs under asha_stop instead of asha"]
     if "structures" in report:
-        sizes = [entry["parameters"] for entry in report["structures"]]
+        sizes = [entry["parameters_count"] for entry in report["structures"]]
         epochs = [entry["epoch_s"] for entry in report["structures"]]
         memory = max(entry["memory_bytes"] for entry in report["structures"])
         lines += [
@@ -101,7 +101,7 @@ def _try_all(
 
     points = list(structures(spec))
     watcher.stage(f"Trying {len(points)} structure(s)")
-    measured: list[Measured] = [measure(spec, code_folder, data, point) for point in points]
+    measured = [measure(spec, code=code_folder, data=data, parameters=point) for point in points]
     mean_epoch_s = sum(each.epoch_s for each in measured) / len(measured)
     return {
         "structures": [

@@ -108,7 +108,7 @@ def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projec
     if spec.tracking.plots:
         from podium.search.importance import importance
 
-        importances = importance(spec, machine.trials)
+        importances = importance(spec, machine.trials.values())
     model = _log_model(book, machine, launched, place) if spec.tracking.model else None
     if model is not None:
         book.facts(spec.sweep).put({"model": model})

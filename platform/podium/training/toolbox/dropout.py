@@ -54,8 +54,9 @@ class Dropout(nn.Module):
 
 
 def sites(network: nn.Module) -> list[tuple[str, Dropout]]:
-    """The dropout modules of a network, each with its path in it as site."""
-    return [(name, module) for name, module in network.named_modules() if isinstance(module, Dropout)]
+    """The modules of a network that drop anything, each with its path in it as site."""
+    modules = network.named_modules()
+    return [(name, module) for name, module in modules if isinstance(module, Dropout) and module.rate > 0]
 
 
 def replace_torch_dropout(network: nn.Module) -> None:

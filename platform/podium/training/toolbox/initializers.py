@@ -72,7 +72,8 @@ def orthogonal(shape: Shape, key: int, settings: InitializerSettings) -> Tensor:
     rows, columns = shape[0], math.prod(shape[1:])
     tall, r = torch.linalg.qr(draws.normal((max(rows, columns), min(rows, columns)), key))
     tall = tall * r.diagonal().sign()
-    return (tall if rows >= columns else tall.T).reshape(shape)
+    drawn: Tensor = tall if rows >= columns else tall.T
+    return drawn.reshape(shape)
 
 
 def _uniform(shape: Shape, key: int, variance: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Training, the toolbox: losses, one for each sample. The loop reduces them."""
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Number = float | Tensor
 """A hyperparameter: a number, or a tensor that broadcasts (one value for each lane)."""
@@ -22,9 +22,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: Number = 0.0
         `[B]`.
     """
     if isinstance(label_smoothing, float) and label_smoothing == 0.0:
-        return F.cross_entropy(logits, targets, reduction="none")
-    scores = F.log_softmax(logits, dim=1)
-    hard = F.nll_loss(scores, targets, reduction="none")
+        return functional.cross_entropy(logits, targets, reduction="none")
+    scores = functional.log_softmax(logits, dim=1)
+    hard = functional.nll_loss(scores, targets, reduction="none")
     return hard + (-scores.mean(dim=1) - hard) * label_smoothing
 
 

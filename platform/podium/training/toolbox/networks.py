@@ -49,7 +49,7 @@ def mlp(settings: NetworkSettings, inputs: tuple[int, ...], outputs: int) -> nn.
 def convnet(settings: NetworkSettings, inputs: tuple[int, ...], outputs: int) -> nn.Module:
     """LeNet's family: `depth` blocks of convolution and 2 x 2 max pooling, a hidden layer, a linear layer.
 
-    Convolutions keep the size; channels start at `width` and double; pooling ends where a side would vanish.
+    Convolutions keep the size; channels start at `channels` and double; pooling ends where a side would vanish.
     Dropout acts on the hidden layer. Source: LeCun et al., "Gradient-based learning applied to document
     recognition", 1998, with max pooling and free activations.
 
@@ -62,7 +62,7 @@ def convnet(settings: NetworkSettings, inputs: tuple[int, ...], outputs: int) ->
             key="network.kind",
         )
     channels, height, width = inputs
-    bias, made = settings.norm == "none", settings.width
+    bias, made = settings.norm == "none", settings.channels
     layers: list[nn.Module] = []
     for _ in range(settings.depth):
         convolution = nn.Conv2d(channels, made, settings.kernel, padding=settings.kernel // 2, bias=bias)
@@ -71,9 +71,9 @@ def convnet(settings: NetworkSettings, inputs: tuple[int, ...], outputs: int) ->
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
         channels, made = made, 2 * made
-    hidden = nn.Linear(channels * height * width, settings.hidden, bias=bias)
-    layers += [nn.Flatten(), *_hidden(settings, hidden, settings.hidden), Dropout(settings.dropout)]
-    return nn.Sequential(*layers, nn.Linear(settings.hidden, outputs))
+    hidden = nn.Linear(channels * height * width, settings.width, bias=bias)
+    layers += [nn.Flatten(), *_hidden(settings, hidden, settings.width), Dropout(settings.dropout)]
+    return nn.Sequential(*layers, nn.Linear(settings.width, outputs))
 
 
 def _hidden(settings: NetworkSettings, layer: nn.Module, channels: int) -> Iterator[nn.Module]:

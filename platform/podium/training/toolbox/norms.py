@@ -1,8 +1,8 @@
 """Training, the toolbox: normalization layers. No layer before one has a bias, which the norm would take out."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class BatchNorm(nn.Module):
@@ -28,7 +28,7 @@ class BatchNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """`[B, C, ...]` to the same."""
         training = self.training and inputs.numel() > inputs.shape[1]
-        return F.batch_norm(
+        return functional.batch_norm(
             inputs, self.running_mean, self.running_var, self.weight, self.bias, training, momentum=0.1, eps=1e-5
         )
 

@@ -1,0 +1,1 @@
+"""For those who write adapters: conformance suites, fault injectors and simulations. Needs pytest."""

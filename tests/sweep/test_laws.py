@@ -1,0 +1,278 @@
+"""The laws of exactly once, replay, fidelity and capacity, on simulated sweeps that everything goes wrong for."""
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from podium.execution.simulated import SimulatedExecutor
+from podium.spec.sweep import SweepSpec
+from podium.sweep.machine import Machine, SweepState, replay
+from podium.sweep.messages import (
+    EVENT,
+    Advance,
+    AdvanceFailed,
+    Enqueued,
+    Event,
+    Extended,
+    GangLost,
+    Lane,
+    Resumed,
+    Saved,
+    StopRequested,
+)
+from podium.sweep.trial import Trial, TrialState
+from podium.testing.faults import (
+    ChaosExecutor,
+    DriverKilled,
+    FragileExecutor,
+    FragileLedger,
+    FragileProposer,
+    Killer,
+)
+from podium.testing.invariants import assert_endings_kept, assert_invariants, assert_same
+from podium.testing.ledgers import MemoryBook
+from podium.testing.simulation import RandomProposer, drive, launched, toy_spec
+
+POLICIES = ("asha", "asha_stop", "hyperband", "median", "none")
+PATIENT = {"worker_lost": 10_000, "exception": 10_000}
+
+
+def curves(seed: int, diverging: float) -> Callable[[Lane], Sequence[float | None]]:
+    """Curves that fall or rise, cross each other, and now and then end in no number."""
+
+    def curve(lane: Lane) -> list[float | None]:
+        def draw(purpose: object) -> float:
+            return zlib.crc32(f"{seed}/{lane.trial}/{purpose}".encode()) / 2**32
+
+        level, speed = draw("level"), draw("speed")
+        end = int(draw("epoch") * 30) if draw("diverges") < diverging else 30
+        return [level * math.exp(-speed * epoch) + 0.01 * draw(epoch) if epoch < end else None for epoch in range(30)]
+
+    return curve
+
+
+class Watched:
+    """A ledger that checks, with each event appended, a machine that is fed nothing else."""
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self._held = MemoryBook().hold(spec.sweep)
+        self.machine = Machine(spec)
+        self._saved: dict[int, tuple[int, int]] = {}
+
+    def events(self) -> list[Event]:
+        return self._held.events()
+
+    def append(self, events: Sequence[Event]) -> int:
+        for event in events:
+            before = dict(self.machine.trials)
+            if isinstance(event, Saved):
+                self._saved[event.trial] = max(self._saved.get(event.trial, (0, 0)), (event.epoch, event.step))
+            commands = self.machine.handle(EVENT.validate_json(event.model_dump_json()))
+            assert_invariants(self.machine)
+            assert_endings_kept(before, self.machine.trials)
+            for command in commands:
+                if isinstance(command, Advance):
+                    (lane,) = command.lanes
+                    assert (lane.epoch, lane.step) == self._saved.get(lane.trial, (0, 0)), "not from the last checkpoint"
+        return self._held.append(events)
+
+    def requests(self) -> Sequence[Event]:
+        return self._held.requests()
+
+    def renew(self) -> None:
+        self._held.renew()
+
+
+class Run:
+    """One sweep, however often its driver is killed."""
+
+    def __init__(self, spec: SweepSpec, gangs: int, curve: Callable[[Lane], Sequence[float | None]]) -> None:
+        self.spec, self.gangs, self.curve = spec, gangs, curve
+        self.ledger = Watched(spec)
+        self.live = Machine(spec)
+        self._lives = 0
+
+    def live_once(self, killer: Killer, *, chaos: tuple[int, int] | None = None, opening: Sequence[Event] = ()) -> None:
+        """Drives the sweep until it ends or the killer strikes; each life has gangs of its own."""
+        self._lives += 1
+        events = self.ledger.events()
+        if events:
+            self.live = replay(events)
+            assert_same(self.live, self.ledger.machine)
+            opening = (Resumed(holder=f"life {self._lives}"), *opening)
+        else:
+            opening = (launched(self.spec), *opening)
+        simulated = SimulatedExecutor(self.spec, self.gangs, self.curve, lambda lane: 1.0 + lane.trial % 3)
+        executor = simulated if chaos is None else ChaosExecutor(simulated, *chaos)
+        executor.start()
+        drive(
+            self.live,
+            FragileLedger(self.ledger, killer),
+            FragileProposer(RandomProposer(self.spec.space()), killer),
+            FragileExecutor(executor, killer),
+            simulated.clock,
+            opening,
+            watch=lambda events: assert_same(self.live, self.ledger.machine),
+        )
+
+    def live_on(self, kills: Sequence[int], chaos: tuple[int, int] | None = None) -> None:
+        """Drives the sweep to its end; each number is how far a driver gets before it is killed."""
+        for at in [*kills, None]:
+            try:
+                self.live_once(Killer(at), chaos=chaos)
+            except DriverKilled:
+                continue
+            return
+
+    @property
+    def trials(self) -> dict[int, Trial]:
+        return self.live.trials
+
+
+def assert_exactly_once(run: Run) -> None:
+    assert run.live.state is SweepState.FINISHED
+    assert list(run.trials) == list(range(run.spec.budget.trials))
+    assert all(trial.state.is_ended for trial in run.trials.values())
+    assert not any(trial.state in (TrialState.FAILED, TrialState.CANCELLED) for trial in run.trials.values())
+    complete = [trial for trial in run.trials.values() if trial.state is TrialState.COMPLETE]
+    assert complete or all(trial.state is TrialState.DIVERGED for trial in run.trials.values())
+    assert_same(replay(run.ledger.events()), run.live)
+
+
+def assert_truthful(run: Run) -> None:
+    objective = run.spec.search.objectives[0]
+    pick = max if objective.direction == "maximize" else min
+    for trial in run.trials.values():
+        curve = run.curve(Lane(trial=trial.number, parameters={}, seed=0))
+        for rung, (value,) in trial.values.items():
+            seen = curve[:rung]
+            assert value == (pick(seen) if objective.at == "best" else seen[-1])
+        if trial.state is TrialState.DIVERGED:
+            assert curve[trial.epoch - 1] is None
+        if trial.state is TrialState.COMPLETE:
+            assert trial.rung == run.spec.budget.epochs.max
+
+
+@st.composite
+def specs(draw: st.DrawFn, **more: object) -> SweepSpec:
+    lowest = draw(st.integers(1, 4))
+    return toy_spec(
+        trials=draw(st.integers(1, 40)),
+        policy=draw(st.sampled_from(POLICIES)),
+        epochs={"min": lowest, "max": draw(st.integers(lowest, 27)), "factor": draw(st.integers(2, 4))},
+        search={
+            "objective": {
+                "metric": "score",
+                "direction": draw(st.sampled_from(["minimize", "maximize"])),
+                "at": draw(st.sampled_from(["best", "last"])),
+            }
+        },
+        **more,
+    )
+
+
+GANGS = st.integers(1, 8)
+CURVES = st.builds(curves, st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 1.0]))
+KILLS = st.lists(st.integers(0, 60), max_size=5)
+CHAOS = st.tuples(st.integers(0, 10**6), st.integers(0, 40))
+
+
+@settings(max_examples=150)
+@given(specs(retries=PATIENT), GANGS, CURVES, KILLS, CHAOS)
+def test_every_trial_ends_exactly_once_whatever_dies(spec, gangs, curve, kills, chaos):
+    run = Run(spec, gangs, curve)
+    run.live_on(kills, chaos)
+    assert_exactly_once(run)
+    assert_truthful(run)
+
+
+@settings(max_examples=60)
+@given(specs(retries={"worker_lost": 1, "exception": 1}), GANGS, CURVES, KILLS, CHAOS)
+def test_no_sweep_hangs_when_retries_run_out(spec, gangs, curve, kills, chaos):
+    run = Run(spec, gangs, curve)
+    run.live_on(kills, chaos)
+    states = [trial.state for trial in run.trials.values()]
+    lost = sum(isinstance(event, GangLost | AdvanceFailed) for event in run.ledger.events())
+    assert states.count(TrialState.FAILED) <= lost // 2
+    if run.live.state is SweepState.FAILED:
+        assert states.count(TrialState.FAILED) >= spec.budget.failures
+    else:
+        assert run.live.state is SweepState.FINISHED
+        assert len(states) == spec.budget.trials
+    assert all(state.is_ended for state in states)
+    assert_truthful(run)
+
+
+@settings(max_examples=40)
+@given(specs(retries=PATIENT), GANGS, CURVES, KILLS, CHAOS, st.integers(0, 80), st.integers(1, 20))
+def test_users_may_interfere_at_any_moment(spec, gangs, curve, kills, chaos, moment, extra):
+    run = Run(spec, gangs, curve)
+    for at in [*kills, moment]:
+        try:
+            run.live_once(Killer(at), chaos=chaos)
+        except DriverKilled:
+            continue
+        break
+    trials = len(run.trials)
+    requests = (
+        StopRequested(trial=trials // 2),
+        Enqueued(parameters={"x": 0.5}),
+        Extended(trials=spec.budget.trials + extra),
+    )
+    run.live_once(Killer(None), chaos=chaos, opening=requests)
+    assert run.live.state is SweepState.FINISHED
+    assert list(run.trials) == list(range(spec.budget.trials + extra))
+    assert all(trial.state.is_ended for trial in run.trials.values())
+    assert sum(trial.state is TrialState.CANCELLED for trial in run.trials.values()) <= 1
+    run.live_once(Killer(None), opening=(StopRequested(),))
+    assert run.live.state is SweepState.FINISHED
+
+
+@settings(max_examples=40)
+@given(specs(), GANGS, CURVES, st.integers(0, 100), CHAOS)
+def test_a_stop_ends_every_trial(spec, gangs, curve, moment, chaos):
+    run = Run(spec, gangs, curve)
+    try:
+        run.live_once(Killer(moment))
+    except DriverKilled:
+        run.live_once(Killer(None), chaos=chaos, opening=(StopRequested(),))
+    assert run.live.is_ended
+    assert all(trial.state.is_ended for trial in run.trials.values())
+
+
+@settings(max_examples=30)
+@given(specs(), CURVES, KILLS)
+def test_one_gang_decides_alike_however_often_its_driver_dies(spec, curve, kills):
+    """With one gang nothing is left to timing but the order in which a retry and a new trial are taken."""
+    undisturbed, disturbed = Run(spec, 1, curve), Run(spec, 1, curve)
+    undisturbed.live_on([])
+    disturbed.live_on(kills)
+    assert [trial.values for trial in disturbed.trials.values()] == [
+        trial.values for trial in undisturbed.trials.values()
+    ]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_sweep_goes_on_from_every_single_append_and_command(policy):
+    spec = toy_spec(trials=5, policy=policy)
+    curve = curves(7, 0.2)
+    whole = Killer(None)
+    Run(spec, 2, curve).live_once(whole)
+    for at in range(whole.points):
+        run = Run(spec, 2, curve)
+        run.live_on([at])
+        assert_exactly_once(run)
+        assert_truthful(run)
+
+
+def test_a_driver_may_die_after_every_single_step():
+    """Each life gets one step further than the last; nothing is done twice and nothing is lost."""
+    spec = toy_spec(trials=6)
+    run = Run(spec, 2, curves(3, 0.2))
+    run.live_on(range(200))
+    assert_exactly_once(run)
+    assert_truthful(run)
