@@ -136,6 +136,7 @@ def test_the_view_is_a_study_that_cannot_be_written_to():
     study = optuna.load_study(study_name=NAME, storage=view, sampler=optuna.samplers.RandomSampler())
     assert [trial.value for trial in study.trials] == [0.0]
     assert study.best_trial.params == point(0)
+    assert (study.study_name, study.user_attrs) == (NAME, {})
     asked = study.ask()
     asked.suggest_float("x", 0, 1)
     assert len(study.trials) == 2

@@ -294,6 +294,46 @@ _ELSEWHERE = {
 }
 
 
+TWO = """objective:
+    - {metric: validation/accuracy, direction: maximize, at: last}
+    - {metric: validation/loss, direction: minimize, at: last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "words"),
+    [
+        ("", "", None, ""),
+        ("sampler: tpe", "sampler: cmaes", "search.sampler", "one objective"),
+        ("  trials: 32", "  target: 0.9\n  trials: 32", "budget.target", "single objective"),
+        ("validation/loss", "validation/accuracy", "search.objective", "names a metric twice"),
+    ],
+)
+def test_several_objectives(write, before, after, key, words):
+    text = DIGITS.replace("objective: {metric: validation/accuracy, direction: maximize}\n", TWO)
+    path = write(text.replace("policy: asha", "policy: none").replace(before, after, 1))
+    if key is None:
+        assert len(read_sweep(path).spec.search.objectives) == 2
+        return
+    with pytest.raises(SpecError, match=words) as caught:
+        read_sweep(path)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("key", "domain", "words"),
+    [
+        ("data.batch_size", "{int: [0, 64]}", "holds 0, which data.batch_size refuses: must be at least 1"),
+        ("data.batch_size", "{choice: [32, 48]}", "64 is trial 0's value"),
+        ("seed", "{int: [-1, 3]}", "holds -1, which seed refuses"),
+        ("data.seed", "{int: [0, 3]}", "allowed: data.batch_size"),
+    ],
+)
+def test_settings_outside_of_the_components(refused, key, domain, words):
+    error = refused(DIGITS.replace("    network.depth: {int: [1, 3]}", f"    {key}: {domain}"))
+    assert words in error.problem
+
+
 def test_a_built_in_task_needs_data(refused):
     start, end = DIGITS.index("data:"), DIGITS.index("network:")
     error = refused(DIGITS[:start] + DIGITS[end:])

@@ -247,7 +247,7 @@ def test_a_stop_ends_every_trial(spec, gangs, curve, moment, chaos):
 @settings(max_examples=30)
 @given(specs(), CURVES, KILLS)
 def test_one_gang_decides_alike_however_often_its_driver_dies(spec, curve, kills):
-    """With one gang nothing is left to timing but the order in which a retry and a new trial are taken."""
+    """With one gang nothing is left to timing, so that values and decisions are those of an undisturbed sweep."""
     undisturbed, disturbed = Run(spec, 1, curve), Run(spec, 1, curve)
     undisturbed.live_on([])
     disturbed.live_on(kills)

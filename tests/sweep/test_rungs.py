@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from podium.sweep.messages import GangLost, GangReady
 from podium.sweep.rungs import Verdict, make_policy
 from podium.sweep.standings import Standings
 from podium.sweep.trial import TrialState
@@ -168,8 +169,6 @@ def test_asha_takes_retries_before_promotable_trials(story):
     sweep.ready(2)
     for trial, value in ((0, 0.3), (2, 0.1)):
         sweep.finish(trial, value)
-    from podium.sweep.messages import GangLost, GangReady
-
     sweep.tell(GangLost(gang="g0"))
     sweep.finish(1, 0.2)
     assert sweep.running == {"g1": 3}

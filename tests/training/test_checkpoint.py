@@ -53,6 +53,8 @@ def test_the_furthest_are_kept_whoever_held_the_sweep(store: str) -> None:
     assert early.newest_first() == folders[::-1]
     late.prune(keep=2)
     assert early.newest_first() == [folders[3], folders[2]]
+    late.keep_only(folders[2])
+    assert early.newest_first() == [folders[2]]
 
 
 def test_nothing_is_there_before_the_first(store: str) -> None:

@@ -83,7 +83,7 @@ def test_a_function_waits_at_a_rung_and_goes_on(run: Callable[..., Bench], tmp_p
     assert (report.ending, report.epoch, report.values, report.best_epoch) == ("until", 4, (3.0,), 2)
     assert calls(tmp_path) == ["3 0"]
     assert {epoch: metrics["score"] for epoch, metrics in trained.curve(3).items()} == {1: 1, 2: 3, 3: 2, 4: 0}
-    assert len(list((tmp_path / "store/checkpoints/toy/00003").iterdir())) == 1
+    assert len(list((tmp_path / "store/checkpoints/toy/00003").iterdir())) == 2
 
 
 def test_a_function_gives_way_and_is_called_again(run: Callable[..., Bench], tmp_path: Path) -> None:

@@ -195,11 +195,9 @@ def test_a_task_without_arguments_is_made_once_its_class_is_whole(blobs: Path, t
 
 def test_measure_counts_and_times_a_network(blobs: Path) -> None:
     measured = measure(make_spec(), code=None, data=blobs, parameters={"network.width": 10})
-    assert measured is not None
     assert measured.parameters_count == 370 + 110 + 33
     assert measured.epoch_s == pytest.approx(measured.step_s * Reader(blobs).steps("train", 16))
     wider = measure(make_spec(), code=None, data=blobs, parameters={"network.width": 200})
-    assert wider is not None
     assert wider.memory_bytes > measured.memory_bytes > 4 * 5 * measured.parameters_count
 
 
@@ -215,4 +213,5 @@ def test_measure_names_what_failed(blobs: Path, line: Path, tmp_path: Path) -> N
     with pytest.raises(SpecError, match="data: is missing"):
         measure(task_spec(), code=code, data=None, parameters={"size": 3})
     function = write(tmp_path / "function", train="def train(trial): pass")
-    assert measure(make_spec(task="train.py:train"), code=function, data=None, parameters={}) is None
+    with pytest.raises(TaskError, match="only a task has a network"):
+        measure(make_spec(task="train.py:train"), code=function, data=None, parameters={})

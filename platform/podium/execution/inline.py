@@ -20,6 +20,7 @@ class InlineExecutor:
     def __init__(self, assignment: Assignment, is_interrupted: Callable[[], bool]) -> None:
         self._news: list[Event] = []
         self._commands: list[Advance] = []
+        self._begun: set[str] = set()
         self._worker = Worker(assignment, GANG, self._news.append, copied, is_interrupted)
 
     def start(self) -> None:
@@ -28,8 +29,10 @@ class InlineExecutor:
         self._news.append(GangReady(gang=GANG, devices="this process"))
 
     def advance(self, command: Advance) -> None:
-        """Keeps the command until the driver waits."""
-        self._commands.append(command)
+        """Keeps the command until the driver waits; a repeated one is ignored."""
+        if command.gang == GANG and command.key not in self._begun:
+            self._begun.add(command.key)
+            self._commands.append(command)
 
     def halt(self, command: Halt) -> None:
         """Reaches an advance only before it began; a running one asks `is_interrupted` itself."""
@@ -44,5 +47,6 @@ class InlineExecutor:
         return news
 
     def close(self) -> None:
-        """Ends what still waits inside the worker."""
+        """Forgets all commands, and ends what still waits inside the worker."""
+        self._commands.clear()
         self._worker.close()

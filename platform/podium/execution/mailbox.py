@@ -1,5 +1,6 @@
 """A mailbox of events between the thread that trains and the one that answers the driver."""
 
+import math
 import threading
 import time
 
@@ -25,9 +26,6 @@ class Mailbox:
             if isinstance(event, Progress):
                 self._gang = event.gang
                 self._progress += event.lanes
-                if time.monotonic() - self._last < PROGRESS_EVERY_S:
-                    return
-                self._flush()
             else:
                 self._flush()
                 self._events.append(event)
@@ -35,10 +33,17 @@ class Mailbox:
 
     def take(self, timeout_s: float) -> list[Event]:
         """All events so far, waiting at most `timeout_s` for the first."""
+        deadline = time.monotonic() + timeout_s
         with self._news:
-            self._news.wait_for(lambda: self._events, timeout_s)
-            if not self._events and time.monotonic() - self._last >= PROGRESS_EVERY_S:
-                self._flush()
+            while not self._events:
+                now = time.monotonic()
+                due = self._last + PROGRESS_EVERY_S if self._progress else math.inf
+                if due <= now:
+                    self._flush()
+                elif deadline <= now:
+                    break
+                else:
+                    self._news.wait(min(due, deadline) - now)
             events, self._events = self._events, []
             return events
 

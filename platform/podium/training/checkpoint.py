@@ -95,8 +95,18 @@ class Checkpoints:
                 path.replace(target / STATE)
 
     def prune(self, keep: int) -> None:
-        """Removes all but the newest `keep` checkpoints; the last one of an ended trial holds its best weights."""
-        for folder in self.newest_first()[keep:]:
+        """Removes all but the newest `keep` checkpoints of a trial that lives.
+
+        Two are enough: the driver may not have heard of the newest yet.
+        """
+        self._remove(self.newest_first()[keep:])
+
+    def keep_only(self, folder: str) -> None:
+        """Removes all but one checkpoint, once the ledger has the trial's end; it holds the best weights too."""
+        self._remove([each for each in self.newest_first() if each != folder])
+
+    def _remove(self, folders: list[str]) -> None:
+        for folder in folders:
             target = local_path(self.store, folder)
             if target is not None:
                 shutil.rmtree(target, ignore_errors=True)

@@ -53,8 +53,6 @@ class FunctionTrainer:
         began = time.monotonic()
         call = self._waiting(lane) or self._begin(lane)
         ending = call.advance(command.gang, command.until)
-        if ending in ("patience", "returned", "diverged") or call.step >= self._spec.budget.epochs.max:
-            call.checkpoints.prune(keep=1)
         return (
             Report(
                 trial=lane.trial,

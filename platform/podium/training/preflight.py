@@ -38,21 +38,16 @@ class Measured:
     memory_bytes: int
 
 
-def measure(
-    spec: SweepSpec, *, code: Path | None, data: Path | None, parameters: Mapping[str, Value]
-) -> Measured | None:
+def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters: Mapping[str, Value]) -> Measured:
     """Builds the network of one point and trains it for two steps on the first batch.
 
-    Returns:
-        The cost; None for a training function, of which nothing is known but that it can be imported.
-
     Raises:
-        TaskError: if the user's code fails, with what it raised.
+        TaskError: if the user's code fails, with what it raised, or is a training function, which has no network.
         SpecError: if these parameters make no network for these data.
     """
     task = load_task(spec, code)
     if not isinstance(task, Task):
-        return None
+        raise TaskError(f"{spec.task} is a training function; only a task has a network to measure")
     if data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
     assert spec.data is not None

@@ -89,9 +89,7 @@ class TaskTrainer:
         )
         if ending in ("until", "patience"):
             self._save(live)
-        if ending in ("patience", "diverged") or live.epoch >= self._spec.budget.epochs.max:
-            self._checkpoints(lane.trial).prune(keep=1)
-        else:
+        if ending in ("until", "halted") and live.epoch < self._spec.budget.epochs.max:
             self._cache[lane.trial] = live
             while len(self._cache) > CACHED:
                 self._cache.popitem(last=False)

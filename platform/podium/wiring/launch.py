@@ -68,7 +68,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     data = prepare_data(spec, file.folder, place)
     launched = Launched(
         identity=uuid.uuid4().hex,
-        spec=spec.model_dump(mode="json", exclude_unset=True),
+        spec=spec.written(),
         text=file.text,
         code="" if spec.is_built_in else code.stage(file.folder, Path(place.store)),
         data="" if data is None else data.name,

@@ -1,0 +1,289 @@
+"""The command line as a user has it: real sweeps in a folder of their own, in one process with their trials."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import mlflow
+import pytest
+from wiring_cases import BLOBS_METRIC, podium
+
+INLINE = ("--cluster", "inline")
+
+
+def test_a_launch_ends_with_one_json_object_that_says_all(launched) -> None:
+    _, outcome = launched
+    assert outcome.code == 0, outcome.problems
+    assert len(outcome.output.splitlines()) == 1
+    summary = outcome.json
+    assert summary["sweep"] == "blobs"
+    assert summary["state"] == "finished"
+    assert summary["trials"]["total"] == 4
+    assert summary["best"]["value"] > 0.9
+    assert set(summary["best"]) >= {"trial", "value", "epoch", "params", "run_id"}
+    assert summary["startup_s"] > 0
+    assert summary["wall_s"] > 0
+    assert summary["tracking_uri"].startswith("sqlite:///")
+    assert summary["model"]["name"] == "blobs"
+    assert summary["model"]["version"] == "1"
+
+
+def test_status_says_the_same_as_the_launch(launched) -> None:
+    folder, outcome = launched
+    assert podium(folder, "status", "blobs", "--json").json == outcome.json
+
+
+def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
+    _, outcome = launched
+    summary = outcome.json
+    client = mlflow.MlflowClient(tracking_uri=summary["tracking_uri"])
+    parent = client.get_run(summary["parent_run_id"])
+    experiment = parent.info.experiment_id
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.data.tags["podium.trial"] for run in children) == ["0", "1", "2", "3"]
+    assert all(run.info.status in ("FINISHED", "KILLED") for run in children)
+    best = next(run for run in children if run.info.run_id == summary["best"]["run_id"])
+    history = client.get_metric_history(best.info.run_id, BLOBS_METRIC)
+    assert [point.step for point in history] == [1, 2, 3]
+    assert max(point.value for point in history) == summary["best"]["value"]
+    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert "plots" in names
+
+
+def testSlowLaunch_a_finished_sweep_again_does_nothing(launched) -> None:
+    folder, outcome = launched
+    again = podium(folder, "launch", "sweep.yaml", *INLINE, "--json")
+    assert again.code == 0
+    assert again.json == outcome.json
+    assert "raise budget.trials" in again.problems
+
+
+def test_a_changed_file_is_refused_with_the_difference(launched) -> None:
+    folder, _ = launched
+    outcome = podium(folder, "launch", "sweep.yaml", "network.width=32", *INLINE)
+    assert outcome.code == 2
+    assert "network.width: 16 -> 32" in outcome.problems
+    assert "Traceback" not in outcome.problems
+
+
+def test_promote_and_rollback_move_the_champion(launched) -> None:
+    folder, outcome = launched
+    client = mlflow.MlflowClient(tracking_uri=outcome.json["tracking_uri"])
+    assert podium(folder, "promote", "blobs", "--json").code == 0
+    assert client.get_model_version_by_alias("blobs", "champion").version == 1
+    nothing_before = podium(folder, "rollback", "blobs")
+    assert nothing_before.code == 2
+    assert "Traceback" not in nothing_before.problems
+
+
+def test_compare_shows_only_what_differs_and_links_to_the_runs(launched) -> None:
+    folder, outcome = launched
+    comparison = podium(folder, "compare", "blobs", "--json").json
+    assert comparison["varying"] == ["initializer.scheme", "optimizer.learning_rate"] or comparison["varying"] == [
+        "optimizer.learning_rate"
+    ]
+    assert comparison["trials"][0]["trial"] == outcome.json["best"]["trial"]
+    assert outcome.json["best"]["run_id"] in comparison["url"]
+
+
+def test_list_and_logs_find_the_sweep(quick: Path) -> None:
+    podium(quick, "launch", "sweep.yaml", *INLINE)
+    listed = podium(quick, "list", "--json").json["sweeps"]
+    assert [sweep["sweep"] for sweep in listed] == ["quick"]
+    assert "step 1" in podium(quick, "logs", "0").output
+    assert "step 1" in podium(quick, "logs", "quick/3", "--json").json["log"]
+    missing = podium(quick, "logs", "99")
+    assert missing.code == 2
+    assert "it has 6" in missing.problems
+
+
+def test_a_larger_budget_extends_and_keeps_what_ended(quick: Path) -> None:
+    first = podium(quick, "launch", "sweep.yaml", *INLINE, "--json").json
+    second = podium(quick, "launch", "sweep.yaml", "budget.trials=9", *INLINE, "--json").json
+    assert first["trials"]["total"] == 6
+    assert second["trials"]["total"] == 9
+    client = mlflow.MlflowClient(tracking_uri=second["tracking_uri"])
+    parent = client.get_run(second["parent_run_id"])
+    assert len(client.search_runs([parent.info.experiment_id])) == 10
+
+
+def test_the_best_is_sought_where_the_user_points(quick: Path) -> None:
+    text = (quick / "sweep.yaml").read_text().replace("  space:", "  points: [{x: 0.999}]\n  space:")
+    (quick / "sweep.yaml").write_text(text)
+    assert podium(quick, "launch", "sweep.yaml", *INLINE, "--json").json["best"]["params"]["x"] >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["launch", "nowhere.yaml"], "nowhere.yaml"),
+        (["launch", "sweep.yaml", "budget.trails=3"], "trials"),
+        (["launch", "sweep.yaml", "resources.gpus=1", "--cluster", "local"], "GPU"),
+        (["status", "nothing"], "known sweeps: none yet"),
+        (["resume", "nothing"], "known sweeps: none yet"),
+        (["enqueue", "nothing", "x=1"], "known sweeps: none yet"),
+        (["logs", "0"], "no sweep"),
+        (["launch"], "FILE"),
+    ],
+)
+def test_a_mistake_is_one_clear_message_and_exit_code_2(quick: Path, arguments: list[str], said: str) -> None:
+    outcome = podium(quick, *arguments)
+    assert outcome.code == 2
+    assert said in outcome.problems
+    assert "Traceback" not in outcome.problems
+
+
+def test_requests_for_a_sweep_that_is_over_are_refused(quick: Path) -> None:
+    podium(quick, "launch", "sweep.yaml", *INLINE)
+    assert podium(quick, "enqueue", "quick", "x=0.5").code == 3
+    assert podium(quick, "stop", "quick").code == 3
+
+
+def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
+    (quick / "train.py").write_text(TRAIN_SLOWLY)
+    with SlowLaunch(quick) as process:
+        wrong = podium(quick, "enqueue", "quick", "y=0.5")
+        assert wrong.code == 2
+        assert "y" in wrong.problems
+        assert podium(quick, "enqueue", "quick", "x=0.5", "kind=fancy").code == 0
+        assert podium(quick, "stop", "quick", "--json").code == 0
+        assert process.wait(60) == 0
+    summary = podium(quick, "status", "quick", "--json").json
+    assert summary["state"] == "stopped"
+
+
+TRAIN_SLOWLY = """
+import time
+
+
+def train(trial):
+    for step in range(1, 4):
+        time.sleep(0.4)
+        with trial.checkpoint() as folder:
+            (folder / "step").write_text(str(step))
+        trial.report(step, {"score": trial.params["x"]})
+"""
+
+
+def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:
+    (quick / "train.py").write_text(TRAIN_SLOWLY)
+    with SlowLaunch(quick) as process:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "podium resume quick" in output
+    assert podium(quick, "status", "quick", "--json").json["state"] == "interrupted"
+    finished = podium(quick, "resume", "quick", *INLINE, "--json")
+    assert finished.code == 0
+    assert finished.json["trials"]["total"] == 6
+    client = mlflow.MlflowClient(tracking_uri=finished.json["tracking_uri"])
+    experiment = client.get_run(finished.json["parent_run_id"]).info.experiment_id
+    assert len(client.search_runs([experiment])) == 7
+    assert not client.search_runs([experiment], "attributes.status = 'RUNNING'")
+
+
+def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
+    (quick / "train.py").write_text(TRAIN_SLOWLY)
+    with SlowLaunch(quick) as process:
+        process.kill()
+        process.wait()
+    finished = podium(quick, "resume", "quick", *INLINE, "--json")
+    assert finished.code == 0, finished.problems
+    assert finished.json["trials"]["total"] == 6
+    assert finished.json["state"] == "finished"
+    client = mlflow.MlflowClient(tracking_uri=finished.json["tracking_uri"])
+    experiment = client.get_run(finished.json["parent_run_id"]).info.experiment_id
+    assert len(client.search_runs([experiment])) == 7
+    assert not client.search_runs([experiment], "attributes.status = 'RUNNING'")
+
+
+def test_a_second_driver_is_told_who_holds_the_sweep(quick: Path) -> None:
+    (quick / "train.py").write_text(TRAIN_SLOWLY)
+    with SlowLaunch(quick) as process:
+        second = podium(quick, "launch", "sweep.yaml", *INLINE)
+        assert second.code == 3
+        assert f"process {process.pid}" in second.problems
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def test_a_task_that_always_fails_ends_the_sweep_with_the_reason(quick: Path) -> None:
+    (quick / "train.py").write_text("def train(trial):\n    raise RuntimeError('no such thing')\n")
+    outcome = podium(quick, "launch", "sweep.yaml", *INLINE, "--json")
+    assert outcome.code == 1
+    assert outcome.json["state"] == "failed"
+    assert outcome.json["trials"]["failed"] == 5
+    assert "no such thing" in outcome.json["reason"]
+    assert "Traceback" in podium(quick, "logs", "0").output
+
+
+def test_a_function_that_never_reports_the_objective_is_told_what_it_reports(quick: Path) -> None:
+    outcome = podium(quick, "launch", "sweep.yaml", "search.objective.metric=loss", *INLINE, "--json")
+    assert outcome.code == 1
+    assert "loss" in outcome.json["reason"]
+    assert "score" in outcome.json["reason"]
+
+
+def test_the_end_is_told_to_a_command(quick: Path) -> None:
+    text = (quick / "sweep.yaml").read_text() + "notify: {command: 'cat > told.json'}\n"
+    (quick / "sweep.yaml").write_text(text)
+    outcome = podium(quick, "launch", "sweep.yaml", *INLINE, "--json")
+    assert json.loads((quick / "told.json").read_text()) == outcome.json
+
+
+def test_check_says_what_is_fusible_and_why(launched) -> None:
+    folder, _ = launched
+    report = podium(folder, "check", "sweep.yaml", "--json").json
+    kinds = {entry["name"]: entry["kind"] for entry in report["parameters"]}
+    assert kinds == {"optimizer.learning_rate": "fusible", "initializer.scheme": "fusible"}
+    assert len(report["structures"]) == 1
+    assert report["structures"][0]["parameters_count"] == 4 * 16 + 16 + 16 * 3 + 3
+    assert podium(folder, "check", "sweep.yaml", "network.depth=0").code == 2
+
+
+def test_data_describes_what_was_prepared(launched) -> None:
+    folder, _ = launched
+    assert podium(folder, "data", "sweep.yaml", "--json").json["rows"]["train"] > 300
+
+
+def test_the_schema_accepts_a_sweep_file(quick: Path) -> None:
+    from ruamel.yaml import YAML
+
+    schema = json.loads(podium(quick, "schema").output)
+    jsonschema.validate(YAML(typ="safe").load((quick / "sweep.yaml").read_text()), schema)
+
+
+def test_every_command_has_help_and_nearly_all_speak_json(quick: Path) -> None:
+    commands = [line.split()[0] for line in podium(quick, "--help").output.split("Commands:")[1].splitlines() if line]
+    commands = [name for name in commands if name.islower() and name.isalpha()]
+    assert {"launch", "resume", "promote", "doctor"} <= set(commands)
+    for name in ("launch", "resume", "list", "status", "logs", "stop", "enqueue", "compare", "promote", "check"):
+        assert "--json" in podium(quick, name, "--help").output
+
+
+class SlowLaunch:
+    """A slow launch in the background that has begun to train, ended with the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
+        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.PIPE, text=True)
+        log = self._folder / ".podium" / "logs" / "quick" / "trial-00000.log"
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert log.exists()
+        time.sleep(0.6)
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()

@@ -1,0 +1,87 @@
+"""Sweeps that the tests of the wiring launch, and the command line they launch them by."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+QUICK = """
+sweep: quick
+task: train.py:train
+search:
+  objective: {metric: score, direction: maximize}
+  space:
+    x: {float: [0, 1]}
+    kind: {choice: [plain, fancy]}
+budget: {trials: 6, epochs: {min: 1, max: 3}, policy: asha}
+tracking: {plots: false}
+"""
+TRAIN = """
+import json
+import time
+
+
+def train(trial):
+    first = 1
+    if trial.saved:
+        first = json.loads((trial.saved / "state.json").read_text())["step"] + 1
+    for step in range(first, 4):
+        print("step", step)
+        with trial.checkpoint() as folder:
+            (folder / "state.json").write_text(json.dumps({"step": step}))
+        trial.report(step, {"score": trial.params["x"] + step / 100})
+"""
+BLOBS = """
+sweep: blobs
+task: classification
+data:
+  source: {kind: arrays, path: blobs.npz}
+  batch_size: 32
+network: {kind: mlp, depth: 1, width: 16}
+search:
+  objective: {metric: validation/accuracy, direction: maximize}
+  space:
+    optimizer.learning_rate: {log: [1e-3, 1e-1]}
+    initializer.scheme: {choice: [he_normal, orthogonal]}
+budget: {trials: 4, epochs: {min: 1, max: 3}, policy: asha}
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    output: str
+    problems: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The last line on standard output."""
+        content: dict[str, Any] = json.loads(self.output.splitlines()[-1])
+        return content
+
+
+def podium(folder: Path, *arguments: str) -> Outcome:
+    """Runs the command line in `folder`, in one process with its trials."""
+    command = [sys.executable, "-m", "podium", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def write_blobs(folder: Path) -> Path:
+    """A folder with a sweep of the built-in classification over three clouds of points."""
+    source = np.random.default_rng(0)
+    labels = source.integers(0, 3, 600)
+    centres = np.array([[2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 2.0, 0]])
+    points = centres[labels] + source.normal(0, 0.5, (600, 4))
+    np.savez(folder / "blobs.npz", x=points.astype(np.float32), y=labels)
+    (folder / "sweep.yaml").write_text(BLOBS)
+    return folder
+
+
+BLOBS_METRIC = "validation/accuracy"
