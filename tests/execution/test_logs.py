@@ -1,10 +1,9 @@
 """Log files of trials."""
 
-import os
 import subprocess
 import sys
 
-from podium.execution.logs import captured, copied, log_path, tail
+from podium.execution.logs import copied, log_path, tail
 
 
 def test_each_trial_has_a_file_of_its_own(tmp_path):
@@ -24,28 +23,31 @@ def test_the_tail_survives_bytes_that_are_no_text(tmp_path):
     assert tail(file, lines=2).endswith("\nend")
 
 
-def test_captures_what_c_code_and_children_write(tmp_path, capfd):
-    file = tmp_path / "deep" / "log"
-    with captured(file):
-        print("from python", flush=True)
-        os.write(2, b"from c\n")
+CAPTURE = """
+import os, subprocess, sys
+from pathlib import Path
+from podium.execution.logs import captured
+print("before")
+try:
+    with captured(Path(sys.argv[1])):
+        print("from python")
+        sys.stdout.flush()
+        os.write(2, b"from c\\n")
         subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+        raise ValueError
+except ValueError:
     print("afterwards")
-    assert file.read_text().splitlines() == ["from python", "from c", "from a child"]
-    assert capfd.readouterr().out == "afterwards\n"
+"""
 
 
-def test_appends_and_restores_after_an_error(tmp_path, capfd):
-    file = tmp_path / "log"
-    for number in range(2):
-        try:
-            with captured(file):
-                print(f"attempt {number}")
-                raise ValueError
-        except ValueError:
-            print("restored")
-    assert file.read_text() == "attempt 0\nattempt 1\n"
-    assert capfd.readouterr().out == "restored\nrestored\n"
+def test_captures_what_python_c_code_and_children_write_until_an_error(tmp_path):
+    """In a process of its own: pytest replaces the streams that are captured here."""
+    file = tmp_path / "deep" / "log"
+    for _ in range(2):
+        command = [sys.executable, "-c", CAPTURE, str(file)]
+        child = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (child.stdout, child.stderr) == ("before\nafterwards\n", "")
+    assert file.read_text().splitlines() == ["from python", "from c", "from a child"] * 2
 
 
 def test_copies_and_leaves_the_terminal_its_share(tmp_path, capsys):

@@ -3,7 +3,7 @@
 import pytest
 
 from podium.errors import LedgerError
-from podium.sweep.machine import TRANSITIONS, SweepState, replay
+from podium.sweep.machine import SweepState, replay
 from podium.sweep.messages import (
     Advanced,
     AdvanceFailed,
@@ -24,6 +24,7 @@ from podium.sweep.messages import (
     StopRequested,
     TimeSpent,
 )
+from podium.sweep.roster import TRANSITIONS
 from podium.sweep.seeds import trial_seed
 from podium.sweep.trial import TrialState
 
@@ -147,7 +148,9 @@ def test_one_of_several_objectives_not_a_number_is_diverged(story):
 def test_infeasible_is_stopped_and_enters_no_rung(story):
     sweep = story(search={"constraints": ["parameters <= 10"]})
     sweep.ready()
-    sweep.finish(0, None, values=(), epoch=0, ending="infeasible", reason="parameters is 20", metrics={"parameters": 20})
+    sweep.finish(
+        0, None, values=(), epoch=0, ending="infeasible", reason="parameters is 20", metrics={"parameters": 20}
+    )
     trial = sweep.trial(0)
     assert (trial.state, trial.reason, trial.metrics) == (STOPPED, "parameters is 20", {"parameters": 20})
     assert (trial.epoch, trial.values) == (0, {})

@@ -66,7 +66,9 @@ def test_every_trial_is_on_the_front_or_beaten_by_one_that_is(values):
     trials = [trial(number, {9: tuple(map(float, pair))}) for number, pair in enumerate(values)]
     front = {one.number for one in ranking.front(trials)}
     for number, (a, b) in enumerate(values):
-        beaten = [other for other in front if values[other][0] <= a and values[other][1] >= b and values[other] != (a, b)]
+        beaten = [
+            other for other in front if values[other][0] <= a and values[other][1] >= b and values[other] != (a, b)
+        ]
         assert (number in front) == (not beaten)
 
 

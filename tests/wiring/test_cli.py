@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
 import mlflow
 import pytest
-from wiring_cases import BLOBS_METRIC, podium
+from wiring_cases import BLOBS_METRIC, TRAIN, podium
 
 INLINE = ("--cluster", "inline")
 
@@ -55,7 +57,7 @@ def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
     assert "plots" in names
 
 
-def testSlowLaunch_a_finished_sweep_again_does_nothing(launched) -> None:
+def test_launching_a_finished_sweep_again_does_nothing(launched) -> None:
     folder, outcome = launched
     again = podium(folder, "launch", "sweep.yaml", *INLINE, "--json")
     assert again.code == 0
@@ -145,8 +147,7 @@ def test_requests_for_a_sweep_that_is_over_are_refused(quick: Path) -> None:
 
 
 def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
-    (quick / "train.py").write_text(TRAIN_SLOWLY)
-    with SlowLaunch(quick) as process:
+    with launching_slowly(quick) as process:
         wrong = podium(quick, "enqueue", "quick", "y=0.5")
         assert wrong.code == 2
         assert "y" in wrong.problems
@@ -157,22 +158,8 @@ def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
     assert summary["state"] == "stopped"
 
 
-TRAIN_SLOWLY = """
-import time
-
-
-def train(trial):
-    for step in range(1, 4):
-        time.sleep(0.4)
-        with trial.checkpoint() as folder:
-            (folder / "step").write_text(str(step))
-        trial.report(step, {"score": trial.params["x"]})
-"""
-
-
 def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:
-    (quick / "train.py").write_text(TRAIN_SLOWLY)
-    with SlowLaunch(quick) as process:
+    with launching_slowly(quick) as process:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75
@@ -188,8 +175,7 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:
 
 
 def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
-    (quick / "train.py").write_text(TRAIN_SLOWLY)
-    with SlowLaunch(quick) as process:
+    with launching_slowly(quick) as process:
         process.kill()
         process.wait()
     finished = podium(quick, "resume", "quick", *INLINE, "--json")
@@ -203,8 +189,7 @@ def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
 
 
 def test_a_second_driver_is_told_who_holds_the_sweep(quick: Path) -> None:
-    (quick / "train.py").write_text(TRAIN_SLOWLY)
-    with SlowLaunch(quick) as process:
+    with launching_slowly(quick) as process:
         second = podium(quick, "launch", "sweep.yaml", *INLINE)
         assert second.code == 3
         assert f"process {process.pid}" in second.problems
@@ -266,24 +251,20 @@ def test_every_command_has_help_and_nearly_all_speak_json(quick: Path) -> None:
         assert "--json" in podium(quick, name, "--help").output
 
 
-class SlowLaunch:
+@contextmanager
+def launching_slowly(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """A slow launch in the background that has begun to train, ended with the block."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
-        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.PIPE, text=True)
-        log = self._folder / ".podium" / "logs" / "quick" / "trial-00000.log"
-        deadline = time.monotonic() + 60
-        while not log.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert log.exists()
-        time.sleep(0.6)
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+    (folder / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.4)\n        print"))
+    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            log = folder / ".podium" / "logs" / "quick" / "trial-00000.log"
+            deadline = time.monotonic() + 100
+            while not log.exists() and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.05)
+            assert log.exists()
+            time.sleep(0.6)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()

@@ -16,7 +16,9 @@ def log_path(store: str, sweep: str, trial: int) -> Path:
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log file; empty if there is none."""
+    """The last lines of a log file, with what this process has yet to write there; empty if there is none."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     if not path.exists():
         return ""
     with path.open("rb") as file:

@@ -76,8 +76,8 @@ class SimulatedExecutor:
         self._start_gang()
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
-        """Moves the clock to the next end of an advance, if nothing has happened yet."""
-        while not self._news and self._due:
+        """Moves the clock to the next end of an advance, if nothing has happened yet and there is time to wait."""
+        while not self._news and self._due and timeout_s > 0:
             end, _, command = heapq.heappop(self._due)
             if command.key in self._running:
                 began, _ = self._running.pop(command.key)

@@ -12,7 +12,6 @@ from podium.sweep.messages import (
     AdvanceFailed,
     Event,
     Exhausted,
-    GangLost,
     GangReady,
     Halt,
     Propose,

@@ -151,7 +151,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     Advanced(
         key="advance/1",
         gang="1-0",
-        reports=(Report(trial=0, epoch=1, values=(float("inf"), 5e-324), ending="diverged", reason="\u2028 'x' \"y\""),),
+        reports=(
+            Report(trial=0, epoch=1, values=(float("inf"), 5e-324), ending="diverged", reason="\u2028 'x' \"y\""),
+        ),
     ),
     AdvanceFailed(key="advance/1", gang="1-0", cause="exception", detail="E", log_tail="a\nb"),
     TimeSpent(seconds=1.5),

@@ -1,0 +1,102 @@
+"""The agenda: the gangs there are, and the commands that are open. Pure."""
+
+from collections.abc import Mapping
+
+from podium.spec.space import Value
+from podium.sweep.messages import Advance, Command, Halt, Lane, Propose
+
+
+class Agenda:
+    """Open commands and the gangs that carry them out; a gang has at most one open advance.
+
+    Attributes:
+        gangs: By gang, the key of the advance it runs; None if idle.
+    """
+
+    def __init__(self) -> None:
+        self.gangs: dict[str, str | None] = {}
+        self._gone: set[str] = set()
+        self._open: dict[str, Command] = {}
+        self._begun = 0
+
+    def pending(self) -> list[Command]:
+        """The open commands, oldest first."""
+        return list(self._open.values())
+
+    def clear(self) -> None:
+        """Drops all commands."""
+        self._open.clear()
+
+    # gangs
+
+    def welcome(self, gang: str) -> None:
+        """A gang is ready, unless it is known to be lost."""
+        if gang not in self._gone:
+            self.gangs.setdefault(gang, None)
+
+    def lose(self, gang: str) -> str | None:
+        """A gang is lost for good; returns the key of the advance it ran."""
+        self._gone.add(gang)
+        return self.gangs.pop(gang, None)
+
+    def lose_all(self) -> None:
+        """Every gang is gone with its advance; proposals stay open, and names may be used again."""
+        self.gangs.clear()
+        self._gone.clear()
+        self._open = {key: command for key, command in self._open.items() if isinstance(command, Propose)}
+
+    def idle(self) -> list[str]:
+        """The gangs that run nothing."""
+        return [gang for gang, key in self.gangs.items() if key is None]
+
+    # proposals
+
+    @property
+    def num_proposing(self) -> int:
+        """How many proposals are open."""
+        return sum(isinstance(command, Propose) for command in self._open.values())
+
+    def propose(self, number: int, given: Mapping[str, Value]) -> Propose:
+        """Opens a proposal."""
+        command = Propose(key=f"propose/{number}", number=number, given=dict(given))
+        self._open[command.key] = command
+        return command
+
+    def answer(self, number: int) -> bool:
+        """Closes a proposal; False if it was not open."""
+        return self._open.pop(f"propose/{number}", None) is not None
+
+    # advances
+
+    @property
+    def advances(self) -> list[Advance]:
+        """The open advances."""
+        return [command for command in self._open.values() if isinstance(command, Advance)]
+
+    def begin(self, gang: str, until: int, lane: Lane) -> Advance:
+        """Opens an advance on an idle gang."""
+        self._begun += 1
+        command = Advance(key=f"advance/{self._begun}", gang=gang, until=until, lanes=(lane,))
+        self._open[command.key] = command
+        self.gangs[gang] = command.key
+        return command
+
+    def end(self, key: str) -> Advance | None:
+        """Closes an advance and what would halt it; None if it was not open."""
+        advance = self._open.get(key)
+        if not isinstance(advance, Advance):
+            return None
+        del self._open[key]
+        self._open.pop(f"halt/{key}", None)
+        if advance.gang in self.gangs:
+            self.gangs[advance.gang] = None
+        return advance
+
+    def halt(self, advance: Advance) -> list[Halt]:
+        """Opens the halt of an advance; nothing if it is open already."""
+        key = f"halt/{advance.key}"
+        if key in self._open:
+            return []
+        command = Halt(key=key, gang=advance.gang, advance=advance.key)
+        self._open[key] = command
+        return [command]

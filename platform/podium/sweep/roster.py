@@ -1,0 +1,83 @@
+"""The roster: all trials of a sweep, the states they may move between, and the best of them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from podium.errors import LedgerError
+from podium.sweep.ranking import Ranking
+from podium.sweep.trial import Trial, TrialState
+
+TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = {
+    TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.STOPPED, TrialState.CANCELLED}),
+    TrialState.RUNNING: frozenset(TrialState) - {TrialState.RUNNING},
+    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.STOPPED, TrialState.CANCELLED}),
+}
+"""From each state the states that may follow; endings have none."""
+
+
+class Roster:
+    """The trials.
+
+    Attributes:
+        trials: By number, the newest snapshot of each.
+        waiting: The waiting ones, in the order in which they began to wait.
+    """
+
+    def __init__(self, ranking: Ranking) -> None:
+        self.trials: dict[int, Trial] = {}
+        self.waiting: dict[int, None] = {}
+        self._paused: set[int] = set()
+        self._ranking = ranking
+        self._best: int | None = None
+
+    def add(self, trial: Trial) -> None:
+        """A new trial waits."""
+        self.trials[trial.number] = trial
+        self.waiting[trial.number] = None
+
+    def change(self, number: int, **changes: Any) -> None:
+        """Replaces what is known of a trial, but for its state."""
+        self.trials[number] = replace(self.trials[number], **changes)
+
+    def move(self, number: int, state: TrialState, **changes: Any) -> None:
+        """Moves a trial to another state.
+
+        Raises:
+            LedgerError: for a move that `TRANSITIONS` does not allow.
+        """
+        trial = self.trials[number]
+        if state not in TRANSITIONS.get(trial.state, frozenset()):
+            raise LedgerError(f"trial {number} is {trial.state} and cannot become {state}: {trial}")
+        self.trials[number] = replace(trial, state=state, **changes)
+        self.waiting.pop(number, None)
+        self._paused.discard(number)
+        if state is TrialState.WAITING:
+            self.waiting[number] = None
+        elif state is TrialState.PAUSED:
+            self._paused.add(number)
+
+    def is_paused(self, number: int) -> bool:
+        """Whether a trial is paused."""
+        return number in self._paused
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether any trial waits or is paused."""
+        return bool(self.waiting or self._paused)
+
+    def ones(self, state: TrialState) -> list[Trial]:
+        """The trials in a state."""
+        return [trial for trial in self.trials.values() if trial.state is state]
+
+    def best(self) -> Trial | None:
+        """The best trial, as far as `note_best` was told of changes."""
+        return None if self._best is None else self.trials[self._best]
+
+    def note_best(self, number: int) -> None:
+        """Compares one changed trial with the best; looks at all only if the best itself was lost."""
+        best = self.best()
+        contenders = [self.trials[number]] if best is None else [best, self.trials[number]]
+        lost = best is not None and not self._ranking.is_candidate(best)
+        new = self._ranking.best(self.trials.values() if lost else contenders)
+        self._best = None if new is None else new.number

@@ -1,0 +1,29 @@
+"""Every executor against one suite."""
+
+import pytest
+
+from podium.execution.inline import InlineExecutor
+from podium.execution.simulated import SimulatedExecutor
+from podium.testing.executors import ExecutorSuite, ProcessSuite, WorkerSuite, curve, suite_spec
+
+
+class TestSimulatedExecutor(ExecutorSuite):
+    @pytest.fixture(scope="class")
+    def make_executor(self):
+        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lane: 1.0)
+
+
+class TestInlineExecutor(WorkerSuite):
+    @pytest.fixture(scope="class")
+    def make_executor(self, assignment):
+        return lambda: InlineExecutor(assignment, lambda: False)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+class TestRayExecutor(ProcessSuite):
+    @pytest.fixture(scope="class")
+    def make_executor(self, assignment, running_ray):
+        from podium.execution.ray import RayExecutor
+
+        return lambda: RayExecutor(assignment, suite_spec().resources, most=1)
