@@ -126,7 +126,7 @@ class RayExecutor:
         gang = f"{self._assignment.holder}-{self._started}"
         self._started += 1
         options = {"num_cpus": self._resources.cpus, "num_gpus": self._resources.gpus, "max_concurrency": 4}
-        rank = ray.remote(Rank).options(**options).remote(self._assignment, gang)
+        rank: Any = ray.remote(Rank).options(**options).remote(self._assignment, gang)
         self._ranks[gang] = rank
         self._ask(rank.warm_up.remote(), gang, lambda devices: self._greet(gang, devices))
 
@@ -202,6 +202,6 @@ def nodes() -> list[Node]:
     """The hosts of the connected Ray that are alive, with what they offer."""
     return [
         Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
-        for node in ray.nodes()
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     ]

@@ -168,7 +168,8 @@ class HeldLedger:
         last = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.sweep == sweep)
         with self._reader.connect() as connection:
             row = connection.execute(last.order_by(EVENTS.c.sequence.desc()).limit(1)).one_or_none()
-        self._sequence, self._hash = (row.sequence, row.hash) if row else (-1, "")
+        self._sequence: int = row.sequence if row else -1
+        self._hash: str = row.hash if row else ""
 
     def events(self) -> Iterator[Event]:
         """All events, in order."""
@@ -184,7 +185,7 @@ class HeldLedger:
         sequence, previous = self._sequence, self._hash
         for event in events:
             sequence += 1
-            row = {
+            row: dict[str, Any] = {
                 "sweep": self._sweep,
                 "sequence": sequence,
                 "at": at,
@@ -270,7 +271,7 @@ def _is_free(lease: Any) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) > 1
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(created)) > 1)
     except psutil.NoSuchProcess:
         return True
 

@@ -1,6 +1,5 @@
 """The machine: events in, commands out. State is a function of events, open commands of the state. Pure."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Any
 from podium.errors import LedgerError
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
+from podium.sweep.judge import Judge
 from podium.sweep.messages import (
     Advance,
     Advanced,
@@ -33,9 +33,8 @@ from podium.sweep.messages import (
 )
 from podium.sweep.ranking import Ranking
 from podium.sweep.roster import Roster
-from podium.sweep.rungs import AshaStop, Verdict, make_policy
+from podium.sweep.rungs import Verdict
 from podium.sweep.seeds import trial_seed
-from podium.sweep.standings import Standings
 from podium.sweep.trial import Trial, TrialState
 
 
@@ -69,9 +68,8 @@ class Machine:
         self.budget = spec.budget.trials
         self.spent_s = 0.0
         self.ranking = Ranking(spec)
-        self._policy = make_policy(spec.budget.policy, spec.rungs(), spec.budget.epochs.factor)
-        self._standings = Standings(self._policy)
         self._roster = Roster(self.ranking)
+        self._judge = Judge(spec, self._roster)
         self._agenda = Agenda()
         self._points = deque(([spec.given()] if spec.given() else []) + [dict(p) for p in spec.search.points])
         self._cancelled: set[int] = set()
@@ -170,11 +168,7 @@ class Machine:
             self._exhausted = True
 
     def _on_saved(self, event: Saved) -> None:
-        trial = self.trials.get(event.trial)
-        if trial is None or trial.state is not TrialState.RUNNING:
-            return
-        if (event.epoch, event.step) >= (trial.saved_epoch, trial.saved_step):
-            self._roster.change(event.trial, folder=event.folder, saved_epoch=event.epoch, saved_step=event.step)
+        self._roster.save(event)
 
     def _on_advanced(self, event: Advanced) -> None:
         advance = self._agenda.end(event.key)
@@ -182,10 +176,9 @@ class Machine:
             return
         if {report.trial for report in event.reports} != {lane.trial for lane in advance.lanes}:
             raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
-        reports = [_with_divergence(report) for report in event.reports]
-        entered = [(report, self._record(report, advance.until)) for report in reports]
-        for report, losses in entered:
-            self._settle_trial(report, advance.until, losses)
+        reports = [self._judge.record(report, advance.until) for report in event.reports]
+        for report in reports:
+            self._settle_trial(report, advance.until)
         target = self.spec.budget.target
         best = self.best()
         loss = self.ranking.loss
@@ -221,32 +214,7 @@ class Machine:
 
     # what follows for a trial
 
-    def _record(self, report: Report, until: int) -> list[float]:
-        """Enters a report into the standings of every rung it stands for; returns the losses at `until`."""
-        trial = self.trials[report.trial]
-        if report.ending in ("halted", "infeasible"):
-            self._roster.change(
-                report.trial, metrics={**trial.metrics, **report.metrics}, device_s=trial.device_s + report.device_s
-            )
-            return []
-        trained_out = report.ending in ("patience", "returned")
-        reached = [rung for rung in self._policy.rungs(trial.number) if rung == until or (trained_out and rung > until)]
-        values = dict(trial.values)
-        if report.ending != "diverged":
-            values |= dict.fromkeys(reached, report.values)
-        self._roster.change(
-            report.trial,
-            epoch=report.epoch,
-            values=values,
-            metrics=report.metrics,
-            best_epoch=report.best_epoch,
-            device_s=trial.device_s + report.device_s,
-        )
-        loss = math.inf if report.ending == "diverged" else self.ranking.loss(report.values)
-        entered = [self._standings.enter(trial.number, rung, loss) for rung in reached]
-        return entered[0] if entered else []
-
-    def _settle_trial(self, report: Report, until: int, losses: list[float]) -> None:
+    def _settle_trial(self, report: Report, until: int) -> None:
         number = report.trial
         if report.ending == "halted":
             self._go_back(number)
@@ -256,31 +224,25 @@ class Machine:
             self._roster.move(number, TrialState.STOPPED, reason=report.reason)
         elif report.ending in ("patience", "returned"):
             self._roster.move(number, TrialState.COMPLETE, reason=report.reason or "trained to its own end")
-        elif until >= self._policy.rungs(number)[-1]:
+        elif self._judge.is_last(number, until):
             self._roster.move(number, TrialState.COMPLETE, reason="full budget")
         else:
-            self._compare(number, until, losses)
+            self._compare(number, until)
         self._roster.note_best(number)
         if number in self._cancelled:
             self._cancelled.discard(number)
             if not self.trials[number].state.is_ended:
                 self._roster.move(number, TrialState.CANCELLED, reason="stopped by a user")
 
-    def _compare(self, number: int, until: int, losses: list[float]) -> None:
-        trial = self.trials[number]
-        verdict = self._policy.verdict(self.ranking.loss(trial.values[until]), losses)
-        if verdict is Verdict.PAUSE and trial.saved_epoch < until:
-            verdict = AshaStop(self.spec.rungs(), self.spec.budget.epochs.factor).verdict(
-                self.ranking.loss(trial.values[until]), losses
-            )
-        if verdict is Verdict.STOP:
-            self._roster.move(number, TrialState.STOPPED, reason=f"not among the best at rung {until}")
-            return
-        if verdict is Verdict.CONTINUE:
-            self._standings.leave(number, until)
-            self._roster.move(number, TrialState.WAITING)
-        else:
-            self._roster.move(number, TrialState.PAUSED)
+    def _compare(self, number: int, rung: int) -> None:
+        match self._judge.verdict(number, rung):
+            case Verdict.STOP:
+                self._roster.move(number, TrialState.STOPPED, reason=f"not among the best at rung {rung}")
+            case Verdict.CONTINUE:
+                self._judge.let_go(number)
+                self._roster.move(number, TrialState.WAITING)
+            case Verdict.PAUSE:
+                self._roster.move(number, TrialState.PAUSED)
 
     def _break_off(self, key: str, cause: str, detail: str) -> None:
         """The advance ended without reports: its trials go back to their last checkpoint, or fail."""
@@ -308,8 +270,7 @@ class Machine:
         self._failures += 1
         if self._failures >= self.spec.budget.failures:
             self._begin_closing(
-                SweepState.FAILED,
-                f"{self._failures} trials failed, the last one because of {cause}: {detail}",
+                SweepState.FAILED, f"{self._failures} trials failed, the last one because of {cause}: {detail}"
             )
 
     # decisions
@@ -350,7 +311,7 @@ class Machine:
         retry = next((n for n in self._roster.waiting if self.trials[n].gang), None)
         if retry is not None:
             return retry
-        promotable = self._standings.promotable(self._roster.is_paused)
+        promotable = self._judge.promotable()
         return promotable if promotable is not None else next(iter(self._roster.waiting), None)
 
     def _last_resort(self) -> list[Command]:
@@ -358,7 +319,7 @@ class Machine:
         if not self.gangs and (self._roster.has_unfinished or self._can_go_on()):
             return []
         complete = self._roster.ones(TrialState.COMPLETE)
-        number = None if complete else self._standings.best_paused(self._roster.is_paused)
+        number = None if complete else self._judge.best_paused()
         if number is not None:
             return [self._advance(number, self._agenda.idle()[0])]
         self.reason = "every point of the grid was tried" if self._exhausted else "budget spent"
@@ -375,8 +336,7 @@ class Machine:
     def _advance(self, number: int, gang: str) -> Advance:
         trial = self.trials[number]
         if self._roster.is_paused(number):
-            self._standings.leave(number, trial.rung)
-        until = next(rung for rung in self._policy.rungs(number) if rung > trial.rung)
+            self._judge.let_go(number)
         lane = Lane(
             trial=number,
             parameters=dict(trial.parameters),
@@ -387,7 +347,7 @@ class Machine:
             reached=trial.epoch,
         )
         self._roster.move(number, TrialState.RUNNING, gang=gang)
-        return self._agenda.begin(gang, until, lane)
+        return self._agenda.begin(gang, self._judge.next_rung(number), lane)
 
     def _halt(self, advances: Iterable[Advance]) -> list[Command]:
         return [halt for advance in advances for halt in self._agenda.halt(advance)]
@@ -403,13 +363,7 @@ class Machine:
         if state is SweepState.INTERRUPTED:
             return
         self._agenda.clear()
-        for trial in self._roster.ones(TrialState.PAUSED):
-            self._roster.move(
-                trial.number, TrialState.STOPPED, reason=f"paused at rung {trial.rung} when the sweep ended"
-            )
-        ending = TrialState.STOPPED if state is SweepState.FINISHED else TrialState.CANCELLED
-        for trial in self._roster.ones(TrialState.WAITING):
-            self._roster.move(trial.number, ending, reason=f"waiting when the sweep ended: {self.reason}")
+        self._roster.end_all(TrialState.STOPPED if state is SweepState.FINISHED else TrialState.CANCELLED, self.reason)
 
 
 def replay(events: Iterable[Event]) -> Machine:
@@ -427,13 +381,6 @@ def replay(events: Iterable[Event]) -> Machine:
     for event in iterator:
         machine.handle(event)
     return machine
-
-
-def _with_divergence(report: Report) -> Report:
-    """A value that is not finite is a divergence, whatever the worker called it."""
-    if None in report.values and report.ending not in ("halted", "infeasible"):
-        return report.model_copy(update={"ending": "diverged"})
-    return report
 
 
 _HANDLERS: Mapping[type, Callable[[Machine, Any], None]] = {

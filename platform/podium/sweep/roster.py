@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from podium.errors import LedgerError
+from podium.sweep.messages import Saved
 from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial, TrialState
 
@@ -22,13 +23,14 @@ class Roster:
     Attributes:
         trials: By number, the newest snapshot of each.
         waiting: The waiting ones, in the order in which they began to wait.
+        ranking: Compares them.
     """
 
     def __init__(self, ranking: Ranking) -> None:
         self.trials: dict[int, Trial] = {}
         self.waiting: dict[int, None] = {}
         self._paused: set[int] = set()
-        self._ranking = ranking
+        self.ranking = ranking
         self._best: int | None = None
 
     def add(self, trial: Trial) -> None:
@@ -57,6 +59,21 @@ class Roster:
         elif state is TrialState.PAUSED:
             self._paused.add(number)
 
+    def save(self, saved: Saved) -> None:
+        """Notes the newest checkpoint of a running trial."""
+        trial = self.trials.get(saved.trial)
+        if trial is None or trial.state is not TrialState.RUNNING:
+            return
+        if (saved.epoch, saved.step) >= (trial.saved_epoch, trial.saved_step):
+            self.change(saved.trial, folder=saved.folder, saved_epoch=saved.epoch, saved_step=saved.step)
+
+    def end_all(self, ending: TrialState, reason: str) -> None:
+        """Ends what is left when the sweep ends: paused trials are stopped, waiting ones get the `ending`."""
+        for trial in self.ones(TrialState.PAUSED):
+            self.move(trial.number, TrialState.STOPPED, reason=f"paused at rung {trial.rung} when the sweep ended")
+        for trial in self.ones(TrialState.WAITING):
+            self.move(trial.number, ending, reason=f"waiting when the sweep ended: {reason}")
+
     def is_paused(self, number: int) -> bool:
         """Whether a trial is paused."""
         return number in self._paused
@@ -78,6 +95,6 @@ class Roster:
         """Compares one changed trial with the best; looks at all only if the best itself was lost."""
         best = self.best()
         contenders = [self.trials[number]] if best is None else [best, self.trials[number]]
-        lost = best is not None and not self._ranking.is_candidate(best)
-        new = self._ranking.best(self.trials.values() if lost else contenders)
+        lost = best is not None and not self.ranking.is_candidate(best)
+        new = self.ranking.best(self.trials.values() if lost else contenders)
         self._best = None if new is None else new.number

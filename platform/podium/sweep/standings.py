@@ -22,11 +22,13 @@ class Standings:
         self._policy = policy
         self._rungs: dict[tuple[int, int], Rung] = {}
 
-    def enter(self, number: int, epoch: int, loss: float) -> list[float]:
-        """Adds a trial to a rung; returns the sorted losses there."""
-        rung = self._rungs.setdefault((self._policy.rungs(number)[0], epoch), Rung())
-        insort(rung.entries, (loss, number))
-        return [entry[0] for entry in rung.entries]
+    def enter(self, number: int, epoch: int, loss: float) -> None:
+        """Adds a trial to a rung."""
+        insort(self._rungs.setdefault((self._policy.rungs(number)[0], epoch), Rung()).entries, (loss, number))
+
+    def losses(self, number: int, epoch: int) -> list[float]:
+        """The sorted losses at a rung of a trial's bracket."""
+        return [loss for loss, _ in self._rungs[self._policy.rungs(number)[0], epoch].entries]
 
     def leave(self, number: int, epoch: int) -> None:
         """Notes that a trial went on from a rung, so that it takes one of its places."""

@@ -130,9 +130,10 @@ class ChaosExecutor:
     def _fail_one(self) -> None:
         """Lets an advance that has ended, and not told so, have failed instead."""
         for line in self._lines.values():
-            if isinstance(line[-1], Advanced):
+            ended = line[-1]
+            if isinstance(ended, Advanced):
                 self._faults -= 1
-                ended = line.pop()
+                line.pop()
                 line.append(AdvanceFailed(key=ended.key, gang=ended.gang, cause="exception", detail="chaos"))
                 return
 

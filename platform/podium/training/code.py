@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib.util
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,9 @@ from podium.errors import TaskError
 
 _entered: list[tuple[Path, str]] = []
 """The code folder on `sys.path`, with its content's digest: a process works for one sweep at a time."""
+
+_importing = threading.Lock()
+"""A module is on `sys.modules` before it is whole; preflight and a worker may load the same one at once."""
 
 
 def load(reference: str, folder: Path) -> Any:
@@ -28,7 +32,8 @@ def load(reference: str, folder: Path) -> Any:
     if not path.is_file():
         there = ", ".join(sorted(each.name for each in folder.glob("*.py"))) or "no Python file"
         raise TaskError(f"the task {reference!r} is in no file {file!r} of {folder}; there is {there}")
-    module = _import(path, _enter(folder.resolve()))
+    with _importing:
+        module = _import(path, _enter(folder.resolve()))
     if not hasattr(module, name):
         public = [each for each in vars(module) if not each.startswith("_")]
         nearest = difflib.get_close_matches(name, public, n=1)

@@ -18,9 +18,10 @@ from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
-from podium.sweep.messages import Event, Extended, GangReady, Launched, Resumed
+from podium.sweep.messages import Advanced, Event, Extended, GangReady, Launched, Resumed
 from podium.sweep.protocols import Executor, Proposer
 from podium.tracking.provenance import provenance
+from podium.training.checkpoint import Checkpoints
 from podium.wiring import code, summaries, tracker
 from podium.wiring.notify import notify
 from podium.wiring.place import Place
@@ -162,6 +163,7 @@ def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: fl
     ready: list[float] = []
 
     def watch(events: Sequence[Event]) -> None:
+        _prune(launch.machine, events, place)
         if not ready and any(isinstance(event, GangReady) for event in events):
             ready.append(time.monotonic())
         watcher.news(launch.machine, events)
@@ -194,6 +196,15 @@ def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: fl
     for text in notify(spec.notify, summary):
         watcher.warn(text)
     return summary
+
+
+def _prune(machine: Machine, events: Sequence[Event], place: Place) -> None:
+    """Leaves trials that have just ended with their last checkpoint, which holds the best weights too."""
+    advanced = {report.trial for event in events if isinstance(event, Advanced) for report in event.reports}
+    for number in machine.trials if machine.is_ended else advanced:
+        trial = machine.trials[number]
+        if trial.state.is_ended and trial.folder:
+            Checkpoints(place.store, machine.spec.sweep, number, holder=0).keep_only(trial.folder)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from podium.wiring.launch import Watcher, prepare_data
 from podium.wiring.place import Place
 
 if TYPE_CHECKING:
-    from podium.training.preflight import Measured
+    pass
 
 MOST_STRUCTURES = 64
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.data.manifest import load_manifest
+from podium.errors import LeaseLost
 from podium.execution.logs import log_path
-from podium.ledger import Book
+from podium.ledger import Book, HeldLedger
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Launched
 from podium.wiring import code, summaries
@@ -53,16 +54,37 @@ class Follower:
 def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     """Shows a sweep in MLflow, from its first event on.
 
-    With `follow`, waits for the launch and goes on until the sweep has ended or lost its driver.
+    With `follow`, waits for the launch, and for another tracker of the sweep to end, and goes on until the sweep
+    has ended or lost its driver.
 
     Raises:
         LookupFailed: if there is no such sweep.
+        LeaseLost: if another process tracks the sweep.
     """
-    from podium.tracking.projector import Projector
-
     while follow and not book.has(sweep) and book.holder(sweep):
         time.sleep(POLL_S)
     book.require(sweep)
+    lease = _hold(book, sweep, wait=follow)
+    try:
+        _project(book, sweep, place, lease, follow=follow)
+    finally:
+        lease.release()
+
+
+def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
+    """The lease of the sweep's tracker: two at once would double its runs."""
+    while True:
+        try:
+            return book.hold(f"{sweep}/tracker")
+        except LeaseLost:
+            if not wait:
+                raise
+            time.sleep(POLL_S)
+
+
+def _project(book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow: bool) -> None:
+    from podium.tracking.projector import Projector
+
     first = next(iter(book.rows(sweep)))
     launched = first.event
     assert isinstance(launched, Launched)
@@ -78,6 +100,7 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     projector.launch(first.at, launched, _manifest(place, launched))
     after = -1
     while True:
+        lease.renew()
         driven = book.holder(sweep)
         rows = list(book.rows(sweep, after))
         for row in rows:
