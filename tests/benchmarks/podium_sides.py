@@ -29,6 +29,7 @@ search:
     d: {log: [1e-4, 1]}
     e: {choice: [x, y, z]}
 budget: {trials: TRIALS, epochs: {max: 1}, policy: none}
+tracking: {plots: false, model: false}
 """
 NOOP_TRAIN = """
 def train(trial):

@@ -92,8 +92,11 @@ class Watched:
 class Run:
     """One sweep, however often its driver is killed."""
 
-    def __init__(self, spec: SweepSpec, gangs: int, curve: Callable[[Lane], Sequence[float | None]]) -> None:
+    def __init__(
+        self, spec: SweepSpec, gangs: int, curve: Callable[[Lane], Sequence[float | None]], points: int | None = None
+    ) -> None:
         self.spec, self.gangs, self.curve = spec, gangs, curve
+        self.proposer = RandomProposer(spec.space(), most=points)
         self.ledger = Watched(spec)
         self.live = Machine(spec)
         self._lives = 0
@@ -114,7 +117,7 @@ class Run:
         drive(
             self.live,
             FragileLedger(self.ledger, killer),
-            FragileProposer(RandomProposer(self.spec.space()), killer),
+            FragileProposer(self.proposer, killer),
             FragileExecutor(executor, killer),
             simulated.clock,
             opening,
@@ -233,6 +236,17 @@ def test_users_may_interfere_at_any_moment(spec, gangs, curve, kills, chaos, mom
     assert sum(trial.state is TrialState.CANCELLED for trial in run.trials.values()) <= 1
     run.live_once(Killer(None), opening=(StopRequested(),))
     assert run.live.state is SweepState.FINISHED
+
+
+@settings(max_examples=40)
+@given(specs(retries=PATIENT), GANGS, CURVES, KILLS, CHAOS, st.integers(0, 40))
+def test_a_grid_is_tried_once_and_as_a_whole(spec, gangs, curve, kills, chaos, points):
+    run = Run(spec, gangs, curve, points)
+    run.live_on(kills, chaos)
+    trials = min(points, spec.budget.trials)
+    assert run.live.state is (SweepState.EXHAUSTED if trials < spec.budget.trials else SweepState.FINISHED)
+    assert list(run.trials) == list(range(trials))
+    assert all(trial.state.is_ended for trial in run.trials.values())
 
 
 @settings(max_examples=40)

@@ -352,6 +352,13 @@ def test_a_grid_smaller_than_the_budget_is_exhausted(story):
     assert sweep.states == [COMPLETE]
 
 
+def test_nothing_is_proposed_beyond_the_number_that_exhausted_the_grid(story):
+    sweep = story(epochs=ONE_RUNG)
+    sweep.tell(GangReady(gang="g0"), Enqueued(parameters={"x": 0.5}), GangReady(gang="g1"))
+    sweep.tell(Exhausted(number=0), Proposed(number=1, parameters={"x": 0.5}))
+    assert (sweep.machine.state, sweep.states) == (SweepState.EXHAUSTED, [])
+
+
 @pytest.mark.parametrize(("direction", "values"), [("minimize", (0.3, 0.1)), ("maximize", (0.7, 0.9))])
 def test_the_target_ends_the_sweep(story, direction, values):
     target = {"budget": {"trials": 8, "epochs": ONE_RUNG, "target": 0.2 if direction == "minimize" else 0.8}}
@@ -415,12 +422,12 @@ def test_an_interrupted_sweep_waits_for_its_resumption(story):
 
 
 def test_an_open_proposal_outlives_an_interruption(story):
-    sweep = story()
+    sweep = story(search={"points": [{"x": 0.5}]})
     sweep.tell(GangReady(gang="g0"), InterruptRequested())
-    assert sweep.machine.state is SweepState.INTERRUPTED
-    assert [command.key for command in sweep.machine.pending()] == ["propose/0"]
+    asked = [Propose(key="propose/0", number=0, given={"x": 0.5})]
+    assert (sweep.machine.state, sweep.machine.pending()) == (SweepState.INTERRUPTED, asked)
     sweep.tell(Resumed(holder="b"), GangReady(gang="g1"))
-    assert [command.key for command in sweep.machine.pending()] == ["propose/0"]
+    assert sweep.machine.pending() == asked
 
 
 def test_an_interruption_broken_off_leaves_no_trace(story):

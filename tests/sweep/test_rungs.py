@@ -203,6 +203,17 @@ def test_asha_judges_a_trial_that_never_saved_at_once(story):
     assert sweep.advance_of(3).until == 3
 
 
+def test_asha_does_not_promote_a_trial_again_from_a_rung_it_passed_without_a_checkpoint(story):
+    sweep = story(trials=6)
+    sweep.ready()
+    sweep.finish(0, 0.1, saved=False)
+    sweep.finish(0, 0.1)
+    assert sweep.trial(0).state is TrialState.PAUSED
+    sweep.finish(1, 0.3)
+    sweep.finish(2, 0.2)
+    assert sweep.running == {"g0": 3}, "trial 0 leads rung 1, and has left it"
+
+
 def test_asha_stop_never_pauses(story):
     sweep = story(trials=4, policy="asha_stop")
     sweep.ready()

@@ -66,6 +66,12 @@ class Agenda:
         """Closes a proposal; False if it was not open."""
         return self._open.pop(f"propose/{number}", None) is not None
 
+    def withdraw(self, number: int) -> None:
+        """Closes the proposals of all trials from `number` on."""
+        beyond = [c for c in self._open.values() if isinstance(c, Propose) and c.number >= number]
+        for command in beyond:
+            del self._open[command.key]
+
     # advances
 
     @property

@@ -165,6 +165,7 @@ class Machine:
 
     def _on_exhausted(self, event: Exhausted) -> None:
         if self._agenda.answer(event.number):
+            self._agenda.withdraw(event.number)
             self._exhausted = True
 
     def _on_saved(self, event: Saved) -> None:
@@ -318,8 +319,7 @@ class Machine:
         """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""
         if not self.gangs and (self._roster.has_unfinished or self._can_go_on()):
             return []
-        complete = self._roster.ones(TrialState.COMPLETE)
-        number = None if complete else self._judge.best_paused()
+        number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
         if number is not None:
             return [self._advance(number, self._agenda.idle()[0])]
         self.reason = "every point of the grid was tried" if self._exhausted else "budget spent"

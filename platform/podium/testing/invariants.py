@@ -83,9 +83,11 @@ def _check_capacity(machine: Machine) -> None:
 
 
 def _check_ending(machine: Machine) -> None:
+    assert bool(machine.reason) == (machine.is_ended or machine.is_closing), (
+        f"a reason too many or too few: {machine.reason}"
+    )
     if not machine.is_ended:
         return
-    assert machine.reason, "the sweep ended and does not say why"
     assert not any(isinstance(command, Advance | Halt) for command in machine.pending()), "ended with open advances"
     if machine.state is not SweepState.INTERRUPTED:
         assert not machine.pending()

@@ -169,10 +169,10 @@ def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: fl
         watcher.news(launch.machine, events)
 
     ledger = book.hold(spec.sweep)
+    follower = tracker.Follower(spec.sweep, place)
     try:
         with _executor(launch, ledger, place, watcher) as executor:
             proposer = make_proposer(spec, book)
-            follower = tracker.Follower(spec.sweep, place)
             driver = Driver(
                 launch.machine,
                 ledger=ledger,
@@ -187,6 +187,8 @@ def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: fl
         problem = follower.wait()
     finally:
         ledger.release()
+        if not book.has(spec.sweep):
+            follower.abandon()
     if problem:
         watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {spec.sweep}` completes it")
     now = time.monotonic()

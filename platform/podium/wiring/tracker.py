@@ -13,6 +13,7 @@ from podium.execution.logs import log_path
 from podium.ledger import Book, HeldLedger
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Launched
+from podium.tracking.client import connect
 from podium.wiring import code, summaries
 from podium.wiring.place import Place
 
@@ -43,6 +44,11 @@ class Follower:
                 start_new_session=True,
             )
 
+    def abandon(self) -> None:
+        """Ends the process: nothing was launched for it to show."""
+        self._process.terminate()
+        self._process.wait()
+
     def wait(self) -> str:
         """Waits until MLflow shows everything; returns what went wrong, empty if nothing."""
         if self._process.wait() == 0:
@@ -54,13 +60,14 @@ class Follower:
 def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     """Shows a sweep in MLflow, from its first event on.
 
-    With `follow`, waits for the launch, and for another tracker of the sweep to end, and goes on until the sweep
+    With `follow`, connects first, so that MLflow is ready when the workers are; waits for the launch, and for another tracker of the sweep to end, and goes on until the sweep
     has ended or lost its driver.
 
     Raises:
         LookupFailed: if there is no such sweep.
         LeaseLost: if another process tracks the sweep.
     """
+    connect(place.tracking_uri)
     while follow and not book.has(sweep) and book.holder(sweep):
         time.sleep(POLL_S)
     book.require(sweep)
