@@ -10,7 +10,7 @@ from training_bench import Bench, make_spec
 
 from podium.errors import TaskError
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Lane
+from podium.sweep.messages import Lane, Progress
 from podium.training.code import load
 from podium.training.function import saves_checkpoints
 
@@ -83,7 +83,7 @@ def test_a_function_waits_at_a_rung_and_goes_on(run: Callable[..., Bench], tmp_p
     assert (report.ending, report.epoch, report.values, report.best_epoch) == ("until", 4, (3.0,), 2)
     assert calls(tmp_path) == ["3 0"]
     assert {epoch: metrics["score"] for epoch, metrics in trained.curve(3).items()} == {1: 1, 2: 3, 3: 2, 4: 0}
-    assert len(list((tmp_path / "store/checkpoints/toy/00003").iterdir())) == 2
+    assert len(list((tmp_path / "store/checkpoints/toy/00003").iterdir())) == 3
 
 
 def test_a_function_gives_way_and_is_called_again(run: Callable[..., Bench], tmp_path: Path) -> None:
@@ -242,3 +242,37 @@ def test_what_is_no_training_function_is_refused(run: Callable[..., Bench], text
 def test_whether_a_function_saves_is_read_from_its_file(tmp_path: Path) -> None:
     assert saves_checkpoints(load("train.py:train", write(tmp_path / "a", SAVING)))
     assert not saves_checkpoints(load("train.py:train", write(tmp_path / "b", NOT_SAVING)))
+
+
+SAVING_LATE = """
+    import json
+
+    def train(trial):
+        done = json.loads((trial.saved / "done.json").read_text()) if trial.saved else 0
+        for step in range(done + 1, 6):
+            trial.report(step, {"score": trial.params["scores"][step - 1]})
+            with trial.checkpoint() as folder:
+                (folder / "done.json").write_text(json.dumps(step))
+"""
+
+
+def test_a_function_that_saves_after_it_reports_loses_no_report(run: Callable[..., Bench]) -> None:
+    first = run(SAVING_LATE)
+    first.advance(3, LANE)
+    assert first.saved[-1].epoch == 3
+    again = run(SAVING_LATE)
+    report = again.advance(4, first.lane(LANE, reached=3))
+    assert (report.epoch, report.values, report.best_epoch) == (4, (3.0,), 2)
+    progress = [event for event in again.events if isinstance(event, Progress)]
+    assert [lane.epoch for event in progress for lane in event.lanes] == [4]
+
+
+def test_a_checkpoint_before_its_report_is_not_announced(run: Callable[..., Bench]) -> None:
+    trained = run(
+        SAVING.replace(
+            "trial.report", "if step == 3:\n                raise OSError('killed')\n            trial.report"
+        )
+    )
+    with pytest.raises(OSError, match="killed"):
+        trained.advance(5, LANE)
+    assert [saved.epoch for saved in trained.saved] == [1, 2]

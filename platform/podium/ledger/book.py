@@ -104,6 +104,13 @@ class Book:
             LeaseLost: if another driver holds it; the message says who, and since when.
         """
         holder = f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+        try:
+            epoch = self._take(sweep, holder)
+        except sa.exc.IntegrityError:  # another first holder was quicker
+            epoch = self._take(sweep, holder)
+        return HeldLedger(self, self._engine, self._reader, sweep, epoch)
+
+    def _take(self, sweep: str, holder: str) -> int:
         now = time.time()
         with self._engine.begin() as connection:
             query = sa.select(LEASES).where(LEASES.c.sweep == sweep).with_for_update()
@@ -118,7 +125,7 @@ class Book:
                 connection.execute(LEASES.insert().values(sweep=sweep, **row))
             else:
                 connection.execute(LEASES.update().where(LEASES.c.sweep == sweep).values(**row))
-        return HeldLedger(self, self._engine, self._reader, sweep, epoch)
+        return epoch
 
     def close(self) -> None:
         """Closes the connections."""

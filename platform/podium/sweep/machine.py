@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from podium.errors import LedgerError
+from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
 from podium.sweep.judge import Judge
@@ -71,6 +72,7 @@ class Machine:
         self._roster = Roster(self.ranking)
         self._judge = Judge(spec, self._roster)
         self._agenda = Agenda()
+        self._enqueued: deque[dict[str, Value]] = deque()
         self._points = deque(([spec.given()] if spec.given() else []) + [dict(p) for p in spec.search.points])
         self._cancelled: set[int] = set()
         self._closing: SweepState | None = None
@@ -196,7 +198,7 @@ class Machine:
             self._begin_closing(SweepState.FINISHED, f"the wall time of {limit:g} s is spent")
 
     def _on_enqueued(self, event: Enqueued) -> None:
-        self._points.appendleft(dict(event.parameters))
+        self._enqueued.append(dict(event.parameters))
 
     def _on_stop_requested(self, event: StopRequested) -> None:
         if event.trial is None:
@@ -331,7 +333,8 @@ class Machine:
 
     def _propose(self) -> Propose:
         number = len(self.trials) + self._agenda.num_proposing
-        return self._agenda.propose(number, self._points.popleft() if self._points else {})
+        points = self._enqueued or self._points
+        return self._agenda.propose(number, points.popleft() if points else {})
 
     def _advance(self, number: int, gang: str) -> Advance:
         trial = self.trials[number]

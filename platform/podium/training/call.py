@@ -107,7 +107,7 @@ class Call:
         self._emit, self._halted = emit, halted
         self._gang, self._until = "", 0
         self._saves = lane.step + 1 if lane.folder else 0
-        self._unreported = ""
+        self._unreported, self._called = "", 0
         self._ending: Ending = "returned"
         self._unwinding: TrialPaused | TrialDone | None = None
         self._kept = ExitStack()
@@ -189,6 +189,9 @@ class Call:
         if self._unwinding is not None:
             raise self._unwinding
         self._check_step(step)
+        self._called = step
+        if step <= self.step:
+            return
         last = self._spec.budget.epochs.max
         if step > last and self.step == 0:
             raise TaskError(f"trial.report began at step {step}, and budget.epochs.max is {last}; raise it")
@@ -219,16 +222,18 @@ class Call:
         with self.checkpoints.writing(folder, self._state()) as made:
             (made / FILES).mkdir()
             yield made / FILES
-        self._emit(Saved(trial=self._lane.trial, epoch=self.step, step=self._saves, folder=folder))
+        if self._unreported:
+            self.checkpoints.remove([self._unreported])
         self._saves, self._unreported = self._saves + 1, folder
-        self.checkpoints.prune(keep=2)
+        self.checkpoints.prune(keep=3)
 
     def _settle_checkpoint(self) -> None:
-        """A checkpoint written since the last report belongs to the step now reported."""
+        """The last checkpoint counts from the next report on: from it on, no report that came before can be lost."""
         if self._unreported:
             folder, self._unreported = self._unreported, ""
             self.checkpoints.amend(folder, self._state())
             self._emit(Saved(trial=self._lane.trial, epoch=self.step, folder=folder))
+            self.checkpoints.prune(keep=2)
 
     def _state(self) -> dict[str, Any]:
         return {"step": self.step, "record": asdict(self.record), "metrics": to_plain(self.metrics)}
@@ -246,9 +251,9 @@ class Call:
         raise unwinding
 
     def _check_step(self, step: int) -> None:
-        if isinstance(step, bool) or not isinstance(step, int) or step <= self.step:
+        if isinstance(step, bool) or not isinstance(step, int) or step <= self._called:
             raise TaskError(
-                f"trial.report got step {step!r} after step {self.step}; steps are integers that strictly increase"
+                f"trial.report got step {step!r} after step {self._called}; steps are integers that strictly increase"
             )
 
     def _values(self, step: int, metrics: Mapping[str, float]) -> tuple[float, ...]:

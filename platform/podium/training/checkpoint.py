@@ -99,13 +99,14 @@ class Checkpoints:
 
         Two are enough: the driver may not have heard of the newest yet.
         """
-        self._remove(self.newest_first()[keep:])
+        self.remove(self.newest_first()[keep:])
 
     def keep_only(self, folder: str) -> None:
         """Removes all but one checkpoint, once the ledger has the trial's end; it holds the best weights too."""
-        self._remove([each for each in self.newest_first() if each != folder])
+        self.remove([each for each in self.newest_first() if each != folder])
 
-    def _remove(self, folders: list[str]) -> None:
+    def remove(self, folders: list[str]) -> None:
+        """Removes some checkpoints."""
         for folder in folders:
             target = local_path(self.store, folder)
             if target is not None:

@@ -48,12 +48,15 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Launch:
-    """A machine about to be driven, and what it opens with."""
+class Attempt:
+    """One launch of a sweep by this process, under the sweep's lease."""
 
-    machine: Machine
-    launched: Launched
-    opening: tuple[Event, ...]
+    sweep: str
+    place: Place
+    watcher: Watcher
+    book: Book
+    ledger: HeldLedger
+    began: float
 
 
 def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
@@ -63,8 +66,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         UserError: for what the user has to change: the file, the task, the data, the resources.
         LeaseLost: if another driver runs this sweep.
     """
-    began = time.monotonic()
-    spec, book = file.spec, place.book()
+    began, spec = time.monotonic(), file.spec
     watcher.stage("Preparing data")
     data = prepare_data(spec, file.folder, place)
     launched = Launched(
@@ -75,11 +77,12 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
     )
-    if not book.has(spec.sweep):
-        return _drive(book, Launch(Machine(spec), launched, (launched,)), place, watcher, began)
-    machine, stored = _stored(book, spec.sweep)
-    _refuse_changes(machine.spec, spec, stored, launched)
-    return _go_on(book, machine, stored, spec.budget.trials, place, watcher, began)
+    with _attempt(spec.sweep, place, watcher, began) as attempt:
+        if not attempt.book.has(spec.sweep):
+            return _drive(attempt, Machine(spec), launched, (launched,))
+        stored, machine = _replayed(attempt)
+        _refuse_changes(machine.spec, spec, stored, launched)
+        return _go_on(attempt, machine, stored, spec.budget.trials)
 
 
 def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
@@ -90,10 +93,10 @@ def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
         LeaseLost: if another driver runs it.
     """
     began = time.monotonic()
-    book = place.book()
-    book.require(sweep)
-    machine, stored = _stored(book, sweep)
-    return _go_on(book, machine, stored, machine.budget, place, watcher, began)
+    place.book().require(sweep)
+    with _attempt(sweep, place, watcher, began) as attempt:
+        stored, machine = _replayed(attempt)
+        return _go_on(attempt, machine, stored, machine.budget)
 
 
 def prepare_data(spec: SweepSpec, folder: Path, place: Place) -> Path | None:
@@ -109,8 +112,8 @@ def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
     return OptunaProposer(spec, list(prior))
 
 
-def make_executor(spec: SweepSpec, assignment: Assignment, place: Place, watcher: Watcher) -> Executor:
-    """The executor that the place asks for."""
+def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: Place, watcher: Watcher) -> Executor:
+    """The executor that the place asks for, with no more gangs than there are trials."""
     if place.cluster == "inline":
         from podium.execution.inline import InlineExecutor
 
@@ -118,14 +121,25 @@ def make_executor(spec: SweepSpec, assignment: Assignment, place: Place, watcher
     from podium.execution.ray import RayExecutor
 
     address = None if place.cluster == "local" else place.cluster
-    return RayExecutor(assignment, spec.resources, most=spec.budget.trials, address=address)
+    return RayExecutor(assignment, spec.resources, most=trials, address=address)
 
 
-def _stored(book: Book, sweep: str) -> tuple[Machine, Launched]:
-    events = [row.event for row in book.rows(sweep)]
+@contextmanager
+def _attempt(sweep: str, place: Place, watcher: Watcher, began: float) -> Iterator[Attempt]:
+    """Holds the sweep's lease: what is read of its ledger within the block is all there is."""
+    book = place.book()
+    ledger = book.hold(sweep)
+    try:
+        yield Attempt(sweep, place, watcher, book, ledger, began)
+    finally:
+        ledger.release()
+
+
+def _replayed(attempt: Attempt) -> tuple[Launched, Machine]:
+    events = list(attempt.ledger.events())
     launched = events[0]
     assert isinstance(launched, Launched)
-    return replay(events), launched
+    return launched, replay(events)
 
 
 def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: Launched) -> None:
@@ -145,58 +159,59 @@ def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: 
         )
 
 
-def _go_on(
-    book: Book, machine: Machine, stored: Launched, trials: int, place: Place, watcher: Watcher, began: float
-) -> dict[str, Any]:
+def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) -> dict[str, Any]:
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
     if is_done and trials <= machine.budget:
-        watcher.warn(f"sweep {machine.spec.sweep!r} has {machine.state}; raise budget.trials to go on")
-        return summaries.summarize(book, machine.spec.sweep)
+        attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; raise budget.trials to go on")
+        return summaries.summarize(attempt.book, attempt.sweep)
     opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
     if trials > machine.budget:
         opening += (Extended(trials=trials),)
-    return _drive(book, Launch(machine, stored, opening), place, watcher, began)
+    return _drive(attempt, machine, launched, opening)
 
 
-def _drive(book: Book, launch: Launch, place: Place, watcher: Watcher, began: float) -> dict[str, Any]:
-    spec, facts = launch.machine.spec, book.facts(launch.machine.spec.sweep)
+def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequence[Event]) -> dict[str, Any]:
+    watcher, place, spec = attempt.watcher, attempt.place, machine.spec
     ready: list[float] = []
 
     def watch(events: Sequence[Event]) -> None:
-        _prune(launch.machine, events, place)
+        _prune(machine, events, place)
         if not ready and any(isinstance(event, GangReady) for event in events):
             ready.append(time.monotonic())
-        watcher.news(launch.machine, events)
+        watcher.news(machine, events)
 
-    ledger = book.hold(spec.sweep)
-    follower = tracker.Follower(spec.sweep, place)
+    budget = max([machine.budget, *(event.trials for event in opening if isinstance(event, Extended))])
+    follower = tracker.Follower(attempt.sweep, place)
     try:
-        with _executor(launch, ledger, place, watcher) as executor:
-            proposer = make_proposer(spec, book)
+        with _executor(attempt, spec, launched, budget) as executor:
             driver = Driver(
-                launch.machine,
-                ledger=ledger,
-                proposer=proposer,
+                machine,
+                ledger=attempt.ledger,
+                proposer=make_proposer(spec, attempt.book),
                 executor=executor,
                 clock=time,
                 watch=watch,
                 is_interrupted=watcher.is_interrupted,
             )
-            driver.run(launch.opening)
+            driver.run(opening)
         watcher.stage("Writing the last runs to MLflow")
         problem = follower.wait()
     finally:
-        ledger.release()
-        if not book.has(spec.sweep):
+        if not attempt.book.has(attempt.sweep):
             follower.abandon()
     if problem:
-        watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {spec.sweep}` completes it")
-    now = time.monotonic()
-    workers = ready[0] if ready else now
-    facts.put({"startup_s": round(workers - began, 3), "wall_s": round(now - workers, 3)})
-    summary = summaries.summarize(book, spec.sweep)
+        watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {attempt.sweep}` completes it")
+    return _close(attempt, spec, ready[0] if ready else time.monotonic())
+
+
+def _close(attempt: Attempt, spec: SweepSpec, ready: float) -> dict[str, Any]:
+    """Notes the times, and tells whoever wants to be told."""
+    times = {"startup_s": round(ready - attempt.began, 3), "wall_s": round(time.monotonic() - ready, 3)}
+    attempt.book.facts(attempt.sweep).put(times)
+    attempt.ledger.release()
+    summary = summaries.summarize(attempt.book, attempt.sweep)
     for text in notify(spec.notify, summary):
-        watcher.warn(text)
+        attempt.watcher.warn(text)
     return summary
 
 
@@ -210,18 +225,18 @@ def _prune(machine: Machine, events: Sequence[Event], place: Place) -> None:
 
 
 @contextmanager
-def _executor(launch: Launch, ledger: HeldLedger, place: Place, watcher: Watcher) -> Iterator[Executor]:
+def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int) -> Iterator[Executor]:
     """Starts the executor while the task is tried out, and closes it in the end."""
-    spec, launched = launch.machine.spec, launch.launched
+    place = attempt.place
     assignment = Assignment(
         spec=launched.spec,
         code=str(code.staged(launched.code, Path(place.store))) if launched.code else None,
         data=str(place.shards / launched.data) if launched.data else None,
         store=place.store,
-        holder=ledger.epoch,
+        holder=attempt.ledger.epoch,
     )
-    executor = make_executor(spec, assignment, place, watcher)
-    watcher.stage("Starting workers")
+    executor = make_executor(spec, assignment, trials, place, attempt.watcher)
+    attempt.watcher.stage("Starting workers")
     try:
         with ThreadPoolExecutor(1) as pool:
             tried = pool.submit(_try_out, spec, assignment)

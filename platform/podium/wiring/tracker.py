@@ -60,8 +60,8 @@ class Follower:
 def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     """Shows a sweep in MLflow, from its first event on.
 
-    With `follow`, connects first, so that MLflow is ready when the workers are; waits for the launch, and for another tracker of the sweep to end, and goes on until the sweep
-    has ended or lost its driver.
+    Connects first, so that MLflow is ready when the workers are. With `follow`, waits for the launch, and for
+    another tracker of the sweep to end, and goes on until the sweep has ended or lost its driver.
 
     Raises:
         LookupFailed: if there is no such sweep.
