@@ -26,6 +26,7 @@ def train(trial: Any) -> None:
     if trial.saved is not None:
         with np.load(trial.saved / "forest.npz") as saved:
             done, votes = int(saved["step"]), saved["votes"]
+    print(f"{trial.params['kind']} forest from step {done}")
     for step in range(done + 1, MOST_STEPS + 1):
         votes += grow(trial.params, images, labels, seed=(trial.seed, step))
         with trial.checkpoint() as folder:

@@ -12,6 +12,9 @@ from podium.errors import Interrupted, PodiumError, UserError
 from podium.wiring.place import Place
 
 EXIT_CODES = "Exit codes: 0 finished, 1 failed, 2 user error, 3 refused or undecided, 75 interrupted but resumable."
+WIDTH = 200
+"""Columns of a table that goes to a file or a pipe."""
+
 STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
 
 
@@ -177,23 +180,26 @@ def enqueue(name: str, values: tuple[str, ...], place: Place, as_json: bool) -> 
 
 @podium.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--top", default=10, show_default=True, help="Trials of each sweep.")
+@click.option("--top", default=5, show_default=True, help="Trials of each sweep.")
 @placed
 @with_json
 def compare(names: tuple[str, ...], top: int, place: Place, as_json: bool) -> None:
     """Compare the best trials of one or more sweeps by the parameters that differ."""
-    from podium.console import number
+    from podium.console import short
     from podium.wiring import summaries
 
     comparison = summaries.compare(place.book(), names, top)
     if as_json:
         _print_json(comparison)
         return
-    rows = [
-        (row["sweep"], row["trial"], number(row["value"]), row["rung"], *_values(row, comparison["varying"]))
-        for row in comparison["trials"]
+    trials = comparison["trials"]
+    rows: list[tuple[Any, ...]] = [
+        ("value", *(_values(trial["value"]) for trial in trials)),
+        ("epoch", *(trial["epoch"] for trial in trials)),
+        ("rung", *(trial["rung"] for trial in trials)),
     ]
-    _table(("sweep", "trial", "value", "rung", *comparison["varying"]), rows)
+    rows += [(key, *(short(trial["params"].get(key, "")) for trial in trials)) for key in comparison["varying"]]
+    _table(("", *(f"{trial['sweep']}/{trial['trial']}" for trial in trials)), rows)
     if comparison["url"]:
         click.echo(f"\nThe same runs in MLflow (start it with `podium ui`):\n{comparison['url']}")
 
@@ -347,19 +353,17 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 
 def _best(summary: dict[str, Any]) -> str:
-    from podium.console import number
-
     best = summary["best"]
     if best is None:
         return "none yet"
-    values = best["value"] if isinstance(best["value"], list) else [best["value"]]
-    return f"{', '.join(map(number, values))} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
+    return f"{_values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
 
 
-def _values(row: dict[str, Any], names: list[str]) -> list[str]:
-    from podium.console import short
+def _values(value: float | list[float] | None) -> str:
+    """One objective's value, or those of several."""
+    from podium.console import number
 
-    return [short(row["params"].get(name, "")) for name in names]
+    return ", ".join(map(number, value)) if isinstance(value, list) else number(value)
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -374,7 +378,9 @@ def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(*headings, box=None, pad_edge=False)
+    table.columns[0].min_width = max(len(str(row[0])) for row in [headings, *rows])
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
+    console.print(table)

@@ -163,6 +163,7 @@ def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) 
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
     if is_done and trials <= machine.budget:
         attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; raise budget.trials to go on")
+        attempt.ledger.release()
         return summaries.summarize(attempt.book, attempt.sweep)
     opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
     if trials > machine.budget:

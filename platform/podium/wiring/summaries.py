@@ -1,9 +1,11 @@
 """What is said about sweeps: summaries, tables and comparisons, read from the ledger alone."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from podium.errors import LookupFailed
 from podium.execution.logs import log_path
@@ -122,10 +124,9 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1
     if not runs:
         return None
 
-    def quoted(items: Sequence[str]) -> str:
-        return "[" + ",".join(f'"{item}"' for item in items) + "]"
-
-    return f"{base}/#/compare-runs?runs={quoted(runs)}&experiments={quoted(experiments)}"
+    lists = {"runs": runs, "experiments": experiments}
+    query = urlencode({key: json.dumps(ids, separators=(",", ":")) for key, ids in lists.items()})
+    return f"{base}/#/compare-runs?{query}"
 
 
 def flat_settings(spec: SweepSpec) -> dict[str, Value]:

@@ -1,0 +1,47 @@
+# What head.sh and worker.sh share: the Podium of this checkout, one token for all hosts, fixed ports. To be sourced.
+
+die() {
+    echo "$(basename "$0"): $*" >&2
+    exit 2
+}
+
+PATH="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/.venv/bin:$PATH"
+command -v ray >/dev/null || die "there is no ray on the PATH; install Podium on this host first (make sweep, or pip)"
+
+export RAY_AUTH_MODE=token
+export RAY_AUTH_TOKEN_PATH="${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"
+unset RAY_AUTH_TOKEN # it would win over the file, and other users of this host could read it in the process list
+
+# Ports of one host. Two Rays on one host need different ones.
+HEAD_PORT="${HEAD_PORT:-6379}"       # the head's one more
+NODE_PORTS="${NODE_PORTS:-6380}"     # the first of six
+WORKER_PORTS="${WORKER_PORTS:-10100}" # the first of two hundred
+
+check_address() {
+    case "$1" in
+    "" | -*) die "give the address by which the other hosts reach this one: $(basename "$0") $2" ;;
+    0.0.0.0 | ::) die "$1 is every address of this host; give the one by which the other hosts reach it" ;;
+    esac
+}
+
+check_token() {
+    [[ -s $RAY_AUTH_TOKEN_PATH ]] || die "there is no token at $RAY_AUTH_TOKEN_PATH; copy the head's: $1"
+    case "$(stat -c %a "$RAY_AUTH_TOKEN_PATH")" in
+    ?00) ;;
+    *) die "others can read the token at $RAY_AUTH_TOKEN_PATH; run: chmod 600 $RAY_AUTH_TOKEN_PATH" ;;
+    esac
+}
+
+# Stays in the foreground: ending this one process (Ctrl-C, kill, systemd) ends what it started, and nothing else.
+start_ray() {
+    exec ray start --block --disable-usage-stats --log-color=false \
+        --node-manager-port="$NODE_PORTS" \
+        --object-manager-port="$((NODE_PORTS + 1))" \
+        --runtime-env-agent-port="$((NODE_PORTS + 2))" \
+        --dashboard-agent-grpc-port="$((NODE_PORTS + 3))" \
+        --dashboard-agent-listen-port="$((NODE_PORTS + 4))" \
+        --metrics-export-port="$((NODE_PORTS + 5))" \
+        --min-worker-port="$WORKER_PORTS" \
+        --max-worker-port="$((WORKER_PORTS + 199))" \
+        "$@"
+}
