@@ -10,7 +10,7 @@ from optuna.trial import TrialState as Shown
 from podium.search.translation import Translation
 from podium.sweep.trial import Trial
 
-MOST_SHOWN = 500
+MOST_SHOWN = 300
 """Trials shown beside those that run, so that an ask costs the same at the end of a long sweep."""
 
 BEST_SHOWN = 100
@@ -19,11 +19,11 @@ BEST_SHOWN = 100
 
 @dataclass(slots=True)
 class _Entry:
-    """What follows from one snapshot of a trial."""
+    """What follows from one snapshot of a trial; of several objectives each has its own order of merit."""
 
     trial: Trial
     runs: bool
-    score: tuple[float, ...]
+    merits: tuple[tuple[float, ...], ...]
     shown: FrozenTrial | None = None
 
 
@@ -61,25 +61,21 @@ class Gallery:
         return [shown for shown in hung if shown is not None]
 
     def _entry(self, trial: Trial) -> _Entry:
-        return _Entry(trial, self._translation.state(trial) is Shown.RUNNING, self._translation.score(trial))
+        score = self._translation.score(trial)
+        merits = tuple((*score[:3], score[3 + objective]) for objective in range(len(self._translation.directions)))
+        return _Entry(trial, self._translation.state(trial) is Shown.RUNNING, merits)
 
     def _chosen(self, settled: Sequence[int]) -> set[int]:
         if len(settled) <= MOST_SHOWN:
             return set(settled)
-        objectives = range(len(self._translation.directions))
+        objectives = len(self._translation.directions)
         chosen = set(settled[-(MOST_SHOWN - BEST_SHOWN) :])
-        for objective in objectives:
-            chosen |= set(heapq.nsmallest(BEST_SHOWN // len(objectives), settled, key=self._key(objective)))
+        for objective in range(objectives):
+            chosen |= set(heapq.nsmallest(BEST_SHOWN // objectives, settled, key=self._merit(objective)))
         return chosen
 
-    def _key(self, objective: int) -> Callable[[int], tuple[float, ...]]:
-        """Orders numbers by merit, of several objectives by `objective`."""
-
-        def key(number: int) -> tuple[float, ...]:
-            score = self._entries[number].score
-            return (*score[:3], score[3 + objective])
-
-        return key
+    def _merit(self, objective: int) -> Callable[[int], tuple[float, ...]]:
+        return lambda number: self._entries[number].merits[objective]
 
     def _shown(self, number: int) -> FrozenTrial | None:
         entry = self._entries[number]

@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from podium.search.gallery import Gallery
 from podium.search.method import Point, seed_of
@@ -58,7 +59,23 @@ class Learned:
             return RandomSampler(seed=seed)
         if self._search.sampler == "gp":
             return GPSampler(seed=seed, warn_independent_sampling=False)
-        return TPESampler(seed=seed, multivariate=True, group=self._translation.space.is_conditional)
+        if self._translation.space.is_conditional:
+            return TPESampler(seed=seed, multivariate=True, group=True)
+        translation = self._translation
+        space = {translation.name(each): translation.distribution(each) for each in translation.space.parameters}
+        return _WholeSpace(space, seed)
+
+
+class _WholeSpace(TPESampler):
+    """TPE over a space whose parameters are all active in every trial: there is nothing to find out from the trials."""
+
+    def __init__(self, space: dict[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed=seed, multivariate=True)
+        self._space = {name: distribution for name, distribution in space.items() if not distribution.single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All of it."""
+        return self._space
 
 
 @contextmanager
