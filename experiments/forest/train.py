@@ -48,7 +48,7 @@ def grow(
             max_depth=params["max_depth"],
             min_samples_leaf=params["min_samples_leaf"],
             bootstrap=params["bootstrap"],
-            max_samples=params.get("max_samples"),
+            max_samples=params["max_samples"] if params["bootstrap"] else None,
             random_state=int(fold_seed),
         )
         probabilities[held] = forest.fit(images[kept], labels[kept]).predict_proba(images[held])

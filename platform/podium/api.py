@@ -1,5 +1,6 @@
 """Podium from Python: the same sweeps, in a script or a notebook."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     Raises:
         SpecError: naming file, line and key of the first mistake.
     """
-    return read_sweep(path, [f"{key}={value}" for key, value in (overrides or {}).items()])
+    return read_sweep(path, [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()])
 
 
 def launch(
@@ -122,4 +123,5 @@ def _to_file(sweep: SweepFile | SweepSpec | Mapping[str, Any] | str | Path) -> S
     if isinstance(sweep, str | Path):
         return read_sweep(sweep)
     spec = sweep if isinstance(sweep, SweepSpec) else parse_sweep(sweep)
-    return SweepFile(spec=spec, text="", folder=Path.cwd(), path=Path.cwd() / "sweep.yaml")
+    text = json.dumps(spec.written(), indent=2)
+    return SweepFile(spec=spec, text=text, folder=Path.cwd(), path=Path.cwd() / "sweep.yaml")

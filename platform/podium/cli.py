@@ -82,8 +82,6 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
 
     sweep_file = read_sweep(file, overrides)
     with Terminal().opened() as terminal:
-        for text in _advice(sweep_file.spec):
-            terminal.warn(text)
         summary = launches.launch(sweep_file, place, terminal)
     _end(summary, as_json)
 
@@ -233,12 +231,15 @@ def rollback(name: str, place: Place, as_json: bool) -> None:
 @with_json
 def data(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
     """Prepare the data of the sweep FILE, if it is not, and describe it."""
+    from podium.console import Terminal
     from podium.data.manifest import describe
     from podium.spec.files import read_sweep
     from podium.wiring import launch as launches
 
     sweep_file = read_sweep(file, overrides)
-    folder = launches.prepare_data(sweep_file.spec, sweep_file.folder, place)
+    place.require_writable()
+    with Terminal().opened() as terminal:
+        folder = launches.prepare_data(sweep_file.spec, sweep_file.folder, place, terminal)
     description = {} if folder is None else {"folder": str(folder), **describe(folder)}
     if as_json:
         _print_json(description)
@@ -260,8 +261,6 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
 
     sweep_file = read_sweep(file, overrides)
     with Terminal().opened() as terminal:
-        for text in _advice(sweep_file.spec):
-            terminal.warn(text)
         report = preflight.check(sweep_file, place, terminal)
     _print_json(report) if as_json else click.echo(preflight.to_text(report))
 
@@ -272,9 +271,10 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
 def ui(port: int, place: Place) -> None:
     """Show the runs: the MLflow server, on this machine only."""
     from podium.wiring import champions
+    from podium.wiring.summaries import TRAINING_VIEW
 
-    click.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
-    sys.exit(champions.serve_ui(place, port))
+    click.echo(f"MLflow on http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW} (Ctrl-C ends it)", err=True)
+    champions.serve_ui(place, port)
 
 
 @podium.command(epilog="Exit codes: 0 all is well, 1 something is not.")
@@ -311,12 +311,6 @@ def sync(name: str, follow: bool, place: Place) -> None:
     tracker.project(place.book(), name, place, follow=follow)
 
 
-def _advice(spec: Any) -> list[str]:
-    from podium.spec.advice import warnings
-
-    return warnings(spec)
-
-
 def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
     if as_json:
         _print_json(summary)
@@ -328,22 +322,24 @@ def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    from podium.console import duration
+    from podium.console import duration, short
 
     trials = summary["trials"]
     counts = ", ".join(f"{n} {state}" for state, n in trials.items() if state not in ("total", "budget"))
     reason = f" ({summary['reason']})" if summary["reason"] else ""
     lines = [
         ("sweep", f"{summary['sweep']}: {summary['state']}{reason}"),
-        ("trials", f"{trials['total']} of {trials['budget']}: {counts}"),
+        ("trials", f"{trials['total']} of {trials['budget']}" + (f": {counts}" if counts else "")),
         ("best", _best(summary)),
     ]
     if summary["best"]:
-        lines += [("", f"{key} = {value}") for key, value in summary["best"]["params"].items()]
+        width = max(map(len, summary["best"]["params"]), default=0)
+        lines += [("", f"{key:<{width}}  {short(value)}") for key, value in summary["best"]["params"].items()]
     if summary["wall_s"] is not None:
         lines.append(("time", f"{duration(summary['wall_s'])}, after {duration(summary['startup_s'])} to start"))
     if summary["model"]:
-        lines.append(("model", f"{summary['model']['name']} version {summary['model']['version']}"))
+        model = f"{summary['model']['name']} version {summary['model']['version']}"
+        lines.append(("model", f"{model} (`podium promote {summary['sweep']}` makes it the champion)"))
     if summary["driver"]:
         lines.append(("driver", summary["driver"]))
     if summary["tracking_uri"]:
@@ -356,7 +352,8 @@ def _best(summary: dict[str, Any]) -> str:
     best = summary["best"]
     if best is None:
         return "none yet"
-    return f"{_values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
+    metric = ", ".join(summary["objectives"])
+    return f"{metric} {_values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
 
 
 def _values(value: float | list[float] | None) -> str:
@@ -377,10 +374,11 @@ def _print_done(done: dict[str, Any], as_json: bool) -> None:
 def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(*headings, box=None, pad_edge=False)
     table.columns[0].min_width = max(len(str(row[0])) for row in [headings, *rows])
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from podium.errors import PodiumError, UserError
@@ -19,6 +20,8 @@ ensure_token()
 
 import ray  # noqa: E402
 from ray.exceptions import RayActorError, RayError, RayTaskError  # noqa: E402
+
+from podium.execution.sharing import require_shared  # noqa: E402
 
 POLL_S = 30.0
 """How long a rank holds a question for news before it answers with none."""
@@ -80,11 +83,12 @@ class RayExecutor:
 
         Raises:
             CapacityError: if not one gang fits.
-            UserError: if there is no Ray at the address.
+            UserError: if there is no Ray at the address, or its hosts do not share the store.
         """
         if not ray.is_initialized():
             connect(self._address)
             self._owns_ray = True
+        require_shared(Path(self._assignment.store))
         for _ in range(min(self._most, count_gangs(nodes(), self._resources))):
             self._start_gang()
 
@@ -180,7 +184,8 @@ def connect(address: str | None) -> None:
             logging_level=logging.WARNING,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        problem = f"there is no Ray to join at {address!r}: {error}. Start one with `ray start --head`"
+        reason = str(error).rstrip(".")
+        problem = f"there is no Ray to join at {address!r}: {reason}. Start one with `ray start --head`"
         raise UserError(problem) from error
 
 

@@ -195,8 +195,7 @@ class Projector:
         found = self._client.get_experiment_by_name(self._spec.sweep)
         if found is None:
             location = f"{self._artifacts}/{self._spec.sweep}" if self._artifacts else None
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI takes it for a chat application
-            return str(self._client.create_experiment(self._spec.sweep, location, kind))
+            return str(self._client.create_experiment(self._spec.sweep, location))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)

@@ -38,7 +38,7 @@ def load(reference: str, folder: Path) -> Any:
         public = [each for each in vars(module) if not each.startswith("_")]
         nearest = difflib.get_close_matches(name, public, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise TaskError(f"{path} has nothing named {name!r}{hint}")
+        raise TaskError(f"{file} has nothing named {name!r}{hint}")
     return getattr(module, name)
 
 
@@ -60,13 +60,13 @@ def _import(path: Path, digest: str) -> ModuleType:
 
 
 def _where(error: Exception, path: Path) -> str:
-    """File and line of the user's code where an import broke off."""
+    """File and line of the user's code where an import broke off; what is imported is a copy, so no folder."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
+        return f"{Path(error.filename).name}:{error.lineno}"
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == path.parent
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else path.name
 
 
 def _enter(folder: Path) -> str:

@@ -2,12 +2,11 @@
 
 import getpass
 import os
-import subprocess
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from podium.errors import LookupFailed
-from podium.wiring import summaries
+from podium.wiring import summaries, tracker
 from podium.wiring.place import Place
 
 
@@ -27,6 +26,7 @@ def promote(place: Place, sweep: str) -> dict[str, Any]:
             f"sweep {sweep!r} ({summary['state']}) has no registered model: it must have ended, with a task that "
             "Podium trains and tracking.model left on"
         )
+    tracker.require_answer(place.tracking_uri)
     done = promotion.promote(place.tracking_uri, model["name"], model["version"], by=getpass.getuser())
     return {**done, "message": f"champion of {model['name']} is version {model['version']}"}
 
@@ -39,14 +39,14 @@ def rollback(place: Place, model: str) -> dict[str, Any]:
     """
     from podium.registry import promotion
 
+    tracker.require_answer(place.tracking_uri)
     done = promotion.rollback(place.tracking_uri, model)
     return {**done, "message": f"champion of {model} is version {done['version']} again"}
 
 
-def serve_ui(place: Place, port: int) -> int:
-    """Runs the MLflow server on loopback until it is ended; returns its exit code."""
-    arguments = ["--backend-store-uri", place.tracking_uri, "--default-artifact-root", str(place.artifacts)]
-    return subprocess.call(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), *arguments],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-    )
+def serve_ui(place: Place, port: int) -> NoReturn:
+    """Becomes the MLflow server, on loopback: whoever ends this process ends the server."""
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", place.tracking_uri, "--default-artifact-root", str(place.artifacts)]
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, [*server, *stores], {**os.environ, **settings})  # noqa: S606

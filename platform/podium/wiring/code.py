@@ -13,10 +13,14 @@ MOST_FILES = 500
 def stage(folder: Path, store: Path) -> str:
     """Copies the Python files of `folder` into the store; returns their digest, which names the copy.
 
+    Hidden files and folders are left out, and so is the store itself, which may lie inside.
+
     Raises:
         UserError: if the folder holds so many files that it is hardly a sweep's own.
     """
-    files = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
+    folder, store = folder.resolve(), store.resolve()
+    found = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
+    files = [path for path in found if not path.is_relative_to(store / "code")]
     if len(files) > MOST_FILES:
         raise UserError(
             f"{folder} holds {len(files)} Python files, and a sweep may bring at most {MOST_FILES}; "

@@ -14,6 +14,7 @@ from podium.data.prepare import prepare
 from podium.errors import UserError
 from podium.execution.worker import Assignment
 from podium.ledger import Book, HeldLedger
+from podium.spec.advice import warnings
 from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
@@ -67,8 +68,10 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         LeaseLost: if another driver runs this sweep.
     """
     began, spec = time.monotonic(), file.spec
-    watcher.stage("Preparing data")
-    data = prepare_data(spec, file.folder, place)
+    place.require_writable()
+    for text in warnings(spec):
+        watcher.warn(text)
+    data = prepare_data(spec, file.folder, place, watcher)
     launched = Launched(
         identity=uuid.uuid4().hex,
         spec=spec.written(),
@@ -99,9 +102,12 @@ def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
         return _go_on(attempt, machine, stored, machine.budget)
 
 
-def prepare_data(spec: SweepSpec, folder: Path, place: Place) -> Path | None:
+def prepare_data(spec: SweepSpec, folder: Path, place: Place, watcher: Watcher) -> Path | None:
     """The folder with the sweep's shards, made if need be; None for a task without data."""
-    return None if spec.data is None else prepare(spec.data, base=folder, shards=place.shards)
+    if spec.data is None:
+        return None
+    watcher.stage("Preparing data")
+    return prepare(spec.data, base=folder, shards=place.shards)
 
 
 def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
@@ -196,7 +202,7 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
             )
             driver.run(opening)
         watcher.stage("Writing the last runs to MLflow")
-        problem = follower.wait()
+        problem = follower.wait(watcher.is_interrupted)
     finally:
         if not attempt.book.has(attempt.sweep):
             follower.abandon()

@@ -1,9 +1,13 @@
 """Where a sweep lives: home, store, tracking server and cluster, with their defaults."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import DatabaseError
+
+from podium.errors import UserError
 from podium.ledger import Book
 
 
@@ -32,10 +36,10 @@ class Place:
         cluster: str | None = None,
     ) -> "Place":
         """Fills in what is not given: `PODIUM_HOME` or `.podium`, the home as store, SQLite in the home."""
-        folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").resolve()
+        folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").expanduser().resolve()
         return cls(
             home=folder,
-            store=store or str(folder),
+            store=store if store and "://" in store else str(Path(store or folder).expanduser().resolve()),
             tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}",
             cluster=cluster or os.environ.get("PODIUM_CLUSTER") or "local",
         )
@@ -46,10 +50,44 @@ class Place:
         return Path(self.store) / "shards"
 
     def book(self) -> Book:
-        """The ledger of all sweeps here."""
-        return Book.at_home(self.home)
+        """The ledger of all sweeps here.
+
+        Raises:
+            UserError: if the home cannot hold one, or holds something else in its place.
+        """
+        try:
+            return Book.at_home(self.home)
+        except OSError as error:
+            raise _unusable("--home", self.home, error) from error
+        except DatabaseError as error:
+            raise UserError(
+                f"{self.home / 'ledger.db'} cannot be read as a ledger: {error.orig}. Move it away, restore it from a "
+                "copy, or give another --home"
+            ) from error
+
+    def require_writable(self) -> None:
+        """Makes home and store, and writes into both, before anything else is done there.
+
+        Raises:
+            UserError: if either cannot be written, or the store is no folder.
+        """
+        if "://" in self.store:
+            raise UserError(
+                f"--store {self.store} is an address; prepared data, task code and logs need a folder. Give the path "
+                "of one that every host of the cluster mounts"
+            )
+        for option, folder in (("--home", self.home), ("--store", Path(self.store))):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise _unusable(option, folder, error) from error
 
     @property
     def artifacts(self) -> Path:
         """Where MLflow on SQLite keeps artifacts."""
         return self.home / "artifacts"
+
+
+def _unusable(option: str, folder: Path, error: OSError) -> UserError:
+    return UserError(f"{option} {folder} cannot be used: {error.strerror or error}; give a folder you may write to")

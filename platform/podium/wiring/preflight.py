@@ -6,17 +6,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from podium.spec.advice import warnings
 from podium.spec.files import SweepFile
 from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value, fusible_because
 from podium.spec.sweep import SweepSpec
 from podium.sweep.placement import Node, count_gangs
 from podium.wiring.launch import Watcher, prepare_data
 from podium.wiring.place import Place
-
-if TYPE_CHECKING:
-    pass
 
 MOST_STRUCTURES = 64
 
@@ -45,10 +43,12 @@ def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     from podium.training.trainer import load_task
 
     spec = file.spec
+    for text in warnings(spec):
+        watcher.warn(text)
     report: dict[str, Any] = {"sweep": spec.sweep, "task": spec.task, "parameters": _parameters(spec)}
+    place.require_writable()
     report["gangs"] = _gangs(spec, place)
-    watcher.stage("Preparing data")
-    data = prepare_data(spec, file.folder, place)
+    data = prepare_data(spec, file.folder, place, watcher)
     code_folder = None if spec.is_built_in else file.folder
     task = load_task(spec, code_folder)
     if isinstance(task, Task):
@@ -89,7 +89,8 @@ def to_text(report: dict[str, Any]) -> str:
             "",
             f"{len(sizes)} structure(s) tried: {min(sizes):,} to {max(sizes):,} weights, {min(epochs):.2g} to "
             f"{max(epochs):.2g} s an epoch, at most {memory / 1e6:,.0f} MB",
-            f"The sweep takes at most about {report['most_s']:,.0f} s",
+            f"The sweep trains for at most about {report['most_s']:,.0f} s: every trial to its last epoch, at the "
+            "slowest structure's speed; validation comes on top",
         ]
     return "\n".join(lines)
 
@@ -102,13 +103,13 @@ def _try_all(
     points = list(structures(spec))
     watcher.stage(f"Trying {len(points)} structure(s)")
     measured = [measure(spec, code=code_folder, data=data, parameters=point) for point in points]
-    mean_epoch_s = sum(each.epoch_s for each in measured) / len(measured)
+    slowest_s = max(each.epoch_s for each in measured)
     return {
         "structures": [
             {"point": {k: v for k, v in point.items() if fusible_because(k) is None}, **asdict(each)}
             for point, each in zip(points, measured, strict=True)
         ],
-        "most_s": round(spec.budget.trials * spec.budget.epochs.max * mean_epoch_s / gangs, 1),
+        "most_s": round(spec.budget.trials * spec.budget.epochs.max * slowest_s / gangs, 1),
     }
 
 
@@ -124,11 +125,21 @@ def _parameters(spec: SweepSpec) -> list[dict[str, str]]:
 
 
 def _gangs(spec: SweepSpec, place: Place) -> int:
-    """How many gangs fit on this machine; a cluster elsewhere is asked at the launch."""
+    """How many gangs fit at a time, on this machine or on the cluster at an address."""
     if place.cluster == "inline":
         return 1
-    here = Node("this machine", os.cpu_count() or 1, _count_gpus())
-    return min(spec.budget.trials, count_gangs([here], spec.resources)) if place.cluster == "local" else 1
+    here = place.cluster == "local"
+    nodes = [Node("this machine", os.cpu_count() or 1, _count_gpus())] if here else _join(place)
+    return min(spec.budget.trials, count_gangs(nodes, spec.resources))
+
+
+def _join(place: Place) -> list[Node]:
+    from podium.execution.ray import connected
+    from podium.execution.sharing import require_shared
+
+    with connected(place.cluster) as nodes:
+        require_shared(Path(place.store))
+        return nodes
 
 
 def _count_gpus() -> int:

@@ -19,6 +19,9 @@ from podium.wiring.place import Place
 
 FOLLOW_EVERY_S = 0.5
 
+TRAINING_VIEW = "workflowType=machine_learning"
+"""Part of an address of the MLflow UI, which otherwise opens its pages for chat applications."""
+
 
 def load(book: Book, sweep: str) -> Machine:
     """The sweep as its ledger has it now.
@@ -41,6 +44,7 @@ def summarize(book: Book, sweep: str) -> dict[str, Any]:
         "state": str(machine.state) if driver or machine.is_ended else "interrupted",
         "reason": machine.reason,
         "trials": {"total": len(machine.trials), "budget": machine.budget, **machine.count()},
+        "objectives": [objective.metric for objective in machine.spec.search.objectives],
         "best": None if best is None else describe(best, machine.spec, facts),
         "startup_s": facts.get("startup_s"),
         "wall_s": facts.get("wall_s"),
@@ -74,7 +78,7 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
 
 def overview(book: Book) -> list[dict[str, Any]]:
     """All sweeps, oldest first, in short."""
-    short = ("sweep", "state", "trials", "best", "wall_s")
+    short = ("sweep", "state", "trials", "objectives", "best", "wall_s")
     return [{key: summarize(book, name)[key] for key in short} for name in book.sweeps()]
 
 
@@ -126,7 +130,7 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1
 
     lists = {"runs": runs, "experiments": experiments}
     query = urlencode({key: json.dumps(ids, separators=(",", ":")) for key, ids in lists.items()})
-    return f"{base}/#/compare-runs?{query}"
+    return f"{base}/#/compare-runs?{query}&{TRAINING_VIEW}"
 
 
 def flat_settings(spec: SweepSpec) -> dict[str, Value]:

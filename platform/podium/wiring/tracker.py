@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+import textwrap
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.data.manifest import load_manifest
-from podium.errors import LeaseLost
+from podium.errors import LeaseLost, UserError
 from podium.execution.logs import log_path
 from podium.ledger import Book, HeldLedger
 from podium.sweep.machine import Machine, SweepState
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from podium.tracking.projector import Projector
 
 POLL_S = 0.1
+RETRY_S = 2.0
+ANSWER_S = 10.0
+ATTEMPTS = 2
 
 
 class Follower:
@@ -34,27 +41,64 @@ class Follower:
     def __init__(self, sweep: str, place: Place) -> None:
         self._log = place.home / "logs" / sweep / "tracker.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = ["--home", str(place.home), "--store", place.store, "--tracking-uri", place.tracking_uri]
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-m", "podium", "sync", sweep, "--follow", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._log.unlink(missing_ok=True)
+        where = ["--home", str(place.home), "--store", place.store, "--tracking-uri", place.tracking_uri]
+        self._command = [sys.executable, "-m", "podium", "sync", sweep, "--follow", *where]
+        self._process = self._start()
 
     def abandon(self) -> None:
         """Ends the process: nothing was launched for it to show."""
         self._process.terminate()
         self._process.wait()
 
-    def wait(self) -> str:
-        """Waits until MLflow shows everything; returns what went wrong, empty if nothing."""
-        if self._process.wait() == 0:
-            return ""
+    def wait(self, is_interrupted: Callable[[], bool]) -> str:
+        """Waits until MLflow shows everything; returns what went wrong, empty if nothing.
+
+        A tracker that broke off, since its server was away for a while, gets a second chance. One that is still at
+        work when the user wants to leave goes on by itself.
+        """
+        wanted_to_leave = is_interrupted()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._process = self._start()
+            while (code := self._poll()) is None:
+                if is_interrupted() and not wanted_to_leave:
+                    return "its tracker is still at work, and goes on by itself"
+            if code == 0:
+                return ""
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["it left no message"]
-        return f"{lines[-1]} (all of it in {self._log})"
+        return f"{textwrap.shorten(lines[-1].removeprefix('podium: '), 300)} (all of it in {self._log})"
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("a") as log:
+            return subprocess.Popen(  # noqa: S603 - our own command line
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _poll(self) -> int | None:
+        try:
+            return self._process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def require_answer(tracking_uri: str) -> None:
+    """Asks an MLflow server for any answer, once; its own client would try for minutes.
+
+    Raises:
+        UserError: if nobody answers at the address.
+    """
+    if not tracking_uri.startswith("http"):
+        return
+    try:
+        urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=ANSWER_S).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        return
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"no MLflow server answers at {tracking_uri}: {reason}; start it, or give another --tracking-uri"
+        ) from error
 
 
 def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
@@ -66,7 +110,11 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     Raises:
         LookupFailed: if there is no such sweep.
         LeaseLost: if another process tracks the sweep.
+        UserError: if the MLflow server does not answer; with `follow`, only once the sweep is over.
     """
+    while follow and _is_running(book, sweep) and not _answers(place.tracking_uri):
+        time.sleep(RETRY_S)
+    require_answer(place.tracking_uri)
     connect(place.tracking_uri)
     while follow and not book.has(sweep) and book.holder(sweep):
         time.sleep(POLL_S)
@@ -76,6 +124,19 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
         _project(book, sweep, place, lease, follow=follow)
     finally:
         lease.release()
+
+
+def _is_running(book: Book, sweep: str) -> bool:
+    driven = book.holder(sweep) is not None
+    return driven and not (book.has(sweep) and summaries.load(book, sweep).is_ended)
+
+
+def _answers(tracking_uri: str) -> bool:
+    try:
+        require_answer(tracking_uri)
+    except UserError:
+        return False
+    return True
 
 
 def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
