@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts the head of a Ray cluster on this host:  head.sh ADDRESS [options of `ray start`]
 #
-# ADDRESS is the one by which the other hosts reach this one; 127.0.0.1 for a cluster of this host alone.
+# ADDRESS is the one by which the other hosts reach this one. Ray replaces 127.0.0.1 by the host's first real one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

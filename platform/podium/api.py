@@ -101,7 +101,7 @@ def launch(
 
     place = Place.of(home, store, tracking_uri, cluster)
     file = _to_file(sweep)
-    with Terminal().opened() as terminal:
+    with Terminal().opened() as terminal, file.locating():
         launches.launch(file, place, terminal)
     return Result(file.spec.sweep, place)
 

@@ -81,9 +81,9 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
     from podium.wiring import launch as launches
 
     sweep_file = read_sweep(file, overrides)
-    with Terminal().opened() as terminal:
+    with Terminal().opened() as terminal, sweep_file.locating():
         summary = launches.launch(sweep_file, place, terminal)
-    _end(summary, as_json)
+    _end(summary, place, as_json)
 
 
 @podium.command(epilog=EXIT_CODES)
@@ -97,7 +97,7 @@ def resume(name: str, place: Place, as_json: bool) -> None:
 
     with Terminal().opened() as terminal:
         summary = launches.resume(name, place, terminal)
-    _end(summary, as_json)
+    _end(summary, place, as_json)
 
 
 @podium.command("list")
@@ -260,7 +260,7 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
     from podium.wiring import preflight
 
     sweep_file = read_sweep(file, overrides)
-    with Terminal().opened() as terminal:
+    with Terminal().opened() as terminal, sweep_file.locating():
         report = preflight.check(sweep_file, place, terminal)
     _print_json(report) if as_json else click.echo(preflight.to_text(report))
 
@@ -311,11 +311,13 @@ def sync(name: str, follow: bool, place: Place) -> None:
     tracker.project(place.book(), name, place, follow=follow)
 
 
-def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
+def _end(summary: dict[str, Any], place: Place, as_json: bool) -> NoReturn:
     if as_json:
         _print_json(summary)
     else:
         _print_summary(summary)
+        if summary["failures"]:
+            _print_failure(summary, place)
         if summary["state"] == "interrupted":
             click.echo(f"Go on with:  podium resume {summary['sweep']}")
     sys.exit(STATE_CODES.get(summary["state"], 0))
@@ -354,6 +356,15 @@ def _best(summary: dict[str, Any]) -> str:
         return "none yet"
     metric = ", ".join(summary["objectives"])
     return f"{metric} {_values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
+
+
+def _print_failure(summary: dict[str, Any], place: Place) -> None:
+    from podium.execution.logs import tail
+    from podium.wiring.summaries import log_of
+
+    last = summary["failures"][-1]["trial"]
+    click.echo(f"\nThe end of the log of trial {last} (`podium logs {summary['sweep']}/{last}`):", err=True)
+    click.echo(tail(log_of(place, summary["sweep"], last)), err=True)
 
 
 def _values(value: float | list[float] | None) -> str:

@@ -3,9 +3,9 @@
 PodiumError                     exit code 1
 ├── UserError (ValueError)      exit code 2: something given to Podium has to change
 │   ├── SpecError               the sweep file; names file, line and key
+│   │   └── CapacityError       more resources than there are
 │   ├── TaskError               the user's own code
 │   ├── DataError               the data
-│   ├── CapacityError           more resources than there are
 │   └── LookupFailed            a sweep, trial or model that is not there
 ├── Refused                     exit code 3: Podium could, but must not
 │   └── LeaseLost               another driver holds the sweep
@@ -43,16 +43,16 @@ class SpecError(UserError):
         super().__init__(": ".join(part for part in (where, key, problem) if part))
 
 
+class CapacityError(SpecError):
+    """A gang that can never fit on the resources there are."""
+
+
 class TaskError(UserError):
     """The user's task or training function does not keep its contract."""
 
 
 class DataError(UserError):
     """Data that cannot be prepared or read."""
-
-
-class CapacityError(UserError):
-    """A gang that can never fit on the resources there are."""
 
 
 class LookupFailed(UserError):

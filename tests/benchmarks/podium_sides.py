@@ -88,7 +88,8 @@ def _launch(
         command = [sys.executable, "-m", "podium"]
         place = ["--home", str(folder / "home")]
         if prepared:
-            subprocess.run([*command, "data", str(folder / "sweep.yaml"), *place], check=True, stdout=subprocess.DEVNULL)
+            prepare = [*command, "data", str(folder / "sweep.yaml"), *place]
+            subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
         began = time.time()
         process = subprocess.Popen(
             [*command, "launch", str(folder / "sweep.yaml"), *place, "--json"],

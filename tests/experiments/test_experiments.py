@@ -18,7 +18,7 @@ from podium.spec.files import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/sweep.yaml"))
-SMALL = {"budget.trials": 2, "budget.epochs.max": 3, "tracking.plots": "false", "tracking.model": "false"}
+SMALL = {"budget.trials": 2, "budget.epochs.max": 3, "tracking.plots": False, "tracking.model": False}
 
 
 def sweep_file(name: str) -> Path:

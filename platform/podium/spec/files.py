@@ -1,8 +1,9 @@
 """Sweep files: YAML 1.2 and dotted overrides to a SweepSpec, with errors that name file, line and key."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,25 @@ class SweepFile:
         text: The file as written.
         folder: Where it lies, and `task.py` beside it.
         path: The file.
+        origins: Where each setting was written.
     """
 
     spec: SweepSpec
     text: str
     folder: Path
     path: Path
+    origins: Origins = field(default_factory=dict)
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Gives file and line to an error about a setting that shows only when the sweep is tried out."""
+        try:
+            yield
+        except SpecError as error:
+            origin = _origin(tuple(error.key.split(".")), self.origins)
+            if error.file is not None or origin is None:
+                raise
+            raise type(error)(error.problem, key=error.key, file=origin.file, line=origin.line) from error
 
 
 def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
@@ -68,7 +82,7 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
         _apply(override, tree, origins)
     spec = parse_sweep(tree, origins)
     _check_beside(spec, path.parent, origins)
-    return SweepFile(spec, text, path.parent, path)
+    return SweepFile(spec, text, path.parent, path, origins)
 
 
 def parse_sweep(mapping: Mapping[str, Any], lines: Origins | None = None) -> SweepSpec:

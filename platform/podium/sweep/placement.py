@@ -40,6 +40,7 @@ def count_gangs(nodes: Sequence[Node], resources: Resources) -> int:
         offered = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes) or "none"
         raise CapacityError(
             f"a trial needs {resources.ranks} rank(s) of {resources.cpus} CPU(s) and {resources.gpus:g} GPU(s), "
-            f"and the cluster offers less: {offered}. Lower `resources`, or join a larger cluster with --cluster"
+            f"and the cluster offers less: {offered}. Lower `resources`, or join a larger cluster with --cluster",
+            key="resources",
         )
     return gangs

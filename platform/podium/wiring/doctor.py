@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from podium.errors import PodiumError
 from podium.wiring.place import Place
+from podium.wiring.tracker import require_answer
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "dask", "pyarrow", "numpy", "pandas")
 LEAST_DISK_GB = 2
@@ -44,7 +45,7 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(True, what, look())
     except (PodiumError, OSError, ImportError, RuntimeError, ValueError) as error:
-        return Finding(False, what, f"{type(error).__name__}: {error}")
+        return Finding(False, what, f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 def _writable(place: Place) -> str:
@@ -66,6 +67,7 @@ def _devices() -> str:
 def _tracking(place: Place) -> str:
     from podium.tracking.client import connect
 
+    require_answer(place.tracking_uri)
     count = len(connect(place.tracking_uri).search_experiments())
     return f"{place.tracking_uri}, {count} experiments"
 

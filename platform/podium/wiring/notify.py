@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -13,7 +12,10 @@ TIMEOUT_S = 30
 
 
 def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
-    """Runs the command and posts to the webhook, the summary as JSON; returns what went wrong, in words."""
+    """Runs the command and posts to the webhook, the summary as JSON; returns what went wrong, in words.
+
+    `$NAMES` in the webhook are filled in from the environment here and nowhere else: secrets stay out of every file.
+    """
     body = json.dumps(summary).encode()
     problems = []
     if settings.command:
@@ -27,9 +29,10 @@ def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
             problems.append(f"notify.command took longer than {TIMEOUT_S} s: {settings.command}")
     if settings.webhook:
         url = os.path.expandvars(settings.webhook)
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
         try:
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
             urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
-        except (urllib.error.URLError, ValueError) as error:
-            problems.append(f"notify.webhook could not be reached: {error}")
+        except (OSError, ValueError) as error:
+            reason = str(error).replace(url, settings.webhook)
+            problems.append(f"notify.webhook {settings.webhook} could not be reached: {reason}")
     return problems

@@ -14,7 +14,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
 from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Launched, Progress
-from podium.sweep.trial import Trial
+from podium.sweep.trial import Trial, TrialState
 from podium.wiring.place import Place
 
 FOLLOW_EVERY_S = 0.5
@@ -46,6 +46,11 @@ def summarize(book: Book, sweep: str) -> dict[str, Any]:
         "trials": {"total": len(machine.trials), "budget": machine.budget, **machine.count()},
         "objectives": [objective.metric for objective in machine.spec.search.objectives],
         "best": None if best is None else describe(best, machine.spec, facts),
+        "failures": [
+            {"trial": trial.number, "reason": trial.reason}
+            for trial in machine.trials.values()
+            if trial.state is TrialState.FAILED
+        ],
         "startup_s": facts.get("startup_s"),
         "wall_s": facts.get("wall_s"),
         "device_s": round(sum(trial.device_s for trial in machine.trials.values()), 3),
