@@ -300,7 +300,7 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-@podium.command(hidden=True)
+@podium.command()
 @click.argument("name")
 @click.option("--follow", is_flag=True, help="Go on until the sweep has ended.")
 @placed

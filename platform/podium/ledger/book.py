@@ -15,10 +15,10 @@ from podium.errors import LeaseLost, LookupFailed
 from podium.ledger.schema import EVENTS, FACTS, LEASES, METADATA, REQUESTS, SCHEMA_VERSION, decode, digest
 from podium.sweep.messages import REQUEST, Event, Request
 
-LEASE_S = 15.0
+LEASE_S = 60.0
 """How long a lease lasts without being renewed."""
 
-RENEW_S = 3.0
+RENEW_S = 10.0
 """How often a holder renews it."""
 
 

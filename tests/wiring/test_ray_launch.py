@@ -1,0 +1,151 @@
+"""Real launches on a Ray of their own: workers that are killed, drivers that are interrupted."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+from wiring_cases import QUICK, TRAIN, Outcome, podium, write_blobs
+
+from podium.sweep.messages import GangLost, GangReady, Progress
+from podium.wiring.place import Place
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def process_of(devices: str) -> int:
+    """The worker's process, from what it said of its devices."""
+    match = re.search(r"process (\d+)", devices)
+    assert match is not None
+    return int(match[1])
+
+
+@contextmanager
+def launching(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A launch in the background whose workers have begun to train; ended with the block."""
+    command = [sys.executable, "-m", "podium", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 100
+            while not events(folder, Progress) and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.1)
+            assert process.poll() is None
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def events(folder: Path, kind: type) -> list:  # type: ignore[type-arg]
+    book = Place.of(folder / ".podium").book()
+    try:
+        return [row.event for row in book.rows("quick") if isinstance(row.event, kind)]
+    finally:
+        book.close()
+
+
+def runs(summary: dict) -> list[mlflow.entities.Run]:  # type: ignore[type-arg]
+    """The child runs of a sweep."""
+    client = mlflow.MlflowClient(tracking_uri=summary["tracking_uri"])
+    experiment = client.get_run(summary["parent_run_id"]).info.experiment_id
+    return list(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{summary['parent_run_id']}'"))
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    """A folder with a sweep of a training function that takes its time."""
+    (tmp_path / "sweep.yaml").write_text(QUICK)
+    (tmp_path / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.3)\n        print"))
+    return tmp_path
+
+
+def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
+    folder = write_blobs(tmp_path)
+    outcome = podium(folder, "launch", "sweep.yaml", "budget.trials=5", "tracking.plots=false", "--json")
+    assert outcome.code == 0, outcome.problems
+    summary = outcome.json
+    assert summary["state"] == "finished"
+    assert summary["trials"]["total"] == 5
+    assert summary["trials"].get("complete", 0) + summary["trials"].get("stopped", 0) == 5
+    assert summary["model"]["name"] == "blobs"
+    children = runs(summary)
+    assert sorted(run.data.tags["podium.trial"] for run in children) == ["0", "1", "2", "3", "4"]
+    assert {run.info.status for run in children} <= {"FINISHED", "KILLED"}
+    logs = {path.name for path in (folder / ".podium" / "logs" / "blobs").iterdir()}
+    assert {f"trial-{number:05d}.log" for number in range(5)} <= logs
+    assert "Starting workers" in outcome.problems
+    assert "5/5 trials" in outcome.problems
+
+
+def test_a_killed_worker_loses_no_trial(slow: Path) -> None:
+    with launching(slow, "launch", "sweep.yaml", "--json") as process:
+        victim = process_of(events(slow, GangReady)[0].devices)
+        os.kill(victim, signal.SIGKILL)
+        output, problems = process.communicate(timeout=120)
+    outcome = Outcome(process.returncode, output, problems)
+    assert outcome.code == 0, problems
+    assert len(events(slow, GangLost)) == 1
+    summary = outcome.json
+    assert summary["trials"]["total"] == 6
+    assert "failed" not in summary["trials"]
+    children = runs(summary)
+    assert len(children) == 6
+    assert not [run for run in children if run.info.status == "RUNNING"]
+    reached = [row["rung"] for row in trials(slow)]
+    assert min(reached) >= 1
+
+
+def trials(folder: Path) -> list[dict]:  # type: ignore[type-arg]
+    """Every trial as `podium.load_result` has it, by a process of its own."""
+    program = (
+        "import json, podium\n"
+        "frame = podium.load_result('quick', home='.podium').trials()\n"
+        "print(json.dumps(json.loads(frame.to_json(orient='records'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    rows: list[dict] = json.loads(done.stdout)  # type: ignore[type-arg]
+    return rows
+
+
+def test_ctrl_c_leaves_nothing_running_and_resume_completes(slow: Path) -> None:
+    with launching(slow, "launch", "sweep.yaml") as process:
+        workers = [process_of(ready.devices) for ready in events(slow, GangReady)]
+        process.send_signal(signal.SIGINT)
+        output, problems = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "podium resume quick" in output
+    assert "running ones write a checkpoint" in problems
+    assert not [pid for pid in workers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    resumed = podium(slow, "resume", "quick", "--json")
+    assert resumed.code == 0, resumed.problems
+    assert resumed.json["state"] == "finished"
+    assert resumed.json["trials"]["total"] == 6
+    assert len(runs(resumed.json)) == 6
+
+
+def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(slow: Path) -> None:
+    (slow / "train.py").write_text(
+        "import time\n\n\ndef train(trial):\n    trial.report(1, {'score': 0.5})\n    time.sleep(600)\n"
+    )
+    with launching(slow, "launch", "sweep.yaml", "budget.policy=none") as process:
+        workers = [process_of(ready.devices) for ready in events(slow, GangReady)]
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, problems = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert "left at once; `podium resume NAME` goes on" in problems
+    assert "Traceback" not in problems
+    assert not [pid for pid in workers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert podium(slow, "status", "quick", "--json").json["state"] == "interrupted"
