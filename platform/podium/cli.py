@@ -303,12 +303,13 @@ def schema() -> None:
 @podium.command()
 @click.argument("name")
 @click.option("--follow", is_flag=True, help="Go on until the sweep has ended.")
+@click.option("--beyond", default=-1, hidden=True, help="With --follow: an end up to this event is not the last.")
 @placed
-def sync(name: str, follow: bool, place: Place) -> None:
+def sync(name: str, follow: bool, beyond: int, place: Place) -> None:
     """Show the sweep NAME in MLflow, from its ledger."""
     from podium.wiring import tracker
 
-    tracker.project(place.book(), name, place, follow=follow)
+    tracker.project(place.book(), name, place, follow=follow, beyond=beyond)
 
 
 def _end(summary: dict[str, Any], place: Place, as_json: bool) -> NoReturn:

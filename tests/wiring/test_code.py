@@ -26,21 +26,21 @@ def names(folder: Path) -> set[str]:
 
 
 def test_python_files_are_copied_and_hidden_ones_left(folder: Path, tmp_path: Path) -> None:
-    digest = code.stage(folder, tmp_path / "store")
+    digest = code.stage(folder, tmp_path / "store", tmp_path / "store")
     assert names(code.staged(digest, tmp_path / "store")) == {"task.py", "lib/helper.py"}
 
 
 def test_the_digest_is_a_function_of_names_and_content_alone(folder: Path, tmp_path: Path) -> None:
-    digest = code.stage(folder, tmp_path / "store")
+    digest = code.stage(folder, tmp_path / "store", tmp_path / "store")
     (folder / "notes.md").write_text("changed")
     (folder / "task.py").touch()
-    assert code.stage(folder, tmp_path / "store") == digest
+    assert code.stage(folder, tmp_path / "store", tmp_path / "store") == digest
     moved = folder.rename(tmp_path / "moved")
-    assert code.stage(moved, tmp_path / "other") == digest
+    assert code.stage(moved, tmp_path / "other", tmp_path / "other") == digest
     (moved / "task.py").write_text("# changed\n")
-    changed = code.stage(moved, tmp_path / "store")
+    changed = code.stage(moved, tmp_path / "store", tmp_path / "store")
     (moved / "task.py").rename(moved / "task2.py")
-    assert len({digest, changed, code.stage(moved, tmp_path / "store")}) == 3
+    assert len({digest, changed, code.stage(moved, tmp_path / "store", tmp_path / "store")}) == 3
 
 
 def test_content_that_moves_between_files_is_another_code(tmp_path: Path) -> None:
@@ -50,20 +50,20 @@ def test_content_that_moves_between_files_is_another_code(tmp_path: Path) -> Non
         folder.mkdir()
         (folder / "a.py").write_text(one)
         (folder / "b.py").write_text(other)
-        digests.add(code.stage(folder, tmp_path / "store"))
+        digests.add(code.stage(folder, tmp_path / "store", tmp_path / "store"))
     assert len(digests) == 2
 
 
 def test_a_store_inside_the_folder_is_not_code(folder: Path) -> None:
-    first = code.stage(folder, folder / "home")
-    assert code.stage(folder, folder / "home") == first
+    first = code.stage(folder, folder / "home", folder / "home")
+    assert code.stage(folder, folder / "home", folder / "home") == first
 
 
 def test_launches_at_the_same_time_make_one_whole_copy(folder: Path, tmp_path: Path) -> None:
     for index in range(50):
         (folder / f"module_{index}.py").write_text(f"x = {index}\n")
     with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(lambda _: code.stage(folder, tmp_path / "store"), range(16)))
+        digests = list(pool.map(lambda _: code.stage(folder, tmp_path / "store", tmp_path / "store"), range(16)))
     assert len(set(digests)) == 1
     (copy,) = (tmp_path / "store" / "code").iterdir()
     assert len(names(copy)) == 52
@@ -73,5 +73,5 @@ def test_a_folder_full_of_code_is_refused_with_its_number(tmp_path: Path) -> Non
     for index in range(code.MOST_FILES + 1):
         (tmp_path / f"module_{index}.py").write_text("")
     with pytest.raises(UserError, match=r"holds 501 Python files.* at most 500; put .* into a folder of their own"):
-        code.stage(tmp_path, tmp_path / "store")
+        code.stage(tmp_path, tmp_path / "store", tmp_path / "store")
     assert not (tmp_path / "store").exists()

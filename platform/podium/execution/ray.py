@@ -185,7 +185,10 @@ def connect(address: str | None) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).rstrip(".")
-        problem = f"there is no Ray to join at {address!r}: {reason}. Start one with `ray start --head`"
+        problem = (
+            f"there is no Ray to join at {address!r}: {reason}. Start one with `ray start --head`; one that asks for a "
+            "token needs the same here, in RAY_AUTH_TOKEN or a file named by RAY_AUTH_TOKEN_PATH"
+        )
         raise UserError(problem) from error
 
 

@@ -165,6 +165,7 @@ class HeldLedger:
 
     Attributes:
         epoch: The holder epoch: which holder of this lease this is, from 1.
+        sequence: The last event's place in the ledger; -1 if there is none.
     """
 
     def __init__(self, book: Book, engine: sa.Engine, reader: sa.Engine, sweep: str, epoch: int) -> None:
@@ -175,7 +176,7 @@ class HeldLedger:
         last = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.sweep == sweep)
         with self._reader.connect() as connection:
             row = connection.execute(last.order_by(EVENTS.c.sequence.desc()).limit(1)).one_or_none()
-        self._sequence: int = row.sequence if row else -1
+        self.sequence: int = row.sequence if row else -1
         self._hash: str = row.hash if row else ""
 
     def events(self) -> Iterator[Event]:
@@ -189,7 +190,7 @@ class HeldLedger:
             LeaseLost: if another driver has taken over; nothing is written.
         """
         rows, at = [], time.time()
-        sequence, previous = self._sequence, self._hash
+        sequence, previous = self.sequence, self._hash
         for event in events:
             sequence += 1
             row: dict[str, Any] = {
@@ -211,7 +212,7 @@ class HeldLedger:
             if self._handed_out:
                 connection.execute(REQUESTS.delete().where(REQUESTS.c.id.in_(self._handed_out)))
         self._handed_out = []
-        self._sequence, self._hash = sequence, previous
+        self.sequence, self._hash = sequence, previous
         return sequence
 
     def requests(self) -> list[Request]:

@@ -10,17 +10,18 @@ from podium.errors import UserError
 MOST_FILES = 500
 
 
-def stage(folder: Path, store: Path) -> str:
+def stage(folder: Path, store: Path, home: Path) -> str:
     """Copies the Python files of `folder` into the store; returns their digest, which names the copy.
 
-    Hidden files and folders are left out, and so is the store itself, which may lie inside.
+    Hidden files and folders do not count, nor does what Podium itself keeps in store and home.
 
     Raises:
         UserError: if the folder holds so many files that it is hardly a sweep's own.
     """
-    folder, store = folder.resolve(), store.resolve()
+    folder, store, home = folder.resolve(), store.resolve(), home.resolve()
+    own = {store, store / "code", home, home / "artifacts"} - {folder}
     found = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
-    files = [path for path in found if not path.is_relative_to(store / "code")]
+    files = [path for path in found if not own.intersection(path.parents)]
     if len(files) > MOST_FILES:
         raise UserError(
             f"{folder} holds {len(files)} Python files, and a sweep may bring at most {MOST_FILES}; "

@@ -76,7 +76,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         identity=uuid.uuid4().hex,
         spec=spec.written(),
         text=file.text,
-        code="" if spec.is_built_in else code.stage(file.folder, Path(place.store)),
+        code="" if spec.is_built_in else code.stage(file.folder, Path(place.store), place.home),
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
     )
@@ -188,7 +188,7 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
         watcher.news(machine, events)
 
     budget = max([machine.budget, *(event.trials for event in opening if isinstance(event, Extended))])
-    follower = tracker.Follower(attempt.sweep, place)
+    follower = tracker.Follower(attempt.sweep, place, beyond=attempt.ledger.sequence)
     try:
         with _executor(attempt, spec, launched, budget) as executor:
             driver = Driver(

@@ -15,7 +15,7 @@ from podium.data.manifest import load_manifest
 from podium.errors import LeaseLost, UserError
 from podium.execution.logs import log_path
 from podium.ledger import Book, HeldLedger
-from podium.sweep.machine import Machine, SweepState
+from podium.sweep.machine import Machine, SweepState, replay
 from podium.sweep.messages import Launched
 from podium.tracking.client import connect
 from podium.wiring import code, summaries
@@ -36,14 +36,15 @@ class Follower:
     Args:
         sweep: The sweep to show.
         place: Where it lives.
+        beyond: The last event before this launch: an end that the sweep came to by then is not the one to stop at.
     """
 
-    def __init__(self, sweep: str, place: Place) -> None:
+    def __init__(self, sweep: str, place: Place, beyond: int) -> None:
         self._log = place.home / "logs" / sweep / "tracker.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.unlink(missing_ok=True)
         where = ["--home", str(place.home), "--store", place.store, "--tracking-uri", place.tracking_uri]
-        self._command = [sys.executable, "-m", "podium", "sync", sweep, "--follow", *where]
+        self._command = [sys.executable, "-m", "podium", "sync", sweep, "--follow", "--beyond", str(beyond), *where]
         self._process = self._start()
 
     def abandon(self) -> None:
@@ -101,7 +102,7 @@ def require_answer(tracking_uri: str) -> None:
         ) from error
 
 
-def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
+def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int = -1) -> None:
     """Shows a sweep in MLflow, from its first event on.
 
     Connects first, so that MLflow is ready when the workers are. With `follow`, waits for the launch, and for
@@ -112,7 +113,7 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
         LeaseLost: if another process tracks the sweep.
         UserError: if the MLflow server does not answer; with `follow`, only once the sweep is over.
     """
-    while follow and _is_running(book, sweep) and not _answers(place.tracking_uri):
+    while follow and _is_running(book, sweep, beyond) and not _answers(place.tracking_uri):
         time.sleep(RETRY_S)
     require_answer(place.tracking_uri)
     connect(place.tracking_uri)
@@ -121,14 +122,16 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool) -> None:
     book.require(sweep)
     lease = _hold(book, sweep, wait=follow)
     try:
-        _project(book, sweep, place, lease, follow=follow)
+        _project(book, sweep, place, lease, follow=follow, beyond=beyond)
     finally:
         lease.release()
 
 
-def _is_running(book: Book, sweep: str) -> bool:
-    driven = book.holder(sweep) is not None
-    return driven and not (book.has(sweep) and summaries.load(book, sweep).is_ended)
+def _is_running(book: Book, sweep: str, beyond: int) -> bool:
+    if book.holder(sweep) is None:
+        return False
+    rows = list(book.rows(sweep))
+    return not rows or rows[-1].sequence <= beyond or not replay(row.event for row in rows).is_ended
 
 
 def _answers(tracking_uri: str) -> bool:
@@ -150,7 +153,7 @@ def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
             time.sleep(POLL_S)
 
 
-def _project(book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow: bool) -> None:
+def _project(book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow: bool, beyond: int) -> None:
     from podium.tracking.projector import Projector
 
     first = next(iter(book.rows(sweep)))
@@ -176,7 +179,7 @@ def _project(book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow:
             after = row.sequence
         if rows:
             projector.project(rows, machine.trials)
-        elif machine.is_ended or not follow or not driven:
+        elif not follow or not driven or (machine.is_ended and after > beyond):
             break
         else:
             time.sleep(POLL_S)
