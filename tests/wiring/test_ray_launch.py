@@ -19,6 +19,15 @@ from wiring_cases import QUICK, TRAIN, Outcome, podium, write_blobs
 from podium.sweep.messages import GangLost, GangReady, Progress
 from podium.wiring.place import Place
 
+STUCK = """
+import time
+
+
+def train(trial):
+    trial.report(1, {"score": 0.5})
+    time.sleep(600)
+"""
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 

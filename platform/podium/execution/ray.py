@@ -61,33 +61,28 @@ class Rank:
 
 
 class RayExecutor:
-    """Gangs of one rank each, as many as fit, replaced when they die.
+    """Gangs of one rank each on the connected Ray, as many as fit, replaced when they die.
 
     Args:
         assignment: What the workers work on.
         resources: What one gang occupies.
         most: No more gangs than this are started.
-        address: A running Ray to join; without one, a Ray of our own is started and ended again.
     """
 
-    def __init__(self, assignment: Assignment, resources: Resources, most: int, address: str | None = None) -> None:
-        self._assignment, self._resources, self._most, self._address = assignment, resources, most, address
-        self._owns_ray = False
+    def __init__(self, assignment: Assignment, resources: Resources, most: int) -> None:
+        self._assignment, self._resources, self._most = assignment, resources, most
         self._ranks: dict[str, Any] = {}
         self._questions: dict[Any, tuple[str, Callable[[Any], list[Event]]]] = {}
         self._news: list[Event] = []
         self._started = self._early_deaths = 0
 
     def start(self) -> None:
-        """Joins or starts Ray, and begins to start as many gangs as fit.
+        """Begins to start as many gangs as fit.
 
         Raises:
             CapacityError: if not one gang fits.
-            UserError: if there is no Ray at the address, or its hosts do not share the store.
+            UserError: if the hosts do not share the store.
         """
-        if not ray.is_initialized():
-            connect(self._address)
-            self._owns_ray = True
         require_shared(Path(self._assignment.store))
         for _ in range(min(self._most, count_gangs(nodes(), self._resources))):
             self._start_gang()
@@ -118,13 +113,11 @@ class RayExecutor:
         return news
 
     def close(self) -> None:
-        """Ends all gangs, and Ray if it is ours."""
+        """Ends all gangs."""
         for rank in self._ranks.values():
             ray.kill(rank)
         self._ranks.clear()
         self._questions.clear()
-        if self._owns_ray:
-            ray.shutdown()
 
     def _start_gang(self) -> None:
         gang = f"{self._assignment.holder}-{self._started}"
@@ -194,11 +187,14 @@ def connect(address: str | None) -> None:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[list[Node]]:
-    """Joins or starts Ray for as long as the block lasts; gives its hosts.
+    """Joins or starts Ray for as long as the block lasts, unless this process is connected; gives its hosts.
 
     Raises:
         UserError: if there is no Ray at the address.
     """
+    if ray.is_initialized():
+        yield nodes()
+        return
     connect(address)
     try:
         yield nodes()

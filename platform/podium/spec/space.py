@@ -3,7 +3,7 @@
 import fnmatch
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -71,9 +71,9 @@ class Int:
         """Whether `value` is an integer of the range."""
         return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
-    def values(self) -> tuple[Value, ...]:
-        """All values, ascending."""
-        return tuple(range(self.low, self.high + 1, self.step))
+    def values(self) -> Sequence[Value]:
+        """All values, ascending; a range, since there may be billions."""
+        return range(self.low, self.high + 1, self.step)
 
 
 @dataclass(frozen=True, slots=True)

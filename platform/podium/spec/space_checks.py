@@ -162,7 +162,7 @@ def _samples(domain: Domain) -> tuple[Value, ...]:
     if isinstance(domain, Choice):
         return domain.options
     if isinstance(domain, Int) and (domain.high - domain.low) // domain.step < _ENUMERATED:
-        return domain.values()
+        return tuple(domain.values())
     return (domain.low, domain.high)
 
 

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -126,8 +126,16 @@ def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: P
         return InlineExecutor(assignment, watcher.is_interrupted)
     from podium.execution.ray import RayExecutor
 
-    address = None if place.cluster == "local" else place.cluster
-    return RayExecutor(assignment, spec.resources, most=trials, address=address)
+    return RayExecutor(assignment, spec.resources, most=trials)
+
+
+def connected(place: Place) -> AbstractContextManager[object]:
+    """Ray for as long as the block lasts, where the place asks for it."""
+    if place.cluster == "inline":
+        return nullcontext()
+    from podium.execution import ray
+
+    return ray.connected(None if place.cluster == "local" else place.cluster)
 
 
 @contextmanager
@@ -201,19 +209,21 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
                 is_interrupted=watcher.is_interrupted,
             )
             driver.run(opening)
-        watcher.stage("Writing the last runs to MLflow")
-        problem = follower.wait(watcher.is_interrupted)
+            executor.close()
+            watcher.stage("Writing the last runs to MLflow")
+            problem = follower.wait(watcher.is_interrupted)
+            ended = time.monotonic()
     finally:
         if not attempt.book.has(attempt.sweep):
             follower.abandon()
     if problem:
         watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {attempt.sweep}` completes it")
-    return _close(attempt, spec, ready[0] if ready else time.monotonic())
+    return _close(attempt, spec, ready[0] if ready else ended, ended)
 
 
-def _close(attempt: Attempt, spec: SweepSpec, ready: float) -> dict[str, Any]:
+def _close(attempt: Attempt, spec: SweepSpec, ready: float, ended: float) -> dict[str, Any]:
     """Notes the times, and tells whoever wants to be told."""
-    times = {"startup_s": round(ready - attempt.began, 3), "wall_s": round(time.monotonic() - ready, 3)}
+    times = {"startup_s": round(ready - attempt.began, 3), "wall_s": round(ended - ready, 3)}
     attempt.book.facts(attempt.sweep).put(times)
     attempt.ledger.release()
     summary = summaries.summarize(attempt.book, attempt.sweep)
@@ -242,16 +252,17 @@ def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int
         store=place.store,
         holder=attempt.ledger.epoch,
     )
-    executor = make_executor(spec, assignment, trials, place, attempt.watcher)
     attempt.watcher.stage("Starting workers")
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            tried = pool.submit(_try_out, spec, assignment)
-            executor.start()
-            tried.result()
-        yield executor
-    finally:
-        executor.close()
+    with ThreadPoolExecutor(1) as pool:
+        tried = pool.submit(_try_out, spec, assignment)
+        with connected(place):
+            executor = make_executor(spec, assignment, trials, place, attempt.watcher)
+            try:
+                executor.start()
+                tried.result()
+                yield executor
+            finally:
+                executor.close()
 
 
 def _try_out(spec: SweepSpec, assignment: Assignment) -> None:

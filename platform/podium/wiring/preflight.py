@@ -10,7 +10,7 @@ from typing import Any
 
 from podium.spec.advice import warnings
 from podium.spec.files import SweepFile
-from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value, fusible_because
+from podium.spec.space import Domain, Float, Parameter, Space, Value, fusible_because
 from podium.spec.sweep import SweepSpec
 from podium.sweep.placement import Node, count_gangs
 from podium.wiring.launch import Watcher, prepare_data
@@ -155,18 +155,16 @@ def _drawn(space: Space, seed: int) -> Iterator[dict[str, Value]]:
     source = random.Random(seed)  # noqa: S311 - a choice of structures to try, no secret
 
     def draw(parameter: Parameter) -> Value:
-        domain = parameter.domain
-        values = domain.values() if not isinstance(domain, Int) else None
-        if values is not None:
-            return source.choice(values)
-        if isinstance(domain, Int):
-            return source.randrange(domain.low, domain.high + 1, domain.step)
-        assert isinstance(domain, Float)
-        return source.uniform(domain.low, domain.high)
+        values, (low, high) = parameter.domain.values(), _ends(parameter.domain)
+        return source.uniform(low, high) if values is None else source.choice(values)  # type: ignore[arg-type]
 
     for _ in range(MOST_STRUCTURES - 2):
         yield space.walk(draw)
 
 
 def _ends(domain: Domain) -> tuple[Value, Value]:
-    return (domain.options[0], domain.options[-1]) if isinstance(domain, Choice) else (domain.low, domain.high)
+    values = domain.values()
+    if values is not None:
+        return values[0], values[-1]
+    assert isinstance(domain, Float)
+    return domain.low, domain.high
