@@ -13,9 +13,7 @@ sweep: $(STAMP)
 	$(BIN)/podium launch experiments/digits/sweep.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest --cov=podium --cov-report= tests
-	$(BIN)/coverage combine --quiet --append || true
-	$(BIN)/coverage report --skip-covered --skip-empty --fail-under=85
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=80
 
 check: $(STAMP)
 	$(BIN)/ruff check .
