@@ -227,12 +227,13 @@ def rollback(name: str, place: Place, as_json: bool) -> None:
 @podium.command()
 @click.argument("file")
 @click.argument("overrides", nargs=-1)
+@click.option("--verify", "is_verified", is_flag=True, help="Compare every shard with its checksum.")
 @placed
 @with_json
-def data(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
+def data(file: str, overrides: tuple[str, ...], is_verified: bool, place: Place, as_json: bool) -> None:
     """Prepare the data of the sweep FILE, if it is not, and describe it."""
     from podium.console import Terminal
-    from podium.data.manifest import describe
+    from podium.data.manifest import describe, verify
     from podium.spec.files import read_sweep
     from podium.wiring import launch as launches
 
@@ -240,6 +241,8 @@ def data(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> 
     place.require_writable()
     with Terminal().opened() as terminal:
         folder = launches.prepare_data(sweep_file.spec, sweep_file.folder, place, terminal)
+    if folder is not None and is_verified:
+        verify(folder)
     description = {} if folder is None else {"folder": str(folder), **describe(folder)}
     if as_json:
         _print_json(description)

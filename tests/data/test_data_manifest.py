@@ -46,7 +46,7 @@ def test_verify_reads_every_byte(folder: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(DataError, match=r"validation-00000\.arrow.*checksum.*podium data verify"):
+    with pytest.raises(DataError, match=r"validation-00000\.arrow.*checksum.*--verify"):
         verify(folder)
     shard.unlink()
     with pytest.raises(DataError, match=r"validation-00000\.arrow is missing"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import mlflow
 import pytest
-from wiring_cases import BLOBS_METRIC, TRAIN, podium
+from wiring_cases import BLOBS_METRIC, TRAIN, podium, write_blobs
 
 INLINE = ("--cluster", "inline")
 
@@ -147,7 +147,7 @@ def test_requests_for_a_sweep_that_is_over_are_refused(quick: Path) -> None:
 
 
 def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
-    with launching_slowly(quick) as process:
+    with launching_slowly(quick, "budget.trials=60") as process:
         wrong = podium(quick, "enqueue", "quick", "y=0.5")
         assert wrong.code == 2
         assert "y" in wrong.problems
@@ -236,6 +236,18 @@ def test_data_describes_what_was_prepared(launched) -> None:
     assert podium(folder, "data", "sweep.yaml", "--json").json["rows"]["train"] > 300
 
 
+def test_an_altered_shard_is_found(tmp_path: Path) -> None:
+    write_blobs(tmp_path)
+    prepared = Path(podium(tmp_path, "data", "sweep.yaml", "--verify", "--json").json["folder"])
+    shard = next(prepared.glob("train-*.arrow"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    altered = podium(tmp_path, "data", "sweep.yaml", "--verify")
+    assert altered.code == 2
+    assert shard.name in altered.problems
+
+
 def test_the_schema_accepts_a_sweep_file(quick: Path) -> None:
     from ruamel.yaml import YAML
 
@@ -252,10 +264,10 @@ def test_every_command_has_help_and_nearly_all_speak_json(quick: Path) -> None:
 
 
 @contextmanager
-def launching_slowly(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def launching_slowly(folder: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
     """A slow launch in the background that has begun to train, ended with the block."""
     (folder / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.4)\n        print"))
-    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
+    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *overrides, *INLINE]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
             log = folder / ".podium" / "logs" / "quick" / "trial-00000.log"

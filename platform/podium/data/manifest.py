@@ -142,7 +142,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def remedy(folder: Path) -> str:
     """What to do about shards that cannot be trusted."""
-    return f"check with `podium data verify`, or delete {folder} and launch again, and it is prepared anew"
+    return f"check with `podium data SWEEP.yaml --verify`, or delete {folder} and launch again, and it is prepared anew"
 
 
 def file_sha256(path: Path) -> str:
