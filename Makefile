@@ -13,7 +13,7 @@ sweep: $(STAMP)
 	$(BIN)/podium launch experiments/digits/sweep.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=80
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: $(STAMP)
 	$(BIN)/ruff check .
