@@ -272,12 +272,17 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
 @podium.command()
 @click.option("--port", default=5000, show_default=True)
 @placed
-def ui(port: int, place: Place) -> None:
+@with_json
+def ui(port: int, place: Place, as_json: bool) -> None:
     """Show the runs: the MLflow server, on this machine only."""
     from podium.wiring import champions
     from podium.wiring.summaries import TRAINING_VIEW
 
-    click.echo(f"MLflow on http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW} (Ctrl-C ends it)", err=True)
+    url = f"http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW}"
+    if as_json:
+        _print_json({"url": url})
+    click.echo(f"MLflow on {url} (Ctrl-C ends it)", err=True)
+    sys.stdout.flush()
     champions.serve_ui(place, port)
 
 
@@ -297,11 +302,12 @@ def doctor(place: Place, as_json: bool) -> None:
 
 
 @podium.command()
-def schema() -> None:
+@with_json
+def schema(as_json: bool) -> None:
     """Print the JSON Schema of sweep files, for editors that complete and check YAML."""
     from podium.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(json_schema(), indent=None if as_json else 2))
 
 
 @podium.command()
@@ -309,11 +315,14 @@ def schema() -> None:
 @click.option("--follow", is_flag=True, help="Go on until the sweep has ended.")
 @click.option("--beyond", default=-1, hidden=True, help="With --follow: an end up to this event is not the last.")
 @placed
-def sync(name: str, follow: bool, beyond: int, place: Place) -> None:
+@with_json
+def sync(name: str, follow: bool, beyond: int, place: Place, as_json: bool) -> None:
     """Show the sweep NAME in MLflow, from its ledger."""
     from podium.wiring import tracker
 
     tracker.project(place.book(), name, place, follow=follow, beyond=beyond)
+    if as_json:
+        _print_json({"sweep": name, "tracking_uri": place.tracking_uri})
     if follow:  # the driver waits for this process, whose interpreter would spend a second on tidying up
         sys.stdout.flush()
         os._exit(0)

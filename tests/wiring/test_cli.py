@@ -1,6 +1,7 @@
 """The command line as a user has it: real sweeps in a folder of their own, in one process with their trials."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import jsonschema
 import mlflow
 import pytest
 from wiring_cases import BLOBS_METRIC, TRAIN, podium, write_blobs
+
+from podium.cli import podium as command_line
 
 INLINE = ("--cluster", "inline")
 
@@ -255,12 +258,20 @@ def test_the_schema_accepts_a_sweep_file(quick: Path) -> None:
     jsonschema.validate(YAML(typ="safe").load((quick / "sweep.yaml").read_text()), schema)
 
 
-def test_every_command_has_help_and_nearly_all_speak_json(quick: Path) -> None:
-    commands = [line.split()[0] for line in podium(quick, "--help").output.split("Commands:")[1].splitlines() if line]
-    commands = [name for name in commands if name.islower() and name.isalpha()]
-    assert {"launch", "resume", "promote", "doctor"} <= set(commands)
-    for name in ("launch", "resume", "list", "status", "logs", "stop", "enqueue", "compare", "promote", "check"):
-        assert "--json" in podium(quick, name, "--help").output
+def test_every_command_has_help_and_speaks_json(quick: Path) -> None:
+    listed = podium(quick, "--help").output.partition("Commands:")[2].partition("Exit codes")[0]
+    names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
+    assert set(names) == set(command_line.commands)
+    for name in names:
+        text = podium(quick, name, "--help").output
+        assert "--json" in text, name
+        assert "Usage" in text, name
+
+
+def test_the_schema_is_one_line_for_machines(quick: Path) -> None:
+    outcome = podium(quick, "schema", "--json")
+    assert len(outcome.output.splitlines()) == 1
+    assert "search" in outcome.json["properties"]
 
 
 @contextmanager
