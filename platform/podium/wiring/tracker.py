@@ -1,6 +1,7 @@
 """The tracker: a process of its own that shows a sweep's ledger in MLflow, so that training never waits for it."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -43,7 +44,8 @@ class Follower:
         self._log = place.home / "logs" / sweep / "tracker.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.unlink(missing_ok=True)
-        where = ["--home", str(place.home), "--store", place.store, "--tracking-uri", place.tracking_uri]
+        where = ["--home", str(place.home), "--store", place.store]
+        self._environment = {**os.environ, "MLFLOW_TRACKING_URI": place.tracking_uri}  # it may hold a password
         self._command = [sys.executable, "-m", "podium", "sync", sweep, "--follow", "--beyond", str(beyond), *where]
         self._process = self._start()
 
@@ -73,7 +75,12 @@ class Follower:
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("a") as log:
             return subprocess.Popen(  # noqa: S603 - our own command line
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def _poll(self) -> int | None:
