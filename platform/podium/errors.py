@@ -12,6 +12,7 @@ PodiumError                     exit code 1
 ├── LedgerError                 the ledger contradicts itself
 ├── CheckpointError             a checkpoint cannot be read back
 └── Interrupted                 exit code 75: stopped from outside, resumable
+    └── StorageFault            a disk, store or database that fails for now
 """
 
 
@@ -81,3 +82,7 @@ class Interrupted(PodiumError):
     """The sweep was interrupted; it can be resumed."""
 
     exit_code = 75
+
+
+class StorageFault(Interrupted):
+    """A disk, a store or a database cannot be written or read for now; nothing that was committed is lost."""

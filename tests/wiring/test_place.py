@@ -10,7 +10,7 @@ from podium.wiring.place import Place
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PODIUM_HOME", "PODIUM_CLUSTER", "MLFLOW_TRACKING_URI"):
+    for name in ("PODIUM_HOME", "PODIUM_CLUSTER", "PODIUM_LEDGER", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -22,6 +22,7 @@ def test_everything_lies_in_a_hidden_folder_here(tmp_path: Path) -> None:
         store=str(tmp_path / ".podium"),
         tracking_uri=f"sqlite:///{tmp_path}/.podium/mlflow.db",
         cluster="local",
+        ledger=f"sqlite:///{tmp_path}/.podium/ledger.db",
     )
     assert (place.shards, place.artifacts) == (tmp_path / ".podium" / "shards", tmp_path / ".podium" / "artifacts")
 

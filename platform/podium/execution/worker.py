@@ -25,6 +25,7 @@ class Assignment:
         data: The folder with the prepared shards; None for a task that has no data.
         store: Where checkpoints, artifacts and logs go.
         holder: The driver's holder epoch, part of checkpoint names.
+        cache: A folder in which each host keeps what it fetched from a store at an address, and makes if need be.
     """
 
     spec: dict[str, Any]
@@ -32,6 +33,7 @@ class Assignment:
     data: str | None
     store: str
     holder: int
+    cache: str
 
 
 class Worker:

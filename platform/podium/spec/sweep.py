@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, model_validator
+from pydantic import AliasChoices, Discriminator, Field, Strict, Tag, model_validator
 
 from podium.spec.components import (
     Activation,
@@ -29,6 +29,7 @@ __all__ = [
     "DataSettings",
     "Epochs",
     "InitializerSettings",
+    "LimitSettings",
     "LossSettings",
     "NetworkSettings",
     "Notify",
@@ -219,13 +220,18 @@ class Resources(Settings):
 
 
 class CheckpointSettings(Settings):
-    """How often a running trial is saved.
+    """How often a running trial is saved, and how much of that is kept.
 
     Attributes:
         every_s: Seconds between checkpoints; there is one at every rung besides.
+        keep: Checkpoints of a trial that has not ended; the older ones stand in for one that was damaged.
+        total_gb: Gigabytes (10^9 bytes) for all checkpoints of the sweep; no limit if absent. Those of losers go first;
+            a trial whose checkpoint is gone and that goes on after all begins anew.
     """
 
     every_s: float = Field(default=60.0, gt=0)
+    keep: int = Field(default=2, ge=1)
+    total_gb: float | None = Field(default=None, gt=0)
 
 
 class Retries(Settings):
@@ -234,10 +240,26 @@ class Retries(Settings):
     Attributes:
         worker_lost: After a worker that died.
         exception: After an exception in the task.
+        out_of_memory: After memory, of the host or of the device, ran out.
+        hang: After `limits.heartbeat_s` without a sign of life.
     """
 
     worker_lost: int = Field(default=3, ge=0)
     exception: int = Field(default=0, ge=0)
+    out_of_memory: int = Field(default=1, ge=0)
+    hang: int = Field(default=1, ge=0)
+
+
+class LimitSettings(Settings):
+    """How long Podium waits for what may never come.
+
+    Attributes:
+        heartbeat_s: Seconds without a step (a training function's report) after which a worker counts as hung.
+        grace_s: Seconds that a worker or driver which is told to leave may take to write checkpoints.
+    """
+
+    heartbeat_s: float = Field(default=1800.0, gt=0)
+    grace_s: float = Field(default=30.0, gt=0)
 
 
 class Notify(Settings):
@@ -279,8 +301,9 @@ class SweepSpec(Components):
         budget: When the sweep ends, and what a trial may take.
         resources: What one trial occupies.
         fuse: How many trials may be trained as one stack of weights: `auto`, `off` or a width.
-        checkpoint: How often a running trial is saved.
-        retries: How often a trial is tried again.
+        checkpoints: How often a running trial is saved, and how much of that is kept.
+        retries: How often a trial is tried again, by cause.
+        limits: How long Podium waits for what may never come.
         notify: What is told when the sweep ends.
         tracking: What is logged at the end beside the runs.
     """
@@ -299,8 +322,11 @@ class SweepSpec(Components):
         Annotated[Literal["auto", "off"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(_is_name),
     ] = "auto"
-    checkpoint: CheckpointSettings = CheckpointSettings()
+    checkpoints: CheckpointSettings = Field(
+        default=CheckpointSettings(), validation_alias=AliasChoices("checkpoints", "checkpoint")
+    )
     retries: Retries = Retries()
+    limits: LimitSettings = LimitSettings()
     notify: Notify = Notify()
     tracking: TrackingSettings = TrackingSettings()
 

@@ -1,5 +1,6 @@
 """The machine: events in, commands out. State is a function of events, open commands of the state. Pure."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -14,6 +15,7 @@ from podium.sweep.messages import (
     Advance,
     Advanced,
     AdvanceFailed,
+    Cause,
     Command,
     Enqueued,
     Event,
@@ -155,7 +157,7 @@ class Machine:
     def _on_gang_lost(self, event: GangLost) -> None:
         key = self._agenda.lose(event.gang)
         if key is not None:
-            self._break_off(key, event.cause, event.detail or f"its gang {event.gang} was lost")
+            self._break_off(key, event.cause, event.detail or f"its gang {event.gang} was lost", event.log_tail)
 
     def _on_proposed(self, event: Proposed) -> None:
         if not self._agenda.answer(event.number):
@@ -189,7 +191,7 @@ class Machine:
             self._begin_closing(SweepState.FINISHED, f"trial {best.number} reached the target {target:g}")
 
     def _on_advance_failed(self, event: AdvanceFailed) -> None:
-        self._break_off(event.key, event.cause, event.detail)
+        self._break_off(event.key, event.cause, event.detail, event.log_tail)
 
     def _on_time_spent(self, event: TimeSpent) -> None:
         self.spent_s += event.seconds
@@ -247,17 +249,24 @@ class Machine:
             case Verdict.PAUSE:
                 self._roster.move(number, TrialState.PAUSED)
 
-    def _break_off(self, key: str, cause: str, detail: str) -> None:
+    def _break_off(self, key: str, cause: Cause, detail: str, log_tail: str) -> None:
         """The advance ended without reports: its trials go back to their last checkpoint, or fail."""
         advance = self._agenda.end(key)
         for lane in advance.lanes if advance else ():
             trial = self.trials[lane.trial]
             attempts = {**trial.attempts, cause: trial.attempts.get(cause, 0) + 1}
-            self._roster.change(lane.trial, attempts=attempts)
-            if lane.trial not in self._cancelled and attempts[cause] > getattr(self.spec.retries, cause, 0):
+            self._roster.change(lane.trial, attempts=attempts, avoids=trial.gang, log_tail=log_tail)
+            if lane.trial not in self._cancelled and attempts[cause] > self._allowed(cause):
                 self._fail(lane.trial, cause, detail, attempts[cause])
             else:
                 self._go_back(lane.trial)
+        if advance is not None and cause == "storage":
+            self._begin_closing(SweepState.INTERRUPTED, f"{detail}; it can be resumed")
+
+    def _allowed(self, cause: Cause) -> float:
+        """How often an advance of one trial may break off by a cause before the trial fails."""
+        limit: float = getattr(self.spec.retries, cause, math.inf)
+        return limit
 
     def _go_back(self, number: int) -> None:
         """A running trial goes back to its last checkpoint, unless a user stopped it."""
@@ -296,12 +305,13 @@ class Machine:
         idle = self._agenda.idle()
         commands: list[Command] = []
         for gang in list(idle):
-            number = next((n for n in self._roster.waiting if self.trials[n].gang == gang), None)
+            waiting = (self.trials[number] for number in self._roster.waiting)
+            number = next((t.number for t in waiting if t.gang == gang and t.avoids != gang), None)
             if number is not None:
                 commands.append(self._advance(number, gang))
                 idle.remove(gang)
         while idle:
-            number = self._next()
+            number = self._next(idle[0])
             if number is None:
                 break
             commands.append(self._advance(number, idle.pop(0)))
@@ -309,13 +319,14 @@ class Machine:
             commands.append(self._propose())
         return commands
 
-    def _next(self) -> int | None:
-        """Retries, then promotable trials, then new ones."""
-        retry = next((n for n in self._roster.waiting if self.trials[n].gang), None)
+    def _next(self, gang: str) -> int | None:
+        """What a gang takes: retries, then promotable trials, then new ones, and last what broke off on it before."""
+        welcome = [number for number in self._roster.waiting if self.trials[number].avoids != gang]
+        retry = next((number for number in welcome if self.trials[number].gang), None)
         if retry is not None:
             return retry
         promotable = self._judge.promotable()
-        return promotable if promotable is not None else next(iter(self._roster.waiting), None)
+        return promotable if promotable is not None else next(iter([*welcome, *self._roster.waiting]), None)
 
     def _last_resort(self) -> list[Command]:
         """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""

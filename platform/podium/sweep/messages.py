@@ -21,6 +21,9 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 
 Metrics = dict[str, Number]
 
+Cause = Literal["worker_lost", "exception", "out_of_memory", "hang", "preempted", "storage"]
+"""Why an advance broke off: a key of `retries`; `preempted` and `storage` are nobody's fault and never limited."""
+
 
 class Message(BaseModel):
     """Frozen plain data, comparable, and written as one JSON object."""
@@ -72,12 +75,13 @@ class GangReady(Message):
 
 
 class GangLost(Message):
-    """A gang died; `cause` is a key of `retries`."""
+    """A gang died; `log_tail` holds the last lines of the log of the trial it ran."""
 
     kind: Literal["gang_lost"] = "gang_lost"
     gang: str
-    cause: str = "worker_lost"
+    cause: Cause = "worker_lost"
     detail: str = ""
+    log_tail: str = ""
 
 
 class Proposed(Message):
@@ -113,13 +117,14 @@ class Progress(Message):
 
 
 class Saved(Message):
-    """A durable checkpoint: whole epochs and the steps beyond them; `folder` is relative to the store."""
+    """A durable checkpoint of `bytes` bytes: whole epochs and the steps beyond; `folder` is relative to the store."""
 
     kind: Literal["saved"] = "saved"
     trial: int
     epoch: int
     step: int = 0
     folder: str
+    bytes: int = 0
 
 
 class Report(Message):
@@ -155,12 +160,12 @@ class Advanced(Message):
 
 
 class AdvanceFailed(Message):
-    """An advance broke off; the gang lives. `cause` is a key of `retries`, `log_tail` the log's last lines."""
+    """An advance broke off; the gang lives. `log_tail` holds the last lines of the trial's log."""
 
     kind: Literal["advance_failed"] = "advance_failed"
     key: str
     gang: str
-    cause: str
+    cause: Cause
     detail: str
     log_tail: str = ""
 

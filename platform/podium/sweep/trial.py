@@ -44,7 +44,9 @@ class Trial:
         saved_epoch: Whole epochs in that checkpoint.
         saved_step: Steps beyond them.
         gang: The gang it runs on, or ran on last.
-        attempts: By cause, how often an advance was lost.
+        avoids: The gang on which its last advance broke off; another one is tried first.
+        attempts: By cause, how often an advance broke off.
+        log_tail: The last lines of its log when that last happened.
         device_s: Seconds of gang time, divided by the lanes that shared it.
     """
 
@@ -62,7 +64,9 @@ class Trial:
     saved_epoch: int = 0
     saved_step: int = 0
     gang: str = ""
+    avoids: str = ""
     attempts: Mapping[str, int] = field(default_factory=dict)
+    log_tail: str = ""
     device_s: float = 0.0
 
     @property

@@ -243,7 +243,14 @@ class WorkerSuite(ExecutorSuite):
         (folder / "code").mkdir()
         (folder / "code" / "train.py").write_text(TRAIN)
         spec = suite_spec().written()
-        return Assignment(spec=spec, code=str(folder / "code"), data=None, store=str(folder / "store"), holder=1)
+        return Assignment(
+            spec=spec,
+            code=str(folder / "code"),
+            data=None,
+            store=str(folder / "store"),
+            holder=1,
+            cache=str(folder / "cache"),
+        )
 
     @pytest.mark.parametrize(
         ("x", "detail", "log"),

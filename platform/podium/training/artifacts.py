@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from podium.errors import TaskError
-from podium.training.store import copy_into
+from podium.store import copy_into
 
 
 class Log:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import CheckpointError
-from podium.training.store import copy_into, local_path, open_remote
+from podium.store import copy_into, local_path, open_remote
 
 logger = logging.getLogger(__name__)
 

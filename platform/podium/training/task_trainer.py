@@ -112,7 +112,7 @@ class TaskTrainer:
 
     def _after_step(self, live: LiveTrial) -> bool:
         halted = self._halted()
-        if halted or time.monotonic() - self._saved_at >= self._spec.checkpoint.every_s:
+        if halted or time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s:
             self._save(live)
         return halted
 

@@ -251,6 +251,7 @@ def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int
         data=str(place.shards / launched.data) if launched.data else None,
         store=place.store,
         holder=attempt.ledger.epoch,
+        cache=str(place.cache),
     )
     attempt.watcher.stage("Starting workers")
     with ThreadPoolExecutor(1) as pool:

@@ -20,12 +20,14 @@ class Place:
         store: Where every host finds checkpoints, logs and task code.
         tracking_uri: The MLflow server, or a database in the home.
         cluster: `inline` (this process), `local` (a Ray of our own) or the address of a running Ray.
+        ledger: The database of the ledger, as SQLAlchemy writes addresses; it may hold a password.
     """
 
     home: Path
     store: str
     tracking_uri: str
-    cluster: str = "local"
+    cluster: str
+    ledger: str
 
     @classmethod
     def of(
@@ -34,6 +36,7 @@ class Place:
         store: str | None = None,
         tracking_uri: str | None = None,
         cluster: str | None = None,
+        ledger: str | None = None,
     ) -> "Place":
         """Fills in what is not given: `PODIUM_HOME` or `.podium`, the home as store, SQLite in the home."""
         folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").expanduser().resolve()
@@ -42,6 +45,7 @@ class Place:
             store=store if store and "://" in store else str(Path(store or folder).expanduser().resolve()),
             tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}",
             cluster=cluster or os.environ.get("PODIUM_CLUSTER") or "local",
+            ledger=ledger or os.environ.get("PODIUM_LEDGER") or f"sqlite:///{folder / 'ledger.db'}",
         )
 
     @property
@@ -82,6 +86,11 @@ class Place:
                 tempfile.TemporaryFile(dir=folder).close()
             except OSError as error:
                 raise _unusable(option, folder, error) from error
+
+    @property
+    def cache(self) -> Path:
+        """Where this host keeps what it fetched from a store at an address; other hosts make a folder of this name."""
+        return self.home / "cache"
 
     @property
     def artifacts(self) -> Path:

@@ -1,4 +1,4 @@
-"""Training: the store, which is a path or any fsspec address; everything in it is named relative to it."""
+"""The store: a path or any fsspec address; everything in it is named relative to it."""
 
 import shutil
 from pathlib import Path
