@@ -13,6 +13,7 @@ sweep: $(STAMP)
 	$(BIN)/podium launch experiments/digits/sweep.yaml
 
 test: $(STAMP)
+	tests/services.sh
 	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: $(STAMP)

@@ -12,6 +12,14 @@ class TestMemoryBook(LedgerSuite):
         return MemoryBook()
 
 
+class TestBookOnPostgreSQL(LedgerSuite):
+    @pytest.fixture
+    def shelf(self, postgresql):
+        book = Book(postgresql.new_database())
+        yield book
+        book.close()
+
+
 class TestBookOnSQLite(LedgerSuite):
     @pytest.fixture
     def shelf(self, tmp_path):

@@ -30,7 +30,7 @@ EVENTS = sa.Table(
 LEASES = sa.Table(
     "leases",
     METADATA,
-    sa.Column("sweep", sa.String(100), primary_key=True),
+    sa.Column("sweep", sa.String(120), primary_key=True),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("holder_epoch", sa.Integer, nullable=False),
     sa.Column("since", sa.Float(53), nullable=False),

@@ -5,8 +5,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import DatabaseError
-
 from podium.errors import UserError
 from podium.ledger import Book
 
@@ -57,17 +55,13 @@ class Place:
         """The ledger of all sweeps here.
 
         Raises:
-            UserError: if the home cannot hold one, or holds something else in its place.
+            UserError: if there cannot be one, or something else is in its place.
+            StorageFault: if its database does not answer.
         """
         try:
-            return Book.at_home(self.home)
+            return Book(self.ledger)
         except OSError as error:
             raise _unusable("--home", self.home, error) from error
-        except DatabaseError as error:
-            raise UserError(
-                f"{self.home / 'ledger.db'} cannot be read as a ledger: {error.orig}. Move it away, restore it from a "
-                "copy, or give another --home"
-            ) from error
 
     def require_writable(self) -> None:
         """Makes home and store, and writes into both, before anything else is done there.

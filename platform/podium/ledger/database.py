@@ -1,0 +1,114 @@
+"""The database of the ledger: SQLite in a file, or PostgreSQL. What fails in it is one error, without its password."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.errors import StorageFault, UserError
+from podium.ledger.schema import METADATA
+
+BUSY_S = 30.0
+"""How long a statement waits for a lock of somebody else."""
+
+ANSWER_S = 10
+"""How long a PostgreSQL server may take to answer a new connection."""
+
+KINDS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+"""By the kind of database the driver that speaks to it."""
+
+
+def open_database(url: str) -> tuple[sa.Engine, sa.Engine]:
+    """Opens the database, with its tables made if need be.
+
+    Returns:
+        An engine for writing, and one that only reads.
+
+    Raises:
+        UserError: for an address that is none, of another kind, or whose driver is not installed; for a damaged file.
+        OSError: if the folder of an SQLite file cannot be made.
+        StorageFault: if the database does not answer, or cannot be written.
+    """
+    engine = _engine(url)
+    reader = engine.execution_options(read_only=True)
+    with guarded(engine):
+        if not set(METADATA.tables) <= set(sa.inspect(reader).get_table_names()):
+            METADATA.create_all(engine)
+    return engine, reader
+
+
+@contextmanager
+def guarded(engine: sa.Engine) -> Iterator[None]:
+    """Turns what the database refuses into one error.
+
+    Raises:
+        StorageFault: saying which database, what it said, and what to do.
+        UserError: if it is damaged.
+    """
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except sa.exc.OperationalError as error:
+        raise StorageFault(
+            f"the ledger {shown(engine.url)} cannot be used for now: {_said(error)}. Nothing that was written is lost: "
+            "free its disk or mend the database, and go on with `podium resume NAME`"
+        ) from error
+    except sa.exc.DBAPIError as error:
+        raise UserError(
+            f"{shown(engine.url)} cannot be read as a ledger: {_said(error)}. Move it away, restore it from a copy, or "
+            "give another --home or --ledger"
+        ) from error
+
+
+def shown(url: sa.URL | str) -> str:
+    """The address without its password; of an SQLite file, its path."""
+    url = sa.make_url(url)
+    return str(url.database) if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
+
+
+def _said(error: sa.exc.DBAPIError) -> str:
+    return " ".join(str(error.orig).split())
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        address = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise UserError(
+            "the ledger's address cannot be read; write postgresql://user@host/database, or sqlite:////absolute/path.db"
+        ) from None
+    kind = address.get_backend_name()
+    if kind not in KINDS:
+        raise UserError(f"the ledger cannot be on {kind}: {shown(address)}; it is on sqlite or postgresql")
+    if kind == "sqlite":
+        Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(address)
+        sa.event.listen(engine, "connect", _tune_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+        return engine
+    limits = f"-c lock_timeout={BUSY_S:.0f}s -c statement_timeout={2 * BUSY_S:.0f}s"
+    try:
+        return sa.create_engine(
+            address.set(drivername=KINDS[kind]),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": ANSWER_S, "options": limits},
+        )
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the ledger {shown(address)} needs the package {error.name}: pip install 'podium[postgresql]'"
+        ) from error
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={1000 * BUSY_S:.0f}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Takes the write lock at once where something may be written: reading first and writing later can fail."""
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
