@@ -15,6 +15,9 @@ PodiumError                     exit code 1
     └── StorageFault            a disk, store or database that fails for now
 """
 
+DEFECT = 70
+"""The exit code for an error that Podium did not expect, which comes with its traceback."""
+
 
 class PodiumError(Exception):
     """The root of all errors that Podium raises on purpose."""

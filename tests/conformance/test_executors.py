@@ -26,4 +26,4 @@ class TestRayExecutor(ProcessSuite):
     def make_executor(self, assignment, running_ray):
         from podium.execution.ray import RayExecutor
 
-        return lambda: RayExecutor(assignment, suite_spec().resources, most=1)
+        return lambda: RayExecutor(assignment, most=1)

@@ -81,11 +81,11 @@ def everybody(number):
 def test_promotes_the_best_third_in_order():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {0: 0.6, 1: 0.2, 2: 0.5, 3: 0.1, 4: 0.4})
-    assert standings.promotable(everybody) == 3
+    assert next(standings.promotable(everybody), None) == 3
     standings.leave(3, 1)
-    assert standings.promotable(everybody) is None
+    assert next(standings.promotable(everybody), None) is None
     standings.enter(5, 1, 0.9)
-    assert standings.promotable(everybody) == 1
+    assert next(standings.promotable(everybody), None) == 1
 
 
 def test_a_promoted_trial_keeps_its_place():
@@ -94,11 +94,11 @@ def test_a_promoted_trial_keeps_its_place():
     enter(standings, 1, {0: 0.3, 1: 0.4, 2: 0.5})
     standings.leave(0, 1)
     enter(standings, 1, {3: 0.1, 4: 0.2, 5: 0.6})
-    assert standings.promotable(everybody) == 3
+    assert next(standings.promotable(everybody), None) == 3
     standings.leave(3, 1)
-    assert standings.promotable(everybody) == 4
+    assert next(standings.promotable(everybody), None) == 4
     standings.leave(4, 1)
-    assert standings.promotable(everybody) is None
+    assert next(standings.promotable(everybody), None) is None
 
 
 def test_promotes_from_the_highest_rung_first():
@@ -108,29 +108,29 @@ def test_promotes_from_the_highest_rung_first():
         standings.leave(number, 1)
     enter(standings, 3, {0: 0.3, 1: 0.2, 2: 0.4})
     enter(standings, 1, {9: 0.0, 10: 0.9, 11: 0.9})
-    assert standings.promotable(everybody) == 1
+    assert next(standings.promotable(everybody), None) == 1
     standings.leave(1, 3)
-    assert standings.promotable(everybody) == 9
+    assert next(standings.promotable(everybody), None) == 9
 
 
 def test_promotes_paused_trials_alone():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.5, 5: 0.6})
-    assert standings.promotable({1, 2}.__contains__) == 1
-    assert standings.promotable({2}.__contains__) is None
+    assert next(standings.promotable({1, 2}.__contains__), None) == 1
+    assert next(standings.promotable({2}.__contains__), None) is None
 
 
 def test_equal_losses_are_taken_by_number():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {2: 0.1, 0: 0.1, 1: 0.1})
-    assert standings.promotable(everybody) == 0
+    assert next(standings.promotable(everybody), None) == 0
 
 
 def test_brackets_compete_apart():
     standings = Standings(make_policy("hyperband", RUNGS, 3))
     enter(standings, 3, {0: 0.5, 1: 0.6, 2: 0.7})
     enter(standings, 3, {9: 0.1, 10: 0.2})
-    assert standings.promotable(everybody) == 0
+    assert next(standings.promotable(everybody), None) == 0
 
 
 def test_the_best_paused_needs_no_quota():

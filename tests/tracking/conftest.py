@@ -81,7 +81,8 @@ class Story:
         for epoch in range(lane.epoch + 1, command.until + 1):
             value = self.outcome(lane.trial, epoch)
             if isinstance(value, Exception):
-                failed = AdvanceFailed(key=command.key, gang=command.gang, cause="exception", detail=str(value))
+                why = {"cause": "exception", "detail": str(value), "log_tail": f"Traceback: {value}"}
+                failed = AdvanceFailed(key=command.key, gang=command.gang, **why)
                 self.todo += self.tell(failed)
                 return
             metrics = {"validation/loss": value, "train/loss": value}

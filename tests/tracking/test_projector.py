@@ -16,6 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from podium.errors import LeaseLost
 from podium.sweep.messages import GangLost, InterruptRequested, Resumed, StopRequested
 from podium.tracking.projector import Projector
 
@@ -256,6 +257,68 @@ def test_files_of_a_trial_are_kept_with_its_run(
     client = MlflowClient(tracking_uri)
     names = {number: {file.path for file in client.list_artifacts(run.info.run_id)} for number, run in children.items()}
     assert names == {0: {"trial-00000.log", "figure.png"}, 1: set(), 2: set()}
+
+
+def test_a_failed_trial_says_why(make_story: MakeStory, show: Show, tracking_uri: str, tmp_path: Path) -> None:
+    log = tmp_path / "trial-00001.log"
+    log.write_text("the whole log")
+
+    def outcome(number: int, epoch: int) -> Any:
+        return RuntimeError("no such layer") if number < 2 else 1.0
+
+    show(make_story(outcome=outcome).play(), files=lambda number: [log] if number == 1 else [tmp_path / "missing"])
+    _, children = runs(tracking_uri)
+    for number in (0, 1):
+        tags = children[number].data.tags
+        assert (tags["podium.cause"], tags["podium.attempts"]) == ("exception", "exception 1")
+        assert tags["podium.reason"] == "exception after 1 attempt(s): no such layer"
+    assert not {"podium.cause", "podium.attempts"} & children[2].data.tags.keys()
+    client = MlflowClient(tracking_uri)
+    kept = Path(client.download_artifacts(children[0].info.run_id, "log_tail.txt", str(tmp_path)))
+    assert kept.read_text() == "Traceback: no such layer"
+    assert [file.path for file in client.list_artifacts(children[1].info.run_id)] == [log.name]
+
+
+def test_children_move_to_the_parent_that_is_kept(make_story: MakeStory, show: Show, tracking_uri: str) -> None:
+    story = make_story().play()
+    show(story)
+    wanted = everything(tracking_uri)
+    parent, _ = runs(tracking_uri)
+    client = MlflowClient(tracking_uri)
+    tags = {key: value for key, value in parent.data.tags.items() if key not in ("mlflow.runName", "podium.state")}
+    late = client.create_run(parent.info.experiment_id, parent.info.start_time - 1, tags, "shown")
+    show(story)
+    kept, _ = runs(tracking_uri)
+    assert kept.info.run_id == late.info.run_id
+    shown = everything(tracking_uri)
+    shown[0][2] = wanted[0][2]  # the double began earlier
+    assert shown == wanted
+
+
+def test_what_a_server_made_too_late_is_deleted(make_story: MakeStory, show: Show, tracking_uri: str) -> None:
+    story = make_story().play()
+    projector = show(story, finish=False)
+    _, children = runs(tracking_uri)
+    client = MlflowClient(tracking_uri)
+    double = client.create_run(children[0].info.experiment_id, tags=children[0].data.tags)
+    projector.finish(story.rows[-1][1] + 1, "finished", "", story.machine.trials, None)
+    assert runs(tracking_uri)[1].keys() == {0, 1, 2}
+    assert client.get_run(double.info.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_nothing_is_written_without_leave(make_story: MakeStory, show: Show, tracking_uri: str) -> None:
+    asked = []
+
+    def before() -> None:
+        asked.append("")
+        if len(asked) == 3:
+            raise LeaseLost("taken over")
+
+    with pytest.raises(LeaseLost):
+        show(make_story().play(), before=before)
+    parent, children = runs(tracking_uri)
+    assert parent.info.status == "RUNNING"
+    assert list(children) == [0]
 
 
 def test_a_deleted_experiment_comes_back(make_story: MakeStory, show: Show, tracking_uri: str) -> None:

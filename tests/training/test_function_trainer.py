@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from training_bench import Bench, make_spec
 
-from podium.errors import TaskError
+from podium.errors import StorageFault, TaskError
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Lane, Progress
+from podium.sweep.messages import Event, Lane, Progress
 from podium.training.code import load
 from podium.training.function import saves_checkpoints
 
@@ -83,7 +85,11 @@ def test_a_function_waits_at_a_rung_and_goes_on(run: Callable[..., Bench], tmp_p
     assert (report.ending, report.epoch, report.values, report.best_epoch) == ("until", 4, (3.0,), 2)
     assert calls(tmp_path) == ["3 0"]
     assert {epoch: metrics["score"] for epoch, metrics in trained.curve(3).items()} == {1: 1, 2: 3, 3: 2, 4: 0}
-    assert len(list((tmp_path / "store/checkpoints/toy/00003").iterdir())) == 3
+    folders = [Path(saved.folder).name for saved in trained.saved]
+    lying = sorted(path.name for path in (tmp_path / "store/checkpoints/toy/00003").iterdir())
+    assert (len(folders), [name for name in lying if not name.startswith(".")]) == (4, folders)
+    trained.trainer.close()
+    assert sorted(path.name for path in (tmp_path / "store/checkpoints/toy/00003").iterdir()) == folders
 
 
 def test_a_function_gives_way_and_is_called_again(run: Callable[..., Bench], tmp_path: Path) -> None:
@@ -276,3 +282,65 @@ def test_a_checkpoint_before_its_report_is_not_announced(run: Callable[..., Benc
     with pytest.raises(OSError, match="killed"):
         trained.advance(5, LANE)
     assert [saved.epoch for saved in trained.saved] == [1, 2]
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.sampled_from([SAVING, SAVING_LATE, NOT_SAVING]),
+    halts=st.lists(st.integers(0, 3), min_size=1, max_size=4),
+    warm=st.booleans(),
+)
+def test_a_halted_function_goes_on_without_losing_a_report(
+    tmp_path_factory: pytest.TempPathFactory, text: str, halts: list[int], warm: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("halted")
+    parameters = {"scores": (1.0, 3.0, 2.0, 0.0, 0.0), "calls": str(folder / "calls")}
+    spec = function_spec(parameters=parameters)
+    trained = Bench(spec, folder / "store", data=None, code=write(folder / "code", text), holder=1)
+    events, lane = list[Event](), LANE
+    for number, halt_after in enumerate([*halts, 100]):
+        if number and not warm:
+            trained = Bench(spec, folder / "store", data=None, code=folder / "code", holder=number + 1)
+        report = trained.advance(4, lane, halt_after=halt_after)
+        events, lane = [*events, *trained.events], trained.lane(lane)
+        if report.ending == "until":
+            break
+    assert (report.ending, report.epoch, report.values, report.best_epoch) == ("until", 4, (3.0,), 2)
+    scores: dict[int, set[float | None]] = {}
+    for event in events:
+        for lane_progress in event.lanes if isinstance(event, Progress) else ():
+            scores.setdefault(lane_progress.epoch, set()).add(lane_progress.metrics["score"])
+    assert scores == {1: {1.0}, 2: {3.0}, 3: {2.0}, 4: {0.0}}
+    trained.trainer.close()
+
+
+def test_what_a_function_saves_last_counts_when_it_returns(run: Callable[..., Bench], tmp_path: Path) -> None:
+    text = """
+        def train(trial):
+            for step in (1, 2, 3, 4):
+                trial.report(step, {"score": step})
+            with trial.checkpoint() as folder:
+                (folder / "model").write_text("trained")
+    """
+    trained = run(text)
+    report = trained.advance(4, LANE)
+    assert (report.ending, report.epoch) == ("until", 4)
+    (saved,) = trained.saved
+    assert saved.epoch == 4
+    assert (tmp_path / "store" / saved.folder / "files/model").read_text() == "trained"
+
+
+def test_a_full_disk_under_a_function_is_a_fault(run: Callable[..., Bench], small_disk: Path) -> None:
+    text = """
+        def train(trial):
+            for step in range(1, 5):
+                with trial.checkpoint() as folder:
+                    (folder / "model").write_bytes(bytes(300_000))
+                trial.report(step, {"score": step})
+    """
+    trained = run(text, store=str(small_disk))
+    with pytest.raises(StorageFault, match=r"trial 3 could not be written.*No space left on device"):
+        trained.advance(4, LANE)
+    assert [saved.epoch for saved in trained.saved] == [1, 2, 3]
+    lying = (small_disk / "checkpoints/toy/00003").iterdir()
+    assert {path.name for path in lying} == {Path(saved.folder).name for saved in trained.saved}

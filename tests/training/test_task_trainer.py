@@ -1,4 +1,5 @@
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from training_bench import Bench, make_spec, prepare_arrays
 
 from podium.data.reader import Reader
-from podium.errors import CheckpointError
+from podium.errors import CheckpointError, StorageFault
 from podium.sweep.messages import Lane, Progress, Saved
+from podium.training.checkpoint import reading
 from podium.training.trainer import load_best
 
 MakeBench = Callable[..., Bench]
@@ -122,56 +124,131 @@ def test_a_halt_saves_at_the_next_step(bench: MakeBench, blobs: Path) -> None:
 
 
 def test_a_trial_is_saved_as_often_as_the_sweep_asks(bench: MakeBench, blobs: Path) -> None:
-    trained = bench(make_spec(checkpoint={"every_s": 1e-9}), data=blobs)
+    trained = bench(make_spec(checkpoints={"every_s": 1e-9}), data=blobs)
     trained.advance(1, LANE)
     steps = Reader(blobs).steps("train", 16)
     assert [(event.epoch, event.step) for event in trained.saved] == [*((0, step) for step in range(1, steps)), (1, 0)]
 
 
-def test_the_two_newest_checkpoints_are_kept(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+def test_a_worker_removes_no_checkpoint(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
     trained = bench(make_spec(), data=blobs)
-    folder = tmp_path / "store/checkpoints/toy/00003"
-    for until, kept in [(1, {1}), (2, {1, 2}), (3, {2, 3}), (4, {3, 4})]:
+    for until in (1, 2, 3, 4):
         trained.advance(until, trained.lane(LANE))
-        assert {path.name for path in folder.iterdir()} == {f"h1-e{epoch}-s0" for epoch in kept}
+    assert [saved.epoch for saved in trained.saved] == [1, 2, 3, 4]
+    for saved in trained.saved:
+        sizes = [path.stat().st_size for path in (tmp_path / "store" / saved.folder).iterdir()]
+        assert saved.bytes == sum(sizes) > 1000
 
 
-@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "state"])
+def test_holders_do_not_touch_each_others_checkpoints(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+    spec = make_spec(network={"width": 8, "dropout": 0.2}, checkpoints={"every_s": 1e-9})
+    expected = bench(spec, data=blobs, store=tmp_path / "undisturbed")
+    expected.advance(4, LANE)
+    orphan, successor = (bench(spec, data=blobs, holder=holder) for holder in (1, 2))
+    orphan.advance(1, LANE)
+    start = orphan.lane(LANE)
+    orphan.advance(4, start, halt_after=20)
+    successor.advance(3, start)
+    orphan.advance(4, orphan.lane(LANE))
+    successor.advance(4, successor.lane(LANE))
+    assert expected.curve(3) == orphan.curve(3)
+    assert {epoch: metrics for epoch, metrics in expected.curve(3).items() if epoch > 1} == successor.curve(3)
+    told = [saved.folder for each in (orphan, successor) for saved in each.saved]
+    assert len({Path(folder) for folder in told}) == len(told)
+    for folder in told:
+        with reading(str(tmp_path / "store"), folder):
+            pass
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["state.json", "state.safetensors", ""]),
+    where=st.floats(0, 1, exclude_max=True),
+    damage=st.sampled_from(["flip", "truncate", "remove"]),
+    both=st.booleans(),
+)
 def test_a_damaged_checkpoint_is_noticed_and_costs_only_time(
-    bench: MakeBench, blobs: Path, tmp_path: Path, damage: str
+    tmp_path_factory: pytest.TempPathFactory,
+    caplog: pytest.LogCaptureFixture,
+    blobs: Path,
+    name: str,
+    where: float,
+    damage: str,
+    both: bool,
 ) -> None:
     spec = make_spec(network={"width": 8, "dropout": 0.2})
-    expected = bench(spec, data=blobs, store=tmp_path / "undisturbed").advance(3, LANE)
-    first = bench(spec, data=blobs)
+    undisturbed = Bench(spec, tmp_path_factory.mktemp("undisturbed"), data=blobs, code=None, holder=1)
+    expected = undisturbed.advance(3, LANE)
+    store = tmp_path_factory.mktemp("store")
+    first = Bench(spec, store, data=blobs, code=None, holder=1)
     first.advance(1, LANE)
     first.advance(2, first.lane(LANE))
-    folder = tmp_path / "store" / first.lane(LANE).folder
-    tensors = folder / "state.safetensors"
-    match damage:
-        case "truncate":
-            tensors.write_bytes(tensors.read_bytes()[:-10])
-        case "alter":
-            content = bytearray(tensors.read_bytes())
-            content[-1] ^= 1
-            tensors.write_bytes(bytes(content))
-        case "remove":
-            tensors.unlink()
-        case "state":
-            state = folder / "state.json"
-            state.write_text(state.read_text().replace('"epoch": 2', '"epoch": 1'))
-    second = bench(spec, data=blobs, holder=2)
+    damaged = first.saved if both else first.saved[-1:]
+    for saved in damaged:
+        spoil(store / saved.folder, name, where, damage)
+    second = Bench(spec, store, data=blobs, code=None, holder=2)
+    caplog.clear()
     report = second.advance(3, first.lane(LANE))
-    assert sorted(second.curve(3)) == [2, 3]
-    assert report.values == expected.values
+    assert sorted(second.curve(3)) == ([1, 2, 3] if both else [2, 3])
+    assert undisturbed.curve(3) == first.curve(3) | second.curve(3)
+    assert (report.values, report.best_epoch) == (expected.values, expected.best_epoch)
+    warnings = [message for message in caplog.messages if "going on from an earlier one" in message]
+    assert len(warnings) == len([saved for saved in damaged if name or saved is damaged[-1]])
     with pytest.raises(CheckpointError):
         load_best(
             spec,
             code=None,
             schema=Reader(blobs).schema,
-            store=str(tmp_path / "store"),
+            store=str(store),
             folder=first.lane(LANE).folder,
             parameters={},
         )
+
+
+def spoil(folder: Path, name: str, where: float, damage: str) -> None:
+    """Damages a file of a checkpoint at a place between its beginning and its end; all of it without a name."""
+    if not name:
+        shutil.rmtree(folder)
+        return
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    position = int(where * len(content))
+    match damage:
+        case "flip":
+            content[position] ^= 1
+            path.write_bytes(content)
+        case "truncate":
+            path.write_bytes(content[:position])
+        case "remove":
+            path.unlink()
+
+
+def test_a_checkpoint_that_stands_in_is_made_good(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+    first = bench(make_spec(), data=blobs)
+    first.advance(2, LANE)
+    twin = bench(make_spec(), data=blobs, holder=2)
+    twin.advance(2, LANE)
+    spoil(tmp_path / "store" / first.saved[-1].folder, "state.json", 0.0, "remove")
+    third = bench(make_spec(), data=blobs, holder=3)
+    third.advance(2, first.lane(LANE))
+    assert third.curve(3) == {}, "the twin's checkpoint of the same place was found"
+    assert [(saved.epoch, saved.step) for saved in third.saved] == [(2, 0)]
+
+
+def test_a_full_disk_is_a_fault(small_disk: Path, bench: MakeBench, blobs: Path) -> None:
+    spec = make_spec(network={"width": 16})
+    trained = bench(spec, data=blobs, store=small_disk)
+    trained.advance(1, LANE)
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space left"):
+        ballast.write_bytes(bytes(2_000_000))
+    with pytest.raises(StorageFault, match="No space left on device"):
+        trained.advance(2, trained.lane(LANE))
+    ballast.unlink()
+    again = bench(spec, data=blobs, store=small_disk, holder=2)
+    report = again.advance(2, trained.lane(LANE))
+    assert report.values == bench(spec, data=blobs).advance(2, LANE).values
+    assert again.curve(3).keys() == {2}
 
 
 def test_a_checkpoint_of_other_code_is_refused(bench: MakeBench, blobs: Path) -> None:

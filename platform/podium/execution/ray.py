@@ -1,63 +1,78 @@
 """The Ray executor: warm actors, one a rank, that stay between trials."""
 
+import functools
 import logging
+import math
 import os
-import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.errors import PodiumError, UserError
-from podium.execution.mailbox import Mailbox
+from podium.errors import CapacityError, PodiumError, UserError
+from podium.execution.autopsy import Findings, examine
+from podium.execution.logs import log_path
 from podium.execution.token import ensure_token
-from podium.execution.worker import Assignment, Worker
-from podium.spec.sweep import Resources
-from podium.sweep.messages import Advance, Event, GangLost, GangReady, Halt
+from podium.execution.worker import Assignment
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, GangLost, GangReady, Halt
 from podium.sweep.placement import Node, count_gangs
 
 ensure_token()
 
 import ray  # noqa: E402
-from ray.exceptions import RayActorError, RayError, RayTaskError  # noqa: E402
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
+from podium.execution.pulse import GONE_S, Beats, Heart  # noqa: E402
+from podium.execution.rank import Rank, Whereabouts  # noqa: E402
 from podium.execution.sharing import require_shared  # noqa: E402
-
-POLL_S = 30.0
-"""How long a rank holds a question for news before it answers with none."""
 
 START_ATTEMPTS = 3
 """How often gangs may die before they were ready, in a row, before the executor gives up."""
 
+FOLLOW_EVERY_S = 3.0
+"""How often the executor looks whether more gangs fit, since hosts come and go."""
 
-class Rank:
-    """The actor: a worker that trains in one thread and answers the driver in others."""
+EXAMINE_S = 5.0
+"""How long a host may take to say what it knows of a gang that died on it."""
 
-    def __init__(self, assignment: Assignment, gang: str) -> None:
-        self._mailbox = Mailbox()
-        self._worker = Worker(assignment, gang, self._mailbox.put)
-        self._begun: set[str] = set()
 
-    def warm_up(self) -> str:
-        """Imports and maps what trials need; returns a description of the devices."""
-        self._worker.warm_up()
-        context = ray.get_runtime_context()
-        gpus = ",".join(map(str, ray.get_gpu_ids()))
-        return f"node {context.get_node_id()[:8]}, process {os.getpid()}" + (f", GPU {gpus}" if gpus else "")
+@dataclass
+class Gang:
+    """What the executor knows of a gang.
 
-    def advance(self, command: Advance) -> None:
-        """Begins an advance; a command that was already begun is ignored."""
-        if command.key not in self._begun:
-            self._begun.add(command.key)
-            threading.Thread(target=self._worker.advance, args=(command,), name=command.key, daemon=True).start()
+    Attributes:
+        name: Its name.
+        rank: Its actor.
+        heart: What its beats tell.
+        where: Where it is; None before it is ready.
+        advance: What it runs; None if it is idle.
+        gone: When it has left by itself, since it is out of reach; None while it is not.
+    """
 
-    def halt(self, command: Halt) -> None:
-        """Ends the running advance at its next step."""
-        self._worker.halt(command)
+    name: str
+    rank: Any
+    heart: Heart
+    where: Whereabouts | None = None
+    advance: Advance | None = None
+    gone: float | None = None
 
-    def events(self) -> list[Event]:
-        """What has happened since the last call; waits for something."""
-        return self._mailbox.take(POLL_S)
+    @property
+    def subject(self) -> str:
+        """How messages call it."""
+        return "a worker that was not ready" if self.where is None else self.where.subject
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is done with an answer from afar, with an error in its place, and when an answer comes too late."""
+
+    answer: Callable[[Any], list[Event]]
+    failed: Callable[[Exception], list[Event]]
+    due: float = math.inf
 
 
 class RayExecutor:
@@ -65,16 +80,18 @@ class RayExecutor:
 
     Args:
         assignment: What the workers work on.
-        resources: What one gang occupies.
         most: No more gangs than this are started.
     """
 
-    def __init__(self, assignment: Assignment, resources: Resources, most: int) -> None:
-        self._assignment, self._resources, self._most = assignment, resources, most
-        self._ranks: dict[str, Any] = {}
-        self._questions: dict[Any, tuple[str, Callable[[Any], list[Event]]]] = {}
+    def __init__(self, assignment: Assignment, most: int) -> None:
+        self._assignment, self._most = assignment, most
+        self._spec = SweepSpec.model_validate(assignment.spec)
+        self._gangs: dict[str, Gang] = {}
+        self._questions: dict[Any, Question] = {}
+        self._beats = Beats(self._spec.limits.heartbeat_s)
         self._news: list[Event] = []
         self._started = self._early_deaths = 0
+        self._followed = 0.0
 
     def start(self) -> None:
         """Begins to start as many gangs as fit.
@@ -84,18 +101,22 @@ class RayExecutor:
             UserError: if the hosts do not share the store.
         """
         require_shared(Path(self._assignment.store))
-        for _ in range(min(self._most, count_gangs(nodes(), self._resources))):
-            self._start_gang()
+        count_gangs(nodes(), self._spec.resources)
+        self._follow()
+        self._beats.start()
 
     def advance(self, command: Advance) -> None:
         """Begins an advance on a gang."""
-        if command.gang in self._ranks:
-            self._ranks[command.gang].advance.remote(command)
+        gang = self._gangs.get(command.gang)
+        if gang is not None:
+            gang.advance = command
+            self._ask(gang, gang.rank.advance.remote(command), lambda _: [])
 
     def halt(self, command: Halt) -> None:
         """Asks a gang to end its advance at the next step."""
-        if command.gang in self._ranks:
-            self._ranks[command.gang].halt.remote(command)
+        gang = self._gangs.get(command.gang)
+        if gang is not None:
+            self._ask(gang, gang.rank.halt.remote(command), lambda _: [])
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What the gangs have told, waiting at most `timeout_s`.
@@ -103,63 +124,160 @@ class RayExecutor:
         Raises:
             PodiumError: if gangs keep dying before they are ready.
         """
+        self._beats.check()
+        if time.monotonic() - self._followed > FOLLOW_EVERY_S:
+            self._follow()
         if self._questions and not self._news:
             ready, _ = ray.wait(list(self._questions), num_returns=1, timeout=timeout_s)
             if ready and len(self._questions) > 1:
                 ready, _ = ray.wait(list(self._questions), num_returns=len(self._questions), timeout=0)
             for reference in ready:
                 self._news += self._hear(reference)
+            self._give_up_overdue()
         news, self._news = self._news, []
         return news
 
     def close(self) -> None:
         """Ends all gangs."""
-        for rank in self._ranks.values():
-            ray.kill(rank)
-        self._ranks.clear()
+        self._beats.close()
+        for gang in self._gangs.values():
+            ray.kill(gang.rank)
+        self._gangs.clear()
         self._questions.clear()
 
+    # gangs come
+
+    def _follow(self) -> None:
+        """Starts gangs up to the number that fits now; one that finds no place after all waits for it."""
+        self._followed = time.monotonic()
+        try:
+            fit = min(self._most, count_gangs(nodes(), self._spec.resources))
+        except CapacityError:
+            return
+        for _ in range(fit - len(self._gangs)):
+            self._start_gang()
+
     def _start_gang(self) -> None:
-        gang = f"{self._assignment.holder}-{self._started}"
+        name = f"{self._assignment.holder}-{self._started}"
         self._started += 1
-        options = {"num_cpus": self._resources.cpus, "num_gpus": self._resources.gpus, "max_concurrency": 4}
-        rank: Any = ray.remote(Rank).options(**options).remote(self._assignment, gang)
-        self._ranks[gang] = rank
-        self._ask(rank.warm_up.remote(), gang, lambda devices: self._greet(gang, devices))
+        resources = self._spec.resources
+        options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 4}
+        rank: Any = ray.remote(Rank).options(**options).remote(self._assignment, name)
+        gang = self._gangs[name] = Gang(name, rank, self._beats.add(name, rank))
+        self._ask(gang, gang.rank.warm_up.remote(), lambda where: self._greet(gang, where))
 
-    def _greet(self, gang: str, devices: str) -> list[Event]:
+    def _greet(self, gang: Gang, where: Whereabouts) -> list[Event]:
         self._early_deaths = 0
+        gang.where = where
         self._listen(gang)
-        return [GangReady(gang=gang, devices=devices)]
+        return [GangReady(gang=gang.name, devices=str(where))]
 
-    def _listen(self, gang: str) -> None:
-        self._ask(self._ranks[gang].events.remote(), gang, lambda events: self._pass_on(gang, events))
+    # gangs tell
 
-    def _pass_on(self, gang: str, events: list[Event]) -> list[Event]:
-        self._listen(gang)
+    def _listen(self, gang: Gang) -> None:
+        self._ask(gang, gang.rank.events.remote(), lambda events: self._pass_on(gang, events))
+
+    def _pass_on(self, gang: Gang, events: list[Event]) -> list[Event]:
+        if any(isinstance(event, Advanced | AdvanceFailed) for event in events):
+            gang.advance = None
+        if any(isinstance(event, GangLost) for event in events):
+            self._dismiss(gang)
+        else:
+            self._listen(gang)
         return events
 
-    def _ask(self, reference: Any, gang: str, answer: Callable[[Any], list[Event]]) -> None:
-        self._questions[reference] = (gang, answer)
+    def _ask(self, gang: Gang, reference: Any, answer: Callable[[Any], list[Event]]) -> None:
+        self._questions[reference] = Question(
+            lambda result: answer(result) if gang.name in self._gangs else [], lambda error: self._lose(gang, error)
+        )
 
     def _hear(self, reference: Any) -> list[Event]:
-        gang, answer = self._questions.pop(reference)
+        question = self._questions.pop(reference)
         try:
-            return answer(ray.get(reference))
+            result = ray.get(reference)
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, PodiumError) else error from None
-        except (RayActorError, RayError) as error:
-            return self._replace(gang, error)
+        except RayError as error:
+            return question.failed(error)
+        return question.answer(result)
 
-    def _replace(self, gang: str, error: Exception) -> list[Event]:
-        del self._ranks[gang]
+    def _give_up_overdue(self) -> None:
+        now = time.monotonic()
+        for reference in [reference for reference, question in self._questions.items() if question.due < now]:
+            self._news += self._questions.pop(reference).failed(TimeoutError("no answer in time"))
+
+    # gangs go
+
+    def _lose(self, gang: Gang, error: Exception) -> list[Event]:
+        """A rank does not answer: it is dead, or out of reach and given up only when it must have left by itself."""
+        if gang.name not in self._gangs:
+            return []
+        if isinstance(error, ActorUnavailableError):
+            self._beats.remove(gang.name)
+            gang.gone = gang.gone or time.monotonic() + GONE_S
+            if time.monotonic() < gang.gone:
+                self._listen(gang)
+                return []
+        self._dismiss(gang)
+        if gang.where is None:
+            self._note_early_death(error)
+        return self._examine(gang, functools.partial(self._lost, gang, error))
+
+    def _dismiss(self, gang: Gang) -> None:
+        """Ends a gang, if it still lives, and starts another where one fits."""
+        del self._gangs[gang.name]
+        self._beats.remove(gang.name)
+        ray.kill(gang.rank)
+        self._follow()
+
+    def _note_early_death(self, error: Exception) -> None:
+        if _host_died(error):
+            return
         self._early_deaths += 1
         if self._early_deaths >= START_ATTEMPTS:
             raise PodiumError(
                 f"{self._early_deaths} gangs in a row died before they were ready; the last one: {error}"
             ) from None
-        self._start_gang()
-        return [GangLost(gang=gang, detail=str(error).splitlines()[0] if str(error) else type(error).__name__)]
+
+    def _examine(self, gang: Gang, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
+        """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
+        if gang.where is None:
+            return conclude(Findings())
+        log = None
+        if gang.advance is not None:
+            log = log_path(self._assignment.store, self._spec.sweep, gang.advance.lanes[0].trial)
+        if gang.where.node == ray.get_runtime_context().get_node_id():
+            return conclude(examine(log))
+        strategy = NodeAffinitySchedulingStrategy(gang.where.node, soft=False)
+        reference = ray.remote(examine).options(num_cpus=0, scheduling_strategy=strategy).remote(log)
+        due = time.monotonic() + EXAMINE_S
+        self._questions[reference] = Question(conclude, lambda _: conclude(Findings()), due)
+        return []
+
+    def _lost(self, gang: Gang, error: Exception, findings: Findings) -> list[Event]:
+        cause, how = self._verdict(gang, error, findings)
+        detail = f"{gang.subject} {how}"
+        return [GangLost(gang=gang.name, cause=cause, detail=detail, log_tail=findings.log_tail)]
+
+    def _verdict(self, gang: Gang, error: Exception, findings: Findings) -> tuple[Cause, str]:
+        if gang.heart.hang:
+            return "hang", f"{gang.heart.hang}; limits.heartbeat_s is {self._spec.limits.heartbeat_s:g}"
+        if isinstance(error, OutOfMemoryError):
+            return "out_of_memory", f"was ended by Ray: {str(error).splitlines()[0]}"
+        pulse = gang.heart.pulse
+        if pulse is not None and findings.oom_kills > pulse.oom_kills:
+            return "out_of_memory", "was killed by the kernel, because the memory of its host ran out"
+        if self._beats.was_stopped():
+            return "preempted", "left, since the driver was stopped"
+        if gang.gone is not None:
+            return "worker_lost", "is out of reach"
+        if _host_died(error):
+            return "worker_lost", "died with its host"
+        return "worker_lost", "died: it was killed, or crashed; the trial's log may say more"
+
+
+def _host_died(error: Exception) -> bool:
+    return "its node has died" in str(error)
 
 
 def connect(address: str | None) -> None:

@@ -1,5 +1,9 @@
 """The worker: one rank's work, the same inside this process and inside a Ray actor."""
 
+import contextlib
+import errno
+import gc
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podium.errors import StorageFault
 from podium.execution.logs import captured, log_path, tail
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Event, Halt, Progress
+from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt, Progress
 
 if TYPE_CHECKING:
     from podium.training.trainer import Trainer
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What the system says of a disk that is full, read-only or broken."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Worker:
         self._capture, self._is_interrupted = capture, is_interrupted
         self._halted: set[str] = set()
         self._running = ""
+        self._sign_of_life = 0.0
         self._trainer: Trainer | None = None
 
     def warm_up(self) -> None:
@@ -85,12 +94,25 @@ class Worker:
             halted=self._is_halted,
         )
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the running advance began, made a step or told something; 0 if none runs."""
+        return time.monotonic() - self._sign_of_life if self._running else 0.0
+
     def advance(self, command: Advance) -> None:
         """Carries out one advance; its last event is `Advanced` or `AdvanceFailed`."""
+        self._sign_of_life = time.monotonic()
         self._running = command.key
         log = log_path(self._assignment.store, self._spec.sweep, command.lanes[0].trial)
-        with self._capture(log):
-            last = self._carry_out(command, log)
+        last: Advanced | AdvanceFailed | None = None
+        try:
+            with self._capture(log):
+                last = self._carry_out(command, log)
+        except OSError as error:
+            last = last or self._failed(command, "storage", f"the log {log} cannot be written: {error}", log)
+        if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
+            self._free_memory()
+        self._running = ""
         self._emit(last)
 
     def halt(self, command: Halt) -> None:
@@ -108,19 +130,44 @@ class Worker:
                 self.warm_up()
             assert self._trainer is not None
             reports = self._trainer.advance(command)
-        except Exception as error:
-            traceback.print_exc()
-            return AdvanceFailed(
-                key=command.key,
-                gang=self._gang,
-                cause="exception",
-                detail=f"{type(error).__name__}: {error}",
-                log_tail=tail(log),
-            )
+        except (Exception, SystemExit) as error:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            name = "" if isinstance(error, StorageFault) else type(error).__name__
+            detail = ": ".join(part for part in (name, str(error)) if part)
+            return self._failed(command, cause_of(error), detail, log)
         return Advanced(key=command.key, gang=self._gang, reports=reports)
 
+    def _failed(self, command: Advance, cause: Cause, detail: str, log: Path) -> AdvanceFailed:
+        log_tail = ""
+        with contextlib.suppress(OSError):
+            log_tail = tail(log)
+        return AdvanceFailed(key=command.key, gang=self._gang, cause=cause, detail=detail, log_tail=log_tail)
+
+    def _free_memory(self) -> None:
+        """Gives back what trials that do not run still hold, here and on the device."""
+        import torch
+
+        self.close()
+        gc.collect()
+        torch.cuda.empty_cache()
+
     def _send(self, event: Event) -> None:
+        self._sign_of_life = time.monotonic()
         self._emit(event.model_copy(update={"gang": self._gang}) if isinstance(event, Progress) else event)
 
     def _is_halted(self) -> bool:
+        self._sign_of_life = time.monotonic()
         return self._running in self._halted or self._is_interrupted()
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Why an advance broke off, from what its trial raised."""
+    import torch
+
+    if isinstance(error, StorageFault) or (isinstance(error, OSError) and error.errno in DISK_FAULTS):
+        return "storage"
+    # torch's allocator for the host raises a plain RuntimeError
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        return "out_of_memory"
+    return "exception"

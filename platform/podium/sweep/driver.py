@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from podium.errors import Interrupted
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Advance, Command, Event, Halt, InterruptRequested, Propose, TimeSpent
 from podium.sweep.protocols import Clock, Executor, Ledger, Proposer
@@ -42,12 +43,15 @@ class Driver:
         self._is_interrupted = is_interrupted
         self._news: list[Event] = []
         self._asked = self._counted = clock.monotonic()
+        self._leaving_since: float | None = None
 
     def run(self, opening: Sequence[Event]) -> None:
         """Appends the `opening` events (launched, extended or resumed) and runs until the machine has ended.
 
         Raises:
             LeaseLost: if another driver took over.
+            StorageFault: if the ledger cannot be written.
+            Interrupted: if the user asked to leave, and running advances did not end in time.
         """
         self._take(opening)
         self._carry_out(self._machine.pending())
@@ -64,9 +68,21 @@ class Driver:
         if self._machine.spec.budget.wall_time is not None and now - self._counted >= TIME_EVERY_S:
             news.append(TimeSpent(seconds=now - self._counted))
             self._counted = now
-        if self._is_interrupted() and not self._machine.is_closing:
-            news.append(InterruptRequested())
+        if self._is_interrupted():
+            if not self._machine.is_closing:
+                news.append(InterruptRequested())
+            self._require_grace(now)
         return news
+
+    def _require_grace(self, now: float) -> None:
+        """Leaves when running trials have had their time to write checkpoints."""
+        self._leaving_since = now if self._leaving_since is None else self._leaving_since
+        grace_s = self._machine.spec.limits.grace_s
+        if now - self._leaving_since > grace_s:
+            raise Interrupted(
+                f"left after the grace period of {grace_s:g} s (limits.grace_s), with trials still at a step; "
+                f"`podium resume {self._machine.spec.sweep}` goes on from their last checkpoints"
+            )
 
     def _take(self, events: Sequence[Event]) -> list[Command]:
         self._ledger.renew()

@@ -1,6 +1,7 @@
 """The judge: enters reports at their rungs, and says who goes on. Pure."""
 
 import math
+from collections.abc import Iterator
 
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Report
@@ -76,8 +77,8 @@ class Judge:
         """Notes that a trial goes on from its rung."""
         self._standings.leave(number, self._roster.trials[number].rung)
 
-    def promotable(self) -> int | None:
-        """The best paused trial that may go on, highest rung first; None if there is none."""
+    def promotable(self) -> Iterator[int]:
+        """The paused trials that may go on, those of the highest rung first, then the best first."""
         return self._standings.promotable(self._roster.is_paused)
 
     def best_paused(self) -> int | None:

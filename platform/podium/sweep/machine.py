@@ -124,6 +124,11 @@ class Machine:
         """The trials that no other beats in every objective."""
         return self.ranking.front(self.trials.values())
 
+    def promotable(self) -> set[int]:
+        """The paused trials that may go on as things stand, and the one that would if nothing else could."""
+        last_resort = self._judge.best_paused()
+        return {*self._judge.promotable(), *(() if last_resort is None else (last_resort,))}
+
     def count(self) -> dict[str, int]:
         """How many trials are in each state that has any."""
         counts: dict[str, int] = {}
@@ -255,7 +260,7 @@ class Machine:
         for lane in advance.lanes if advance else ():
             trial = self.trials[lane.trial]
             attempts = {**trial.attempts, cause: trial.attempts.get(cause, 0) + 1}
-            self._roster.change(lane.trial, attempts=attempts, avoids=trial.gang, log_tail=log_tail)
+            self._roster.change(lane.trial, attempts=attempts, avoids=trial.gang, cause=cause, log_tail=log_tail)
             if lane.trial not in self._cancelled and attempts[cause] > self._allowed(cause):
                 self._fail(lane.trial, cause, detail, attempts[cause])
             else:
@@ -325,7 +330,7 @@ class Machine:
         retry = next((number for number in welcome if self.trials[number].gang), None)
         if retry is not None:
             return retry
-        promotable = self._judge.promotable()
+        promotable = next(self._judge.promotable(), None)
         return promotable if promotable is not None else next(iter([*welcome, *self._roster.waiting]), None)
 
     def _last_resort(self) -> list[Command]:

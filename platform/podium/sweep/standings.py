@@ -34,13 +34,12 @@ class Standings:
         """Notes that a trial went on from a rung, so that it takes one of its places."""
         self._rungs[self._policy.rungs(number)[0], epoch].promoted.add(number)
 
-    def promotable(self, is_paused: Callable[[int], bool]) -> int | None:
-        """The best paused trial that may go on, highest rung first; None if there is none."""
+    def promotable(self, is_paused: Callable[[int], bool]) -> Iterator[int]:
+        """The paused trials that may go on, those of the highest rung first, then the best first."""
         for rung in self._highest_first():
             for _, number in rung.entries[: self._policy.quota(len(rung.entries))]:
                 if number not in rung.promoted and is_paused(number):
-                    return number
-        return None
+                    yield number
 
     def best_paused(self, is_paused: Callable[[int], bool]) -> int | None:
         """The best paused trial of the highest rung, whatever its quota."""

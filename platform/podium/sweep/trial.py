@@ -46,7 +46,8 @@ class Trial:
         gang: The gang it runs on, or ran on last.
         avoids: The gang on which its last advance broke off; another one is tried first.
         attempts: By cause, how often an advance broke off.
-        log_tail: The last lines of its log when that last happened.
+        cause: Of the last time; empty if it never did.
+        log_tail: The last lines of its log then.
         device_s: Seconds of gang time, divided by the lanes that shared it.
     """
 
@@ -66,6 +67,7 @@ class Trial:
     gang: str = ""
     avoids: str = ""
     attempts: Mapping[str, int] = field(default_factory=dict)
+    cause: str = ""
     log_tail: str = ""
     device_s: float = 0.0
 

@@ -37,8 +37,13 @@ GIVE_UP_S = 90.0
 END = (Advanced, AdvanceFailed, GangLost)
 
 DIVERGES, FAILS, RETURNS_NOTHING, SLOW = 0.75, 0.95, 0.85, 0.5
+NO_MEMORY, NO_SPACE, HANGS, HOLDS_ALL, CRASHES = 0.01, 0.02, 0.03, 0.04, 0.05
+
+HEARTBEAT_S = 6.0
+"""`limits.heartbeat_s` of the suites."""
 
 TRAIN = f"""
+import ctypes
 import time
 
 def train(trial):
@@ -47,6 +52,11 @@ def train(trial):
     if x == {FAILS}:
         print("about to fail")
         raise ValueError("x is too large")
+    if x == {NO_MEMORY}:
+        bytearray(1 << 62)
+    if x == {NO_SPACE}:
+        with open("/dev/full", "w") as file:
+            file.write("more than there is room for")
     if x == {RETURNS_NOTHING}:
         return
     for step in range(begin, 10):
@@ -55,6 +65,15 @@ def train(trial):
             (folder / "step").write_text(str(step))
         print("step", step)
         trial.report(step, {{"score": float("nan") if x == {DIVERGES} and step > 1 else x + 1 / step}})
+        if x == {HANGS}:
+            wait_for_nothing()
+        if x == {HOLDS_ALL}:
+            ctypes.PyDLL(None).sleep(600)
+        if x == {CRASHES}:
+            ctypes.string_at(0)
+
+def wait_for_nothing():
+    time.sleep(600)
 """
 
 
@@ -67,7 +86,7 @@ def curve(lane: Lane) -> list[float | None]:
 
 def suite_spec() -> SweepSpec:
     """The sweep of the suites: nine steps, the last objective counts."""
-    return toy_spec()
+    return toy_spec(limits={"heartbeat_s": HEARTBEAT_S, "grace_s": 10.0})
 
 
 class Stage:
@@ -253,20 +272,22 @@ class WorkerSuite(ExecutorSuite):
         )
 
     @pytest.mark.parametrize(
-        ("x", "detail", "log"),
+        ("x", "cause", "detail", "log"),
         [
-            (FAILS, "ValueError: x is too large", "about to fail"),
-            (RETURNS_NOTHING, "TaskError: the training function returned without a report", "Traceback"),
+            (FAILS, "exception", "ValueError: x is too large", "about to fail"),
+            (RETURNS_NOTHING, "exception", "TaskError: the training function returned without a report", "Traceback"),
+            (NO_MEMORY, "out_of_memory", "MemoryError", "bytearray(1 << 62)"),
+            (NO_SPACE, "storage", "OSError: [Errno 28] No space left on device", "Traceback"),
         ],
     )
-    def test_an_error_of_the_users_ends_the_advance_and_not_the_gang(
-        self, stage: Stage, x: float, detail: str, log: str
+    def test_an_error_ends_the_advance_and_not_the_gang(
+        self, stage: Stage, x: float, cause: str, detail: str, log: str
     ) -> None:
         command = stage.command(stage.new_trial(x), until=3)
         events = stage.run(command)
         failed = events[-1]
         assert isinstance(failed, AdvanceFailed)
-        assert (failed.key, failed.gang, failed.cause) == (command.key, stage.gang, "exception")
+        assert (failed.key, failed.gang, failed.cause) == (command.key, stage.gang, cause)
         assert failed.detail.startswith(detail)
         assert log in failed.log_tail
         assert isinstance(stage.run(stage.command(stage.new_trial(0.25), until=1))[-1], Advanced)
@@ -294,37 +315,96 @@ class ProcessSuite(WorkerSuite):
         command = stage.command(stage.new_trial(SLOW), until=9)
         stage.executor.advance(command)
         events = stage.until(Saved)
-        os.kill(self._process(stage, stage.gang), signal.SIGKILL)
-        events += stage.until(GangLost)
-        if not any(isinstance(event, GangReady) for event in events):
-            events += stage.until(GangReady)
-        lost, ready = stage.gang, next(event.gang for event in events if isinstance(event, GangReady))
-        assert [event.gang for event in events if isinstance(event, GangLost)] == [lost]
-        assert ready not in {event.gang for event in stage.events[: -len(events)] if isinstance(event, GangReady)}
+        process = process_of(stage)
+        os.kill(process, signal.SIGKILL)
+        lost, events = self._replaced(stage, events)
+        assert (lost.cause, lost.log_tail.splitlines()[0]) == ("worker_lost", "step 1")
+        assert f"process {process} on" in lost.detail
+        assert self._goes_on(stage, command, last_saved(events))
+
+    def test_an_idle_gang_that_is_killed_is_replaced(self, stage: Stage) -> None:
+        os.kill(process_of(stage), signal.SIGKILL)
+        lost, _ = self._replaced(stage, [])
+        assert (lost.cause, lost.log_tail) == ("worker_lost", "")
+        assert isinstance(stage.run(stage.command(stage.new_trial(0.25), until=1))[-1], Advanced)
+
+    def test_a_crash_tells_where_it_was(self, stage: Stage) -> None:
+        stage.executor.advance(stage.command(stage.new_trial(CRASHES), until=9))
+        lost, _ = self._replaced(stage, [])
+        assert lost.cause == "worker_lost"
+        assert "Segmentation fault" in lost.log_tail
+        assert "in train" in lost.log_tail
+
+    @pytest.mark.parametrize(("x", "shown"), [(HANGS, "in wait_for_nothing"), (HOLDS_ALL, "step 1")])
+    def test_a_gang_that_hangs_is_replaced(self, stage: Stage, x: float, shown: str) -> None:
+        process = psutil.Process(process_of(stage))
+        stage.executor.advance(stage.command(stage.new_trial(x), until=9))
+        lost, _ = self._replaced(stage, [])
+        assert (lost.cause, shown in lost.log_tail) == ("hang", True), lost
+        assert f"limits.heartbeat_s is {HEARTBEAT_S:g}" in lost.detail
+        process.wait(GIVE_UP_S)
+
+    def test_a_gang_that_is_stopped_is_replaced(self, stage: Stage) -> None:
+        command = stage.command(stage.new_trial(SLOW), until=9)
+        stage.executor.advance(command)
+        events = stage.until(Saved)
+        process = psutil.Process(process_of(stage))
+        process.suspend()
+        lost, events = self._replaced(stage, events)
+        assert (lost.cause, "did not answer" in lost.detail) == ("hang", True)
+        assert self._goes_on(stage, command, last_saved(events))
+        process.wait(GIVE_UP_S)
+
+    def test_a_gang_that_is_told_to_leave_saves_first(self, stage: Stage) -> None:
+        command = stage.command(stage.new_trial(SLOW), until=9)
+        stage.executor.advance(command)
+        events = stage.until(Saved)
+        process = psutil.Process(process_of(stage))
+        process.terminate()
+        lost, events = self._replaced(stage, events)
+        assert (lost.cause, "SIGTERM" in lost.detail) == ("preempted", True)
+        assert last_saved(events).epoch == max(steps(events)) < 9
+        process.wait(GIVE_UP_S)
+        assert self._goes_on(stage, command, last_saved(events))
+
+    def test_an_idle_gang_that_is_told_to_leave_is_replaced(self, stage: Stage) -> None:
+        process = psutil.Process(process_of(stage))
+        process.terminate()
+        lost, _ = self._replaced(stage, [])
+        assert lost.cause == "preempted"
+        process.wait(GIVE_UP_S)
+
+    def test_no_process_outlives_its_executor(self, make_executor: Callable[[], Executor]) -> None:
+        stage = Stage(make_executor())
+        process = psutil.Process(process_of(stage))
+        stage.executor.close()
+        process.wait(GIVE_UP_S)
+
+    def _replaced(self, stage: Stage, events: list[Event]) -> tuple[GangLost, list[Event]]:
+        """Waits until the stage's gang is lost, and another one ready; also gives all events since the advance."""
+        before = {event.gang for event in stage.events if isinstance(event, GangReady)}
+        for kind in (GangLost, GangReady):
+            if not any(isinstance(event, kind) for event in events):
+                events = [*events, *stage.until(kind)]
+        (lost,) = (event for event in events if isinstance(event, GangLost))
+        (ready,) = (event for event in events if isinstance(event, GangReady))
+        assert lost.gang == stage.gang
+        assert ready.gang not in before
         assert not any(isinstance(event, Advanced | AdvanceFailed) for event in events)
-        stage.gang = ready
-        saved = last_saved(events)
+        stage.gang = ready.gang
+        return lost, events
+
+    def _goes_on(self, stage: Stage, command: Advance, saved: Saved) -> bool:
+        """Whether the trial goes on from its last checkpoint."""
         further = command.lanes[0].model_copy(
             update={"epoch": saved.epoch, "step": saved.step, "folder": saved.folder, "reached": 0}
         )
         trained = steps(stage.run(stage.command(further, until=9)))
         # a checkpoint is written just before its step is reported, and the report may have died with the gang
-        assert trained in (list(range(saved.epoch + 1, 10)), list(range(saved.epoch + 2, 10)))
+        return trained in (list(range(saved.epoch + 1, 10)), list(range(saved.epoch + 2, 10)))
 
-    def test_an_idle_gang_that_is_killed_is_replaced(self, stage: Stage) -> None:
-        os.kill(self._process(stage, stage.gang), signal.SIGKILL)
-        events = stage.until(GangLost)
-        if not any(isinstance(event, GangReady) for event in events):
-            events += stage.until(GangReady)
-        stage.gang = next(event.gang for event in events if isinstance(event, GangReady))
-        assert isinstance(stage.run(stage.command(stage.new_trial(0.25), until=1))[-1], Advanced)
 
-    def test_no_process_outlives_its_executor(self, make_executor: Callable[[], Executor]) -> None:
-        stage = Stage(make_executor())
-        process = psutil.Process(self._process(stage, stage.gang))
-        stage.executor.close()
-        process.wait(GIVE_UP_S)
-
-    def _process(self, stage: Stage, gang: str) -> int:
-        ready = next(event for event in stage.events if isinstance(event, GangReady) and event.gang == gang)
-        return int(ready.devices.partition("process ")[2].partition(",")[0])
+def process_of(stage: Stage) -> int:
+    """The process of the stage's gang."""
+    ready = next(event for event in stage.events if isinstance(event, GangReady) and event.gang == stage.gang)
+    return int(ready.devices.partition("process ")[2].partition(",")[0])

@@ -50,6 +50,11 @@ def trial_tags(trial: Trial) -> dict[str, str]:
     tags = {"podium.state": str(trial.state), "podium.rung": str(trial.rung)}
     if trial.reason:
         tags["podium.reason"] = trial.reason[:REASON_LIMIT]
+    if trial.attempts:
+        tags["podium.attempts"] = ", ".join(f"{cause} {count}" for cause, count in trial.attempts.items())
+    cause = trial.reason.partition(" ")[0]
+    if trial.state is TrialState.FAILED and cause in trial.attempts:
+        tags["podium.cause"] = cause
     return tags
 
 

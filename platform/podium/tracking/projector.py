@@ -16,7 +16,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
 from podium.sweep.trial import Trial
 from podium.tracking import entities, summary
-from podium.tracking.client import connect
+from podium.tracking.client import connect, masked, once
 from podium.tracking.entities import Point
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class Projector:
         artifacts: Where the runs' files are kept; None leaves it to the server.
         facts: Where run ids are left for others.
         files: By a trial's number the local files and folders to be shown with its run; those missing are left out.
+        before: Called before anything is written to a run; what it raises keeps that from being written.
+
+    Attributes:
+        num_over: How many trials are shown to their end.
     """
 
     def __init__(
@@ -75,8 +79,10 @@ class Projector:
         artifacts: str | None,
         facts: Facts,
         files: Callable[[int], Sequence[Path]] = lambda number: (),
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._identity, self._facts, self._files = spec, identity, facts, files
+        self._before = before
         self._tracking_uri, self._artifacts = tracking_uri, artifacts
         self._client = connect(tracking_uri)
         self._objectives = entities.objective_names(spec.search.objectives)
@@ -86,6 +92,7 @@ class Projector:
         self._dataset: list[Any] = []
         self._shown: dict[int, _Shown] = {}
         self._curves: dict[int, dict[str, list[tuple[int, float | None]]]] = {}
+        self.num_over = 0
 
     def launch(self, at: float, launched: Launched, manifest: Mapping[str, Any] | None) -> None:
         """Finds or makes the experiment and the parent run, and gives the latter what the sweep started from.
@@ -98,14 +105,13 @@ class Projector:
         self._dataset = [entities.to_dataset(manifest)] if manifest else []
         self._experiment = self._find_experiment()
         self._parent = self._find_runs()
+        self._before()
         if self._parent:
             self._client.update_run(self._parent, status="RUNNING")
         else:
             commit = launched.provenance.get("git", {}).get("commit", "")
             tags = self._common_tags() | ({"mlflow.source.git.commit": commit} if commit else {})
-            self._parent = self._client.create_run(
-                self._experiment, round(at * 1000), tags, self._spec.sweep
-            ).info.run_id
+            self._parent = self._create_run(round(at * 1000), tags, self._spec.sweep)
         note = f"{self._spec.note}\n\nThe sweep is running.".strip()
         self._client.log_batch(
             self._parent,
@@ -117,7 +123,7 @@ class Projector:
             summary.write_origin(Path(folder), self._spec, launched, manifest)
             self._client.log_artifacts(self._parent, folder)
         self._facts.put(
-            {"tracking_uri": self._tracking_uri, "experiment": self._experiment, "parent_run": self._parent}
+            {"tracking_uri": masked(self._tracking_uri), "experiment": self._experiment, "parent_run": self._parent}
         )
 
     def project(self, rows: Sequence[Row], trials: Mapping[int, Trial]) -> None:
@@ -134,6 +140,7 @@ class Projector:
             shown = self._shown[number]
             if shown.trial is trial and not shown.points:
                 continue
+            self._before()
             if not shown.run_id:
                 self._begin(shown, trial)
                 began[f"run/{number}"] = shown.run_id
@@ -161,6 +168,8 @@ class Projector:
             importances: By searched parameter its share of the objective's variance.
         """
         self.project([], trials)
+        self._before()
+        self._delete_doubles()
         tags = {
             "podium.state": state,
             "podium.reason": reason[: entities.REASON_LIMIT],
@@ -202,22 +211,8 @@ class Projector:
 
     def _find_runs(self) -> str:
         """Remembers the children that MLflow has of this sweep, deletes doubles, and returns the parent's id."""
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.`podium.sweep_id` = '{self._identity}'",
-                max_results=1000,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            runs += page
-            token = page.token
-            if not token:
-                break
         parent = ""
-        for run in runs:
+        for run in self._search():
             number = run.data.tags.get("podium.trial")
             if number is None and not parent:
                 parent = run.info.run_id
@@ -226,6 +221,34 @@ class Projector:
             else:
                 self._client.delete_run(run.info.run_id)
         return parent
+
+    def _create_run(self, at_ms: int, tags: Mapping[str, str], name: str) -> str:
+        with once():
+            return str(self._client.create_run(self._experiment, at_ms, tags, name).info.run_id)
+
+    def _delete_doubles(self) -> None:
+        """Deletes what a server made of a call that it carried out after its caller had given up on it."""
+        known = {run.info.run_id for run in self._found.values()} | {shown.run_id for shown in self._shown.values()}
+        for run in self._search(" and attributes.status = 'RUNNING'"):
+            if run.info.run_id not in known | {self._parent}:
+                self._client.delete_run(run.info.run_id)
+
+    def _search(self, condition: str = "") -> "list[Run]":
+        """The runs that MLflow has of this sweep, the oldest first."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                f"tags.`podium.sweep_id` = '{self._identity}'{condition}",
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
 
     def _read(self, at_ms: int, event: Event) -> None:
         if isinstance(event, Proposed):
@@ -265,13 +288,14 @@ class Projector:
         if found is not None:
             shown.run_id, shown.tags = found.info.run_id, found.data.tags
             ended = shown.tags.get("podium.state") in entities.RUN_STATUS
-            shown.is_over = ended and found.info.status != "RUNNING"
+            is_child = shown.tags.get("mlflow.parentRunId") == self._parent
+            shown.is_over = ended and found.info.status != "RUNNING" and is_child
+            self.num_over += shown.is_over
         else:
-            tags = self._common_tags() | {"podium.trial": str(trial.number), "mlflow.parentRunId": self._parent}
-            shown.tags = entities.trial_tags(trial)
-            shown.run_id = self._client.create_run(
-                self._experiment, shown.begun_ms, tags | shown.tags, entities.run_name(self._spec, trial.number)
-            ).info.run_id
+            tags = self._common_tags() | {"podium.trial": str(trial.number)}
+            shown.tags = self._tags(trial)
+            name = entities.run_name(self._spec, trial.number)
+            shown.run_id = self._create_run(shown.begun_ms, tags | shown.tags, name)
         if not shown.is_over:
             self._log_inputs(shown.run_id)
             shown.params = {**trial.parameters, "seed": trial.seed}
@@ -279,7 +303,7 @@ class Projector:
     def _show(self, shown: _Shown, trial: Trial) -> None:
         """Brings one run up to date."""
         if not shown.is_over:
-            points, tags = shown.points, entities.trial_tags(trial)
+            points, tags = shown.points, self._tags(trial)
             if trial.state.is_ended:
                 points += entities.points({"device_s": trial.device_s}, shown.last_ms, trial.epoch)
             self._client.log_batch(
@@ -294,17 +318,25 @@ class Projector:
         shown.trial, shown.points = trial, []
 
     def _end(self, shown: _Shown, trial: Trial) -> None:
+        has_log = False
         for path in self._files(trial.number):
             if path.is_dir():
                 self._client.log_artifacts(shown.run_id, str(path))
             elif path.is_file() and path.stat().st_size:
                 self._client.log_artifact(shown.run_id, str(path))
+                has_log = True
+        if trial.log_tail and not has_log:
+            self._client.log_text(shown.run_id, trial.log_tail, "log_tail.txt")
         self._client.set_terminated(shown.run_id, entities.RUN_STATUS[trial.state], shown.last_ms)
         shown.is_over = True
+        self.num_over += 1
 
     def _log_inputs(self, run_id: str) -> None:
         if self._dataset:
             self._client.log_inputs(run_id, self._dataset)
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return entities.trial_tags(trial) | {"mlflow.parentRunId": self._parent}
 
     def _objective(self, values: Sequence[float | None]) -> dict[str, float | None]:
         return dict(zip(self._objectives, values, strict=True)) if values else {}

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from podium.errors import TaskError
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Event, Lane, LaneProgress, Progress, Saved
+from podium.sweep.messages import Event, Lane, LaneProgress, Progress
 from podium.training.artifacts import Log, artifact_folder
-from podium.training.checkpoint import Checkpoints
+from podium.training.checkpoint import Checkpoints, Draft
 from podium.training.record import Record, from_plain, load_record, to_plain
 
 Ending = Literal["until", "patience", "returned", "diverged", "halted"]
@@ -106,8 +106,8 @@ class Call:
         self._spec, self._function, self._lane = spec, function, lane
         self._emit, self._halted = emit, halted
         self._gang, self._until = "", 0
-        self._saves = lane.step + 1 if lane.folder else 0
-        self._unreported, self._called = "", 0
+        self._called = 0
+        self._draft: Draft | None = None
         self._ending: Ending = "returned"
         self._unwinding: TrialPaused | TrialDone | None = None
         self._kept = ExitStack()
@@ -161,11 +161,10 @@ class Call:
         found = self._kept.enter_context(self.checkpoints.opening(self._lane.folder))
         if found is None:
             return None
-        path, state = found
-        self.step, self.record = state["step"], load_record(state["record"])
-        self.metrics = from_plain(state["metrics"])
-        (path / FILES).mkdir(exist_ok=True)
-        return path / FILES
+        self.step, self.record = found.state["step"], load_record(found.state["record"])
+        self.metrics = from_plain(found.state["metrics"])
+        (found.path / FILES).mkdir(exist_ok=True)
+        return found.path / FILES
 
     # in the function's thread
 
@@ -176,12 +175,15 @@ class Call:
                 self._function(FunctionTrial(self, self._spec, self._lane, saved))
             if self.step == 0:
                 outcome = TaskError("the training function returned without a report; call trial.report(step, metrics)")
+            elif self._unwinding is None:
+                self._settle_checkpoint()
         except (TrialPaused, TrialDone):
             pass
         except Exception as error:
             outcome = error
         except BaseException as error:
             outcome = TaskError(f"the training function ended by {type(error).__name__}: {error}")
+        self._replace_draft(None)
         self._outcomes.put(outcome)
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -198,7 +200,7 @@ class Call:
         if step > last:
             self._end("until", TrialDone())
         values = self._values(step, metrics)
-        self.step, self.metrics, self._saves = step, _numbers(metrics), 0
+        self.step, self.metrics = step, _numbers(metrics)
         progress = LaneProgress(trial=self._lane.trial, epoch=step, metrics=to_plain(self.metrics))
         self._emit(Progress(gang=self._gang, lanes=(progress,)))
         if not all(math.isfinite(value) for value in values):
@@ -218,22 +220,22 @@ class Call:
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
         """What `FunctionTrial.checkpoint` does."""
-        folder = self.checkpoints.folder(self.step, self._saves)
-        with self.checkpoints.writing(folder, self._state()) as made:
-            (made / FILES).mkdir()
-            yield made / FILES
-        if self._unreported:
-            self.checkpoints.remove([self._unreported])
-        self._saves, self._unreported = self._saves + 1, folder
-        self.checkpoints.prune(keep=3)
+        draft = self.checkpoints.draft()
+        with draft.writing() as path:
+            (path / FILES).mkdir()
+            yield path / FILES
+        self._replace_draft(draft)
 
     def _settle_checkpoint(self) -> None:
-        """The last checkpoint counts from the next report on: from it on, no report that came before can be lost."""
-        if self._unreported:
-            folder, self._unreported = self._unreported, ""
-            self.checkpoints.amend(folder, self._state())
-            self._emit(Saved(trial=self._lane.trial, epoch=self.step, folder=folder))
-            self.checkpoints.prune(keep=2)
+        """The last checkpoint counts from the next report, or the function's return, on: no report can be lost then."""
+        if self._draft is not None:
+            self._emit(self._draft.place(self.step, 0, self._state()))
+            self._draft = None
+
+    def _replace_draft(self, draft: Draft | None) -> None:
+        if self._draft is not None:
+            self._draft.discard()
+        self._draft = draft
 
     def _state(self) -> dict[str, Any]:
         return {"step": self.step, "record": asdict(self.record), "metrics": to_plain(self.metrics)}

@@ -1,10 +1,12 @@
 """Training: checkpoints, each a folder that is there as a whole or not at all. Nothing in it is pickled.
 
-A folder is `checkpoints/<sweep>/<trial>/h<holder>-e<epoch>-s<step>` in the store. The holder epoch in its name keeps
-workers of a driver that lost its lease from overwriting what its successor relies on. `state.json` holds plain data
-and the SHA-256 of every other file.
+A folder is `checkpoints/<sweep>/<trial>/h<holder>-e<epoch>-s<step>-<unique>` in the store. The last part is drawn anew
+for every checkpoint, so that no writer meets another's, and none is ever replaced; the holder epoch tells what workers
+of a driver that lost its lease have left. `state.json` holds plain data and the SHA-256 of every other file. A name
+that begins with a dot is no checkpoint: not yet, or no longer.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -13,14 +15,16 @@ import re
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.errors import CheckpointError
+from podium.errors import CheckpointError, PodiumError, StorageFault
 from podium.store import copy_into, local_path, open_remote
+from podium.sweep.messages import Saved
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,28 @@ STATE = "state.json"
 FORMAT = 1
 """The version of the layout; a checkpoint of another one is refused."""
 
-_NAME = re.compile(r"h(\d+)-e(\d+)-s(\d+)")
+PROBE = bytes(1 << 16)
+"""What a disk has to take if a write that failed is not to be blamed on it."""
+
+_NAME = re.compile(r"h(\d+)-e(\d+)-s(\d+)(-\w+)?")
+_HIDDEN = re.compile(r"\.h(\d+)-.+")
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that was found whole.
+
+    Attributes:
+        folder: Its folder, relative to the store.
+        path: Where its files are on this host, for as long as it is open.
+        state: Its plain data.
+    """
+
+    folder: str
+    path: Path
+    state: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,83 +75,31 @@ class Checkpoints:
     @property
     def root(self) -> str:
         """The folder of the trial's checkpoints, relative to the store."""
-        return f"checkpoints/{self.sweep}/{self.trial:05d}"
+        return f"{_root(self.sweep)}/{self.trial:05d}"
 
-    def folder(self, epoch: int, step: int) -> str:
-        """The folder of a checkpoint of this holder, relative to the store."""
-        return f"{self.root}/h{self.holder}-e{epoch}-s{step}"
+    def draft(self) -> "Draft":
+        """Begins a checkpoint.
+
+        Raises:
+            StorageFault: if the store cannot be written.
+        """
+        return Draft(self)
 
     @contextmanager
-    def writing(self, folder: str, state: Mapping[str, Any]) -> Iterator[Path]:
-        """Gives an empty folder to write files into; it becomes `folder` when the block ends without an error.
-
-        Args:
-            folder: From `folder`.
-            state: Plain data that `reading` gives back; numbers have to be finite.
-        """
-        target = local_path(self.store, folder)
-        if target is None:
-            with tempfile.TemporaryDirectory() as made:
-                yield Path(made)
-                _seal(Path(made), state)
-                for file in sorted(_files(Path(made)), key=lambda file: file.name == STATE):
-                    copy_into(self.store, f"{folder}/{file.relative_to(made)}", file)
-            return
-        made_here = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-        made_here.mkdir(parents=True)
-        try:
-            yield made_here
-            _seal(made_here, state)
-            _make_durable(made_here)
-            _put_in_place(made_here, target)
-        finally:
-            shutil.rmtree(made_here, ignore_errors=True)
-
-    def amend(self, folder: str, state: Mapping[str, Any]) -> None:
-        """Replaces the plain data of a checkpoint; its files stay."""
-        target = local_path(self.store, folder)
-        with tempfile.TemporaryDirectory() as scratch, reading(self.store, folder) as (made, _):
-            path = Path(scratch) / STATE if target is None else target / f".{STATE}"
-            path.write_text(_sealed(_checksums(made), state))
-            if target is None:
-                copy_into(self.store, f"{folder}/{STATE}", path)
-            else:
-                _sync(path)
-                path.replace(target / STATE)
-
-    def prune(self, keep: int) -> None:
-        """Removes all but the newest `keep` checkpoints of a trial that lives.
-
-        Two are enough: the driver may not have heard of the newest yet.
-        """
-        self.remove(self.newest_first()[keep:])
-
-    def keep_only(self, folder: str) -> None:
-        """Removes all but one checkpoint, once the ledger has the trial's end; it holds the best weights too."""
-        self.remove([each for each in self.newest_first() if each != folder])
-
-    def remove(self, folders: list[str]) -> None:
-        """Removes some checkpoints."""
-        for folder in folders:
-            target = local_path(self.store, folder)
-            if target is not None:
-                shutil.rmtree(target, ignore_errors=True)
-            else:
-                system, path = open_remote(self.store, folder)
-                system.rm(path, recursive=True)
-
-    @contextmanager
-    def opening(self, folder: str) -> Iterator[tuple[Path, dict[str, Any]] | None]:
+    def opening(self, folder: str) -> Iterator[Opened | None]:
         """What `reading` gives of a checkpoint; of the furthest one before it if that is damaged; None without any.
 
         Going on from an earlier place costs time and changes no result.
+
+        Raises:
+            StorageFault: if the store cannot be read.
         """
         with ExitStack() as stack:
             yield self._first_intact(folder, stack) if folder else None
 
-    def _first_intact(self, folder: str, stack: ExitStack) -> tuple[Path, dict[str, Any]] | None:
-        limit = _place(folder)
-        before = [each for each in self.newest_first() if each != folder and _place(each) <= limit]
+    def _first_intact(self, folder: str, stack: ExitStack) -> Opened | None:
+        reached = _place(folder)[:2]
+        before = [each for each in self.newest_first() if each != folder and _place(each)[:2] <= reached]
         for each in (folder, *before):
             try:
                 return stack.enter_context(reading(self.store, each))
@@ -135,39 +108,242 @@ class Checkpoints:
         return None
 
     def newest_first(self) -> list[str]:
-        """The folders of all checkpoints, the furthest first, of every holder."""
+        """The folders of all checkpoints, the furthest first, of every holder.
+
+        Raises:
+            StorageFault: if the store cannot be read.
+        """
         target = local_path(self.store, self.root)
-        if target is not None:
-            names = [path.name for path in target.iterdir()] if target.is_dir() else []
-        else:
-            system, path = open_remote(self.store, self.root)
-            names = (
-                [each.rstrip("/").rpartition("/")[2] for each in system.ls(path, detail=False)]
-                if system.exists(path)
-                else []
-            )
+        with _accessing(self.store, f"the checkpoints of trial {self.trial} could not be read"):
+            if target is not None:
+                names = [path.name for path in target.iterdir()] if target.is_dir() else []
+            else:
+                system, path = open_remote(self.store, self.root)
+                system.invalidate_cache()
+                found = system.ls(path, detail=False) if system.exists(path) else []
+                names = [each.rstrip("/").rpartition("/")[2] for each in found]
         folders = [f"{self.root}/{name}" for name in names if _NAME.fullmatch(name)]
         return sorted(folders, key=_place, reverse=True)
 
 
+class Draft:
+    """A checkpoint in the making, which nobody opens before it is put in its place.
+
+    Args:
+        checkpoints: Those of its trial.
+
+    Raises:
+        StorageFault: if the store cannot be written.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints, self._unique = checkpoints, uuid.uuid4().hex[:8]
+        self._failed = f"a checkpoint of trial {checkpoints.trial} could not be written"
+        self._root = local_path(checkpoints.store, checkpoints.root)
+        with _accessing(checkpoints.store, self._failed):
+            if self._root is None:
+                self._path = Path(tempfile.mkdtemp())
+            else:
+                self._path = self._root / f".h{checkpoints.holder}-{self._unique}"
+                self._path.mkdir(parents=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """Gives the folder to write files into; a block that ends with an error discards the draft.
+
+        Raises:
+            StorageFault: if the disk is to blame for the error.
+        """
+        try:
+            yield self._path
+        except BaseException as error:
+            fault = self._fault_of(error)
+            self.discard()
+            if fault is not None:
+                raise fault from error
+            raise
+
+    def place(self, epoch: int, step: int, state: Mapping[str, Any]) -> Saved:
+        """Makes the draft a checkpoint.
+
+        Args:
+            epoch: Whole epochs in it.
+            step: Steps beyond them.
+            state: Plain data that `reading` gives back; numbers have to be finite.
+
+        Raises:
+            StorageFault: if the store cannot be written; the draft is discarded then.
+        """
+        owner = self._checkpoints
+        name = f"h{owner.holder}-e{epoch}-s{step}-{self._unique}"
+        try:
+            text = _sealed(_checksums(self._path), state)
+            with _accessing(owner.store, self._failed):
+                (self._path / STATE).write_text(text)
+                size = _size(self._path)
+                if self._root is None:
+                    self._upload(f"{owner.root}/{name}")
+                else:
+                    _make_durable(self._path)
+                    self._path.rename(self._root / name)
+                    _sync(self._root)
+        finally:
+            self.discard()
+        return Saved(trial=owner.trial, epoch=epoch, step=step, folder=f"{owner.root}/{name}", bytes=size)
+
+    def discard(self) -> None:
+        """Removes what was written, unless it is in its place."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def _fault_of(self, error: BaseException) -> StorageFault | None:
+        """The fault behind an error of some library that wrote here; None if the disk takes what it is given.
+
+        Many libraries hide the operating system's error in a text, or leave only a file that is too short.
+        """
+        if isinstance(error, PodiumError) or not isinstance(error, Exception):
+            return None
+        told = _NUMBER.search(str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number not in _DISK:
+            try:
+                _write_through(self._path / ".probe", PROBE)
+            except OSError as refused:
+                number, error = refused.errno, refused
+        return _fault(self._checkpoints.store, self._failed, error) if number in _DISK else None
+
+    def _upload(self, folder: str) -> None:
+        store = self._checkpoints.store
+        try:
+            for file in sorted(_files(self._path), key=lambda file: file == self._path / STATE):
+                copy_into(store, f"{folder}/{file.relative_to(self._path)}", file)
+        except BaseException:
+            with suppress(Exception):
+                erase(store, folder)
+            raise
+
+
 @contextmanager
-def reading(store: str, folder: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A checkpoint's folder on this host, and its plain data; a copy from an address lasts as long as the block.
+def reading(store: str, folder: str) -> Iterator[Opened]:
+    """A checkpoint on this host; a copy from an address lasts as long as the block.
 
     Raises:
         CheckpointError: if it is missing, truncated or altered.
+        StorageFault: if a store at an address cannot be read.
     """
     path = local_path(store, folder)
     if path is not None:
-        yield path, _verified(path, folder)
+        yield Opened(folder, path, _verified(path, folder))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        system, address = open_remote(store, folder)
-        if not system.exists(f"{address}/{STATE}"):
-            raise CheckpointError(f"the checkpoint {folder} is not in {store}")
         fetched = Path(scratch) / "checkpoint"
-        system.get(address, str(fetched), recursive=True)
-        yield fetched, _verified(fetched, folder)
+        try:
+            with _accessing(store, f"the checkpoint {folder} could not be read"):
+                system, address = open_remote(store, folder)
+                system.invalidate_cache()
+                system.get(address, str(fetched), recursive=True)
+        except FileNotFoundError:
+            raise CheckpointError(f"the checkpoint {folder} is not in {store}") from None
+        yield Opened(folder, fetched, _verified(fetched, folder))
+
+
+def lying(store: str, sweep: str, holders: range) -> tuple[list[Saved], list[str]]:
+    """What some holder epochs have left in the store: checkpoints, and folders that are none and never will be.
+
+    Raises:
+        StorageFault: if the store cannot be read.
+    """
+    with _accessing(store, f"the checkpoints of {sweep} could not be read"):
+        sizes = _sizes(store, _root(sweep))
+    checkpoints, hidden = [], []
+    for (trial, name), size in sorted(sizes.items()):
+        folder = f"{_root(sweep)}/{trial}/{name}"
+        if found := _NAME.fullmatch(name):
+            holder, epoch, step = (int(found[group]) for group in (1, 2, 3))
+            if holder in holders:
+                checkpoints.append(Saved(trial=int(trial), epoch=epoch, step=step, folder=folder, bytes=size))
+        elif (found := _HIDDEN.fullmatch(name)) and int(found[1]) in holders:
+            hidden.append(folder)
+    return checkpoints, hidden
+
+
+def withdraw(store: str, folder: str) -> str:
+    """Takes a checkpoint away from who might open it, at once; returns the folder that is left to `erase`.
+
+    In a store at an address nothing is done yet: who opens a checkpoint there has a copy, whole or none.
+
+    Raises:
+        OSError: if the store cannot be written.
+    """
+    path = local_path(store, folder)
+    if path is None:
+        return folder
+    hidden = path.with_name(f".{path.name}")
+    with suppress(FileNotFoundError):
+        path.rename(hidden)
+    return f"{folder.rpartition('/')[0]}/{hidden.name}"
+
+
+def erase(store: str, folder: str) -> None:
+    """Removes a folder and all it holds; none is as good."""
+    path = local_path(store, folder)
+    with suppress(FileNotFoundError):
+        if path is not None:
+            shutil.rmtree(path)
+        else:
+            system, address = open_remote(store, folder)
+            system.invalidate_cache()
+            system.rm(address, recursive=True)
+
+
+def _root(sweep: str) -> str:
+    return f"checkpoints/{sweep}"
+
+
+def _sizes(store: str, root: str) -> dict[tuple[str, str], int]:
+    """The bytes of every folder two levels below `root`, by the names of both levels."""
+    top = local_path(store, root)
+    if top is not None:
+        return {(path.parent.name, path.name): _size(path) for path in top.glob("*/*") if path.is_dir()}
+    system, address = open_remote(store, root)
+    system.invalidate_cache()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for path, details in system.find(address, detail=True).items():
+        trial, name, *_ = path.partition(f"{address}/")[2].split("/")
+        sizes[trial, name] += details["size"]
+    return sizes
+
+
+@contextmanager
+def _accessing(store: str, failed: str) -> Iterator[None]:
+    """What goes wrong with the store becomes one clear fault that begins with `failed`; what is not there is none."""
+    try:
+        yield
+    except (PodiumError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if local_path(store, "") is not None and not isinstance(error, OSError):
+            raise
+        raise _fault(store, failed, error) from error
+
+
+def _fault(store: str, failed: str, error: Exception) -> StorageFault:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    path = local_path(store, "")
+    with suppress(OSError):
+        if path is not None:
+            usage = shutil.disk_usage(path)
+            reason += f"; {usage.free / 1e6:,.1f} of {usage.total / 1e6:,.1f} MB are free there"
+    return StorageFault(f"{failed}: {store}: {reason}")
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _verified(path: Path, folder: str) -> dict[str, Any]:
@@ -177,18 +353,15 @@ def _verified(path: Path, folder: str) -> dict[str, Any]:
             raise CheckpointError(
                 f"the checkpoint {folder} has format {written['format']}, and this Podium reads {FORMAT}"
             )
-        intact = _sealed(written["sha256"], written["state"]) == (path / STATE).read_text()
-        damaged = [name for name, digest in written["sha256"].items() if _sha256(path / name) != digest]
+        checksums = dict(written["sha256"])
+        intact = _sealed(checksums, written["state"]) == (path / STATE).read_text()
+        damaged = [name for name, digest in checksums.items() if _sha256(path / name) != digest]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint {folder} cannot be read: {error}") from error
     if damaged or not intact:
         raise CheckpointError(f"the checkpoint {folder} was altered: {', '.join(damaged) or STATE}")
     state: dict[str, Any] = written["state"]
     return state
-
-
-def _seal(made: Path, state: Mapping[str, Any]) -> None:
-    (made / STATE).write_text(_sealed(_checksums(made), state))
 
 
 def _sealed(checksums: Mapping[str, str], state: Mapping[str, Any]) -> str:
@@ -208,6 +381,12 @@ def _files(made: Path) -> list[Path]:
     return sorted(path for path in made.rglob("*") if path.is_file())
 
 
+def _size(made: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in _files(made))
+    return 0
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -216,18 +395,6 @@ def _sha256(path: Path) -> str:
 def _make_durable(made: Path) -> None:
     for path in (*_files(made), *(each for each in made.rglob("*") if each.is_dir()), made):
         _sync(path)
-
-
-def _put_in_place(made: Path, target: Path) -> None:
-    """Renames; a checkpoint of the same holder and place is that of an earlier attempt, and is replaced."""
-    try:
-        made.rename(target)
-    except OSError:
-        earlier = target.with_name(f"{made.name}-earlier")
-        target.rename(earlier)
-        made.rename(target)
-        shutil.rmtree(earlier, ignore_errors=True)
-    _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
@@ -242,5 +409,5 @@ def _place(folder: str) -> tuple[int, int, int]:
     """(epoch, step, holder) of a checkpoint's folder."""
     match = _NAME.fullmatch(folder.rpartition("/")[2])
     assert match is not None
-    holder, epoch, step = (int(group) for group in match.groups())
+    holder, epoch, step = (int(match[group]) for group in (1, 2, 3))
     return epoch, step, holder

@@ -2,9 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +15,7 @@ from podium.spec import constraints
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, LaneProgress, Progress, Report, Saved
 from podium.training.artifacts import Log, artifact_folder
-from podium.training.checkpoint import Checkpoints, reading
+from podium.training.checkpoint import Checkpoints, Opened, reading
 from podium.training.live import LiveTrial
 from podium.training.loop import train
 from podium.training.task import Task
@@ -120,48 +118,51 @@ class TaskTrainer:
         self._saved_at = time.monotonic()
         if live.folder:
             return
-        checkpoints = self._checkpoints(live.trial)
-        folder = checkpoints.folder(live.epoch, live.step)
-        save(checkpoints, folder, live)
-        live.folder = folder
-        self._emit(Saved(trial=live.trial, epoch=live.epoch, step=live.step, folder=folder))
-        checkpoints.prune(keep=2)
+        saved = save(self._checkpoints(live.trial), live)
+        live.folder = saved.folder
+        self._emit(saved)
 
     def _load(self, lane: Lane) -> LiveTrial:
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is not None:
-                restore(live, *found)
-                live.folder = lane.folder if (live.epoch, live.step) == (lane.epoch, lane.step) else ""
+                restore(live, found)
+                live.folder = found.folder if found.folder == lane.folder else ""
         return live
 
     def _checkpoints(self, trial: int) -> Checkpoints:
         return Checkpoints(self._store, self._spec.sweep, trial, self._holder)
 
 
-def save(checkpoints: Checkpoints, folder: str, live: LiveTrial) -> None:
-    """Writes a trial's state as a checkpoint."""
-    with checkpoints.writing(folder, live.state()) as made:
-        save_file({name: value.contiguous() for name, value in live.tensors().items()}, made / TENSORS)
+def save(checkpoints: Checkpoints, live: LiveTrial) -> Saved:
+    """Writes a trial's state as a checkpoint.
+
+    Raises:
+        StorageFault: if the store cannot be written.
+    """
+    draft = checkpoints.draft()
+    with draft.writing() as path:
+        save_file({name: value.contiguous() for name, value in live.tensors().items()}, path / TENSORS)
+    return draft.place(live.epoch, live.step, live.state())
 
 
-def restore(live: LiveTrial, path: Path, state: Mapping[str, Any]) -> None:
-    """Brings a trial to the state of a checkpoint, which `path` and `state` are of.
+def restore(live: LiveTrial, checkpoint: Opened) -> None:
+    """Brings a trial to the state of a checkpoint.
 
     Raises:
         CheckpointError: if it is the checkpoint of another network.
     """
-    tensors = load_file(path / TENSORS)
+    tensors = load_file(checkpoint.path / TENSORS)
     for name, value in live.tensors().items():
         found = tuple(tensors[name].shape) if name in tensors else "no shape, as it is missing"
         if found != tuple(value.shape):
             raise CheckpointError(
-                f"the checkpoint {path.name} of trial {live.trial} does not fit its network: {name!r} has {found} "
+                f"the checkpoint {checkpoint.folder} does not fit its network: {name!r} has {found} "
                 f"there, and {tuple(value.shape)} here, so the code has changed. Launch under another name, or bring "
                 "the code back"
             )
     with torch.no_grad():
-        live.restore(tensors, state)
+        live.restore(tensors, checkpoint.state)
 
 
 def load_best_network(spec: SweepSpec, task: Task, schema: Schema, store: str, lane: Lane) -> nn.Module:
@@ -172,7 +173,7 @@ def load_best_network(spec: SweepSpec, task: Task, schema: Schema, store: str, l
     """
     live = LiveTrial(spec, task, schema, lane, torch.device("cpu"))
     with reading(store, lane.folder) as found:
-        restore(live, *found)
+        restore(live, found)
     with torch.no_grad():
         return live.best_network()
 

@@ -19,11 +19,12 @@ from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
-from podium.sweep.messages import Advanced, Event, Extended, GangReady, Launched, Resumed
+from podium.sweep.messages import Event, Extended, GangReady, Launched, Resumed
 from podium.sweep.protocols import Executor, Proposer
 from podium.tracking.provenance import provenance
-from podium.training.checkpoint import Checkpoints
-from podium.wiring import code, summaries, tracker
+from podium.wiring import code, summaries
+from podium.wiring.follower import Follower
+from podium.wiring.keeper import Keeper
 from podium.wiring.notify import notify
 from podium.wiring.place import Place
 
@@ -126,7 +127,7 @@ def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: P
         return InlineExecutor(assignment, watcher.is_interrupted)
     from podium.execution.ray import RayExecutor
 
-    return RayExecutor(assignment, spec.resources, most=trials)
+    return RayExecutor(assignment, most=trials)
 
 
 def connected(place: Place) -> AbstractContextManager[object]:
@@ -190,15 +191,17 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
     ready: list[float] = []
 
     def watch(events: Sequence[Event]) -> None:
-        _prune(machine, events, place)
+        keeper.news(events)
         if not ready and any(isinstance(event, GangReady) for event in events):
             ready.append(time.monotonic())
+        follower.tend()
         watcher.news(machine, events)
 
     budget = max([machine.budget, *(event.trials for event in opening if isinstance(event, Extended))])
-    follower = tracker.Follower(attempt.sweep, place, beyond=attempt.ledger.sequence)
+    follower = Follower(attempt.sweep, place, attempt.ledger.sequence, watcher)
+    keeper = Keeper(machine, place.store, attempt.ledger.epoch, watcher.warn)
     try:
-        with _executor(attempt, spec, launched, budget) as executor:
+        with keeper, _executor(attempt, spec, launched, budget) as executor:
             driver = Driver(
                 machine,
                 ledger=attempt.ledger,
@@ -210,8 +213,9 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
             )
             driver.run(opening)
             executor.close()
+            keeper.finish(watcher.is_interrupted)
             watcher.stage("Writing the last runs to MLflow")
-            problem = follower.wait(watcher.is_interrupted)
+            problem = follower.wait()
             ended = time.monotonic()
     finally:
         if not attempt.book.has(attempt.sweep):
@@ -230,15 +234,6 @@ def _close(attempt: Attempt, spec: SweepSpec, ready: float, ended: float) -> dic
     for text in notify(spec.notify, summary):
         attempt.watcher.warn(text)
     return summary
-
-
-def _prune(machine: Machine, events: Sequence[Event], place: Place) -> None:
-    """Leaves trials that have just ended with their last checkpoint, which holds the best weights too."""
-    advanced = {report.trial for event in events if isinstance(event, Advanced) for report in event.reports}
-    for number in machine.trials if machine.is_ended else advanced:
-        trial = machine.trials[number]
-        if trial.state.is_ended and trial.folder:
-            Checkpoints(place.store, machine.spec.sweep, number, holder=0).keep_only(trial.folder)
 
 
 @contextmanager

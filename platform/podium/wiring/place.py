@@ -1,6 +1,7 @@
 """Where a sweep lives: home, store, tracking server and cluster, with their defaults."""
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,15 @@ class Place:
     def cache(self) -> Path:
         """Where this host keeps what it fetched from a store at an address; other hosts make a folder of this name."""
         return self.home / "cache"
+
+    def command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The command line and the environment of another Podium process at this place.
+
+        Addresses that may hold a password go by the environment, which other users of the machine cannot read.
+        """
+        where = ["--home", str(self.home), "--store", self.store, "--cluster", self.cluster]
+        addresses = {"MLFLOW_TRACKING_URI": self.tracking_uri, "PODIUM_LEDGER": self.ledger}
+        return [sys.executable, "-m", "podium", *arguments, *where], {**os.environ, **addresses}
 
     @property
     def artifacts(self) -> Path:

@@ -47,7 +47,13 @@ def summarize(book: Book, sweep: str) -> dict[str, Any]:
         "objectives": [objective.metric for objective in machine.spec.search.objectives],
         "best": None if best is None else describe(best, machine.spec, facts),
         "failures": [
-            {"trial": trial.number, "reason": trial.reason}
+            {
+                "trial": trial.number,
+                "reason": trial.reason,
+                "cause": trial.cause,
+                "attempts": dict(trial.attempts),
+                "log_tail": trial.log_tail,
+            }
             for trial in machine.trials.values()
             if trial.state is TrialState.FAILED
         ],

@@ -1,24 +1,24 @@
 """The tracker: a process of its own that shows a sweep's ledger in MLflow, so that training never waits for it."""
 
 import json
-import os
-import subprocess
 import sys
-import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from podium.data.manifest import load_manifest
-from podium.errors import LeaseLost, UserError
+from podium.errors import Interrupted, LeaseLost, StorageFault, UserError
 from podium.execution.logs import log_path
 from podium.ledger import Book, HeldLedger
-from podium.sweep.machine import Machine, SweepState, replay
+from podium.ledger.book import Row
+from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Launched
-from podium.tracking.client import connect
+from podium.tracking.client import connect, explain, is_fault, is_refusal, masked, once
 from podium.wiring import code, summaries
 from podium.wiring.place import Place
 
@@ -26,68 +26,23 @@ if TYPE_CHECKING:
     from podium.tracking.projector import Projector
 
 POLL_S = 0.1
-RETRY_S = 2.0
 ANSWER_S = 10.0
-ATTEMPTS = 2
 
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 5.0
+"""How long the tracker waits after the first fault, and after any; in between it doubles."""
 
-class Follower:
-    """Starts `podium sync --follow` beside the driver.
+AWAY_S = 15.0
+"""How long after the end of a sweep MLflow may take nothing before the tracker gives up."""
 
-    Args:
-        sweep: The sweep to show.
-        place: Where it lives.
-        beyond: The last event before this launch: an end that the sweep came to by then is not the one to stop at.
-    """
+QUIET_FAULTS = 1
+"""Faults in a row that nobody is told of."""
 
-    def __init__(self, sweep: str, place: Place, beyond: int) -> None:
-        self._log = place.home / "logs" / sweep / "tracker.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log.unlink(missing_ok=True)
-        where = ["--home", str(place.home), "--store", place.store]
-        self._environment = {**os.environ, "MLFLOW_TRACKING_URI": place.tracking_uri}  # it may hold a password
-        self._command = [sys.executable, "-m", "podium", "sync", sweep, "--follow", "--beyond", str(beyond), *where]
-        self._process = self._start()
+TELL_EVERY_S = 1.0
 
-    def abandon(self) -> None:
-        """Ends the process: nothing was launched for it to show."""
-        self._process.terminate()
-        self._process.wait()
+SAID = "podium: "
+"""How a line begins that is meant for the user."""
 
-    def wait(self, is_interrupted: Callable[[], bool]) -> str:
-        """Waits until MLflow shows everything; returns what went wrong, empty if nothing.
-
-        A tracker that broke off, since its server was away for a while, gets a second chance. One that is still at
-        work when the user wants to leave goes on by itself.
-        """
-        wanted_to_leave = is_interrupted()
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._process = self._start()
-            while (code := self._poll()) is None:
-                if is_interrupted() and not wanted_to_leave:
-                    return "its tracker is still at work, and goes on by itself"
-            if code == 0:
-                return ""
-        lines = self._log.read_text(errors="replace").strip().splitlines() or ["it left no message"]
-        return f"{textwrap.shorten(lines[-1].removeprefix('podium: '), 300)} (all of it in {self._log})"
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        with self._log.open("a") as log:
-            return subprocess.Popen(  # noqa: S603 - our own command line
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _poll(self) -> int | None:
-        try:
-            return self._process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            return None
+PROGRESS = "Writing the last runs to MLflow"
 
 
 def require_answer(tracking_uri: str) -> None:
@@ -96,16 +51,18 @@ def require_answer(tracking_uri: str) -> None:
     Raises:
         UserError: if nobody answers at the address.
     """
-    if not tracking_uri.startswith("http"):
+    address = urlsplit(tracking_uri)
+    if not address.scheme.startswith("http"):
         return
+    health = address._replace(netloc=address.netloc.rpartition("@")[2], path=f"{address.path.rstrip('/')}/health")
     try:
-        urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=ANSWER_S).close()  # noqa: S310
+        urllib.request.urlopen(health.geturl(), timeout=ANSWER_S).close()  # noqa: S310
     except urllib.error.HTTPError:
         return
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"no MLflow server answers at {tracking_uri}: {reason}; start it, or give another --tracking-uri"
+            f"no MLflow server answers at {masked(tracking_uri)}: {reason}; start it, or give another --tracking-uri"
         ) from error
 
 
@@ -113,40 +70,36 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int =
     """Shows a sweep in MLflow, from its first event on.
 
     Connects first, so that MLflow is ready when the workers are. With `follow`, waits for the launch, and for
-    another tracker of the sweep to end, and goes on until the sweep has ended or lost its driver.
+    another tracker of the sweep to end, and goes on until the sweep has ended. While the sweep runs, a fault of
+    MLflow is waited out, however long it lasts; afterwards for `AWAY_S`.
 
     Raises:
         LookupFailed: if there is no such sweep.
         LeaseLost: if another process tracks the sweep.
-        UserError: if the MLflow server does not answer; with `follow`, only once the sweep is over.
+        UserError: if MLflow refuses what it is told, or, without `follow`, does not answer at first.
+        Interrupted: if MLflow was away for too long after the sweep; with `follow`, also if the sweep lost its driver.
     """
-    while follow and _is_running(book, sweep, beyond) and not _answers(place.tracking_uri):
-        time.sleep(RETRY_S)
-    require_answer(place.tracking_uri)
-    connect(place.tracking_uri)
+    if not follow:
+        require_answer(place.tracking_uri)
+    try:
+        connect(place.tracking_uri)
+    except Exception as error:
+        if not is_fault(error):
+            raise
     while follow and not book.has(sweep) and book.holder(sweep):
         time.sleep(POLL_S)
     book.require(sweep)
     lease = _hold(book, sweep, wait=follow)
     try:
-        _project(book, sweep, place, lease, follow=follow, beyond=beyond)
+        _Tracker(book, sweep, place, lease, follow=follow, beyond=beyond).run()
     finally:
         lease.release()
 
 
-def _is_running(book: Book, sweep: str, beyond: int) -> bool:
-    if book.holder(sweep) is None:
-        return False
-    rows = list(book.rows(sweep))
-    return not rows or rows[-1].sequence <= beyond or not replay(row.event for row in rows).is_ended
-
-
-def _answers(tracking_uri: str) -> bool:
-    try:
-        require_answer(tracking_uri)
-    except UserError:
-        return False
-    return True
+def say(text: str) -> None:
+    """Tells the user, or the driver that started this process: it reads lines that begin so."""
+    sys.stderr.write(f"{SAID}{' '.join(text.split())}\n")
+    sys.stderr.flush()
 
 
 def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
@@ -160,38 +113,114 @@ def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
             time.sleep(POLL_S)
 
 
-def _project(book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow: bool, beyond: int) -> None:
-    from podium.tracking.projector import Projector
+class _Tracker:
+    """Shows one sweep, with as many projectors as it takes: one that met a fault is made anew."""
 
-    first = next(iter(book.rows(sweep)))
-    launched = first.event
-    assert isinstance(launched, Launched)
-    machine = summaries.empty(launched)
-    projector = Projector(
-        machine.spec,
-        launched.identity,
-        tracking_uri=place.tracking_uri,
-        artifacts=str(place.artifacts) if place.tracking_uri.startswith("sqlite") else None,
-        facts=book.facts(sweep),
-        files=lambda number: _files(place, sweep, number),
-    )
-    projector.launch(first.at, launched, _manifest(place, launched))
-    after = -1
-    while True:
-        lease.renew()
-        driven = book.holder(sweep)
-        rows = list(book.rows(sweep, after))
+    def __init__(self, book: Book, sweep: str, place: Place, lease: HeldLedger, *, follow: bool, beyond: int) -> None:
+        self._book, self._sweep, self._place, self._lease = book, sweep, place, lease
+        self._follow, self._beyond = follow, beyond
+        self._first = next(iter(book.rows(sweep)))
+        assert isinstance(self._first.event, Launched)
+        self._launched = self._first.event
+        self._machine, self._after = summaries.empty(self._launched), -1
+        self._is_over = self._was_over = not follow
+        self._furthest = self._most_over = -1
+        self._went_on = self._told = time.monotonic()
+        self._faults = self._refusals = 0
+
+    def run(self) -> None:
+        """Goes on until all is shown."""
+        while True:
+            try:
+                return self._show()
+            except Exception as error:
+                if not is_fault(error):
+                    raise
+                self._wait_out(error)
+
+    def _show(self) -> None:
+        projector, shown = self._launch(), -1
+        while True:
+            rows = self._read(shown)
+            if rows:
+                shown = rows[-1].sequence
+                projector.project(rows, self._machine.trials)
+                self._note_progress(shown, projector.num_over)
+            elif self._is_over:
+                break
+            else:
+                self._lease.renew()
+                time.sleep(POLL_S)
+        if self._machine.is_ended:
+            _finish(self._book, self._machine, self._launched, projector, self._place)
+        elif self._follow:
+            raise Interrupted(f"sweep {self._sweep!r} lost its driver; `podium resume {self._sweep}` goes on with it")
+
+    def _launch(self) -> "Projector":
+        from podium.tracking.projector import Projector
+
+        place = self._place
+        projector = Projector(
+            self._machine.spec,
+            self._launched.identity,
+            tracking_uri=place.tracking_uri,
+            artifacts=str(place.artifacts) if place.tracking_uri.startswith("sqlite") else None,
+            facts=self._book.facts(self._sweep),
+            files=lambda number: _files(place, self._sweep, number),
+            before=lambda: self._before(projector),
+        )
+        projector.launch(self._first.at, self._launched, _manifest(place, self._launched))
+        return projector
+
+    def _read(self, after: int) -> list[Row]:
+        """The rows beyond sequence number `after`; those that the machine has not taken yet are handed to it."""
+        is_driven = self._book.holder(self._sweep) is not None
+        rows = list(self._book.rows(self._sweep, after))
         for row in rows:
-            machine.handle(row.event)
-            after = row.sequence
-        if rows:
-            projector.project(rows, machine.trials)
-        elif not follow or not driven or (machine.is_ended and after > beyond):
-            break
-        else:
-            time.sleep(POLL_S)
-    if machine.is_ended:
-        _finish(book, machine, launched, projector, place)
+            if row.sequence > self._after:
+                self._machine.handle(row.event)
+                self._after = row.sequence
+        has_ended = self._machine.is_ended and self._after > self._beyond
+        self._is_over = not self._follow or not is_driven or has_ended
+        return rows
+
+    def _before(self, projector: "Projector") -> None:
+        """Before each run that is written: nothing is, once another tracker has the lease."""
+        self._lease.check()
+        self._note_progress(-1, projector.num_over)
+        if self._is_over and time.monotonic() - self._told > TELL_EVERY_S:
+            self._told = time.monotonic()
+            say(f"{PROGRESS}: {projector.num_over} of {len(self._machine.trials)}")
+
+    def _note_progress(self, shown: int, num_over: int) -> None:
+        """Forgets the faults before, if more is shown than ever: up to which row, or how many trials to their end."""
+        if shown <= self._furthest and num_over <= self._most_over:
+            return
+        self._furthest, self._most_over = max(shown, self._furthest), max(num_over, self._most_over)
+        if self._faults > QUIET_FAULTS:
+            say(f"MLflow at {masked(self._place.tracking_uri)} answers again")
+        self._went_on, self._faults, self._refusals = time.monotonic(), 0, 0
+
+    def _wait_out(self, error: Exception) -> None:
+        """Waits a while after a fault, unless it will not pass, or has lasted for too long after the sweep.
+
+        MLflow may refuse once: a run that a user deleted is missed, and made again, by the next projector.
+        """
+        where = masked(self._place.tracking_uri)
+        reason = explain(error).replace(self._place.tracking_uri, where)
+        self._refusals += is_refusal(error)
+        if self._refusals > 1:
+            raise UserError(f"MLflow at {where} refuses what it is told: {reason}") from error
+        away_s = time.monotonic() - self._went_on
+        if self._was_over and away_s > AWAY_S:
+            raise Interrupted(f"MLflow at {where} has taken nothing for {away_s:.0f} s: {reason}") from error
+        if self._faults == QUIET_FAULTS:
+            say(f"MLflow at {where} takes nothing for now, and the ledger keeps it: {reason}")
+        with suppress(StorageFault):
+            self._read(self._after)
+        self._was_over = self._is_over
+        time.sleep(min(FIRST_PAUSE_S * 2**self._faults, MOST_PAUSE_S))
+        self._faults += 1
 
 
 def _files(place: Place, sweep: str, number: int) -> list[Path]:
@@ -210,7 +239,14 @@ def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projec
         from podium.search.importance import importance
 
         importances = importance(spec, machine.trials.values())
-    model = _log_model(book, machine, launched, place) if spec.tracking.model else None
+    model = None
+    try:
+        with once():
+            model = _log_model(book, machine, launched, place) if spec.tracking.model else None
+    except Exception as error:
+        if is_fault(error) and not is_refusal(error):
+            raise
+        say(f"the best model of {spec.sweep!r} was not registered: {explain(error)}")
     if model is not None:
         book.facts(spec.sweep).put({"model": model})
     *_, last = book.rows(spec.sweep)

@@ -1,0 +1,173 @@
+"""Commands that show what there is."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from podium.cli.options import placed, with_json
+from podium.cli.output import best_of, print_json, print_summary, table, values
+from podium.wiring.place import Place
+
+
+@click.command("list")
+@placed
+@with_json
+def list_(place: Place, as_json: bool) -> None:
+    """List all sweeps of this home."""
+    from podium.wiring import summaries
+
+    sweeps = summaries.overview(place.book())
+    if as_json:
+        print_json({"sweeps": sweeps})
+        return
+    counts = [f"{row['trials']['total']}/{row['trials']['budget']}" for row in sweeps]
+    rows = [(row["sweep"], row["state"], count, best_of(row)) for row, count in zip(sweeps, counts, strict=True)]
+    table(("sweep", "state", "trials", "best"), rows)
+
+
+@click.command()
+@click.argument("name")
+@placed
+@with_json
+def status(name: str, place: Place, as_json: bool) -> None:
+    """Show how the sweep NAME stands."""
+    from podium.wiring import summaries
+
+    summary = summaries.summarize(place.book(), name)
+    print_json(summary) if as_json else print_summary(summary)
+
+
+@click.command()
+@click.argument("trial")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
+@placed
+@with_json
+def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
+    """Print the log of TRIAL: a number in the newest sweep, or NAME/NUMBER."""
+    from podium.wiring import summaries
+
+    name, number = summaries.find_trial(place, trial)
+    if as_json:
+        path = summaries.log_of(place, name, number)
+        text = path.read_text(errors="replace") if path.exists() else ""
+        print_json({"sweep": name, "trial": number, "log": text})
+        return
+    for text in summaries.read_log(place, name, number, follow=follow):
+        click.echo(text, nl=False)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--top", default=5, show_default=True, help="Trials of each sweep.")
+@placed
+@with_json
+def compare(names: tuple[str, ...], top: int, place: Place, as_json: bool) -> None:
+    """Compare the best trials of one or more sweeps by the parameters that differ."""
+    from podium.console import short
+    from podium.wiring import summaries
+
+    comparison = summaries.compare(place.book(), names, top)
+    if as_json:
+        print_json(comparison)
+        return
+    trials = comparison["trials"]
+    rows: list[tuple[Any, ...]] = [
+        ("value", *(values(trial["value"]) for trial in trials)),
+        ("epoch", *(trial["epoch"] for trial in trials)),
+        ("rung", *(trial["rung"] for trial in trials)),
+    ]
+    rows += [(key, *(short(trial["params"].get(key, "")) for trial in trials)) for key in comparison["varying"]]
+    table(("", *(f"{trial['sweep']}/{trial['trial']}" for trial in trials)), rows)
+    if comparison["url"]:
+        click.echo(f"\nThe same runs in MLflow (start it with `podium ui`):\n{comparison['url']}")
+
+
+@click.command()
+@click.option("--port", default=5000, show_default=True)
+@placed
+@with_json
+def ui(port: int, place: Place, as_json: bool) -> None:
+    """Show the runs: the MLflow server, on this machine only."""
+    from podium.wiring import champions
+    from podium.wiring.summaries import TRAINING_VIEW
+
+    url = f"http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW}"
+    if as_json:
+        print_json({"url": url})
+    click.echo(f"MLflow on {url} (Ctrl-C ends it)", err=True)
+    sys.stdout.flush()
+    champions.serve_ui(place, port)
+
+
+@click.command(epilog="Exit codes: 0 all is well, 1 something is not.")
+@placed
+@with_json
+def doctor(place: Place, as_json: bool) -> None:
+    """Check this machine: versions, disk, ledger, MLflow, Ray, devices."""
+    from podium.wiring import doctor as doctors
+
+    findings = doctors.examine(place)
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in findings]})
+    else:
+        table(("", "what", "found"), [("ok" if f.is_well else "!!", f.what, f.found) for f in findings])
+    sys.exit(0 if all(finding.is_well for finding in findings) else 1)
+
+
+@click.command()
+@with_json
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of sweep files, for editors that complete and check YAML."""
+    from podium.spec.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=None if as_json else 2))
+
+
+@click.group()
+def ledger() -> None:
+    """Read what was written down: the story of a sweep, and whether it can be believed."""
+
+
+@ledger.command()
+@click.argument("name")
+@click.option("--trial", type=int, help="Tell of this trial only.")
+@placed
+@with_json
+def show(name: str, trial: int | None, place: Place, as_json: bool) -> None:
+    """Tell the story of the sweep NAME: what happened, and what was decided on it."""
+    from podium.wiring.stories import story
+
+    entries = story(place.book(), name, trial)
+    if as_json:
+        print_json({"sweep": name, "trial": trial, "entries": [entry._asdict() for entry in entries]})
+        return
+    for entry in entries:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
+        about = "" if entry.trial is None else f"trial {entry.trial} "
+        click.echo(f"{at}  {entry.sequence:>6}  {about}{entry.text}")
+
+
+@ledger.command(epilog="Exit codes: 0 the ledger is whole, 1 it is not.")
+@click.argument("name")
+@placed
+@with_json
+def verify(name: str, place: Place, as_json: bool) -> None:
+    """Check the ledger of the sweep NAME: its chain of hashes, its replay, and what must hold after every event.
+
+    Events cut off from the end do not show: nothing after them tells that they were there.
+    """
+    from podium.wiring import verification
+
+    problems = verification.verify(place.book(), name)
+    if as_json:
+        print_json({"sweep": name, "problems": problems})
+    else:
+        for problem in problems or [f"the ledger of {name} is whole"]:
+            click.echo(problem)
+    sys.exit(1 if problems else 0)
+
+
+COMMANDS = (ledger, list_, status, logs, compare, ui, doctor, schema)

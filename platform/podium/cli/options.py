@@ -1,0 +1,57 @@
+"""What the commands of the command line have in common: options and exit codes."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from podium.wiring.place import Place
+
+EXIT_CODES = "Exit codes: 0 finished, 1 failed, 2 user error, 3 refused or undecided, 75 interrupted but resumable."
+
+ADDRESSES = ("home", "store", "tracking_uri", "cluster", "ledger")
+
+
+def placed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say where a sweep lives, and hands the command a `place`."""
+
+    @wraps(command)
+    def with_place(*args: Any, **options: Any) -> Any:
+        place = Place.of(**{name: options.pop(name) for name in ADDRESSES})
+        return command(*args, place=place, **options)
+
+    for option in (
+        click.option("--home", help="This machine's state. Default: PODIUM_HOME or .podium"),
+        click.option("--store", help="Where all hosts find checkpoints, shards and code. Default: the home"),
+        click.option("--tracking-uri", help="MLflow server. Default: MLFLOW_TRACKING_URI or SQLite in the home"),
+        click.option("--cluster", help="inline, local (a Ray of our own) or a Ray's address. Default: local"),
+        click.option("--ledger", help="Its database, postgresql://…. Default: PODIUM_LEDGER or SQLite in the home"),
+    ):
+        with_place = option(with_place)
+    return with_place
+
+
+def with_restarts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --restarts: with it, the same command without it runs in a process that is started again when it dies."""
+
+    @wraps(command)
+    def supervised(restarts: int, **options: Any) -> Any:
+        if not restarts:
+            return command(**options)
+        from podium.wiring.supervisor import supervise
+
+        place, as_json = options.pop("place"), options.pop("as_json")
+        arguments = [click.get_current_context().info_name or "", *(["--json"] if as_json else [])]
+        for value in options.values():
+            arguments += [value] if isinstance(value, str) else value
+        sys.exit(supervise(arguments, place, restarts, lambda text: click.echo(f"podium: {text}", err=True)))
+
+    help_text = "Start the driver again this often if it is killed, or its disk or database fails for a while."
+    return click.option("--restarts", type=click.IntRange(min=0), default=0, help=help_text)(supervised)
+
+
+def with_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --json."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of output.")(command)

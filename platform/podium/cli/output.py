@@ -1,0 +1,93 @@
+"""How commands print: lines and tables for people, one JSON object for machines."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+WIDTH = 200
+"""Columns of a table that goes to a file or a pipe."""
+
+MOST_FAILURES = 3
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Prints one JSON object as one line."""
+    click.echo(json.dumps(content))
+
+
+def print_done(done: dict[str, Any], as_json: bool) -> None:
+    """Prints what was done: its message, or all of it."""
+    print_json(done) if as_json else click.echo(done["message"])
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Prints how a sweep stands, with its last failures."""
+    from podium.console import duration, short
+
+    trials = summary["trials"]
+    counts = ", ".join(f"{n} {state}" for state, n in trials.items() if state not in ("total", "budget"))
+    reason = f" ({summary['reason']})" if summary["reason"] else ""
+    lines = [
+        ("sweep", f"{summary['sweep']}: {summary['state']}{reason}"),
+        ("trials", f"{trials['total']} of {trials['budget']}" + (f": {counts}" if counts else "")),
+        ("best", best_of(summary)),
+    ]
+    if summary["best"]:
+        width = max(map(len, summary["best"]["params"]), default=0)
+        lines += [("", f"{key:<{width}}  {short(value)}") for key, value in summary["best"]["params"].items()]
+    if summary["wall_s"] is not None:
+        lines.append(("time", f"{duration(summary['wall_s'])}, after {duration(summary['startup_s'])} to start"))
+    if summary["model"]:
+        model = f"{summary['model']['name']} version {summary['model']['version']}"
+        lines.append(("model", f"{model} (`podium promote {summary['sweep']}` makes it the champion)"))
+    if summary["driver"]:
+        lines.append(("driver", summary["driver"]))
+    if summary["tracking_uri"]:
+        lines.append(("runs", f"{summary['tracking_uri']} (`podium ui` shows them)"))
+    for key, value in lines:
+        click.echo(f"{key:>8}  {value}")
+    _print_failures(summary)
+
+
+def best_of(summary: dict[str, Any]) -> str:
+    """The best trial of a sweep in one line."""
+    best = summary["best"]
+    if best is None:
+        return "none yet"
+    metric = ", ".join(summary["objectives"])
+    return f"{metric} {values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
+
+
+def values(value: float | list[float] | None) -> str:
+    """One objective's value, or those of several."""
+    from podium.console import number
+
+    return ", ".join(map(number, value)) if isinstance(value, list) else number(value)
+
+
+def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Prints a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    grid = Table(*headings, box=None, pad_edge=False)
+    grid.columns[0].min_width = max(len(str(row[0])) for row in [headings, *rows])
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    console.print(grid)
+
+
+def _print_failures(summary: dict[str, Any]) -> None:
+    failures = summary["failures"]
+    for failure in failures[-MOST_FAILURES:]:
+        trial = failure["trial"]
+        click.echo(f"{'failed':>8}  trial {trial}: {failure['reason']}")
+        for line in failure["log_tail"].splitlines():
+            click.echo(f"{'':>8}  │ {line}")
+        click.echo(f"{'':>8}  all of it: `podium logs {summary['sweep']}/{trial}`")
+    if len(failures) > MOST_FAILURES:
+        click.echo(f"{'':>8}  and {len(failures) - MOST_FAILURES} more: `podium status {summary['sweep']} --json`")

@@ -1,0 +1,160 @@
+"""The rank: the Ray actor that trains in one thread and answers the driver in others."""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+
+import ray
+
+from podium.execution.autopsy import count_oom_kills
+from podium.execution.mailbox import Mailbox
+from podium.execution.pulse import GONE_S, ORPHANED_S, Pulse, Silence
+from podium.execution.worker import Assignment, Worker
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt
+
+POLL_S = 30.0
+"""How long a rank holds a question for news before it answers with none."""
+
+LOOK_EVERY_S = 0.2
+"""How often a rank looks whether it has to leave."""
+
+LAST_WORDS_S = 1.0
+"""What a rank that leaves keeps of its time for the driver to fetch its last events."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a rank is.
+
+    Attributes:
+        node: Ray's identifier of its host.
+        address: The host's address.
+        process: The process's identifier.
+        gpus: The identifiers of its GPUs.
+    """
+
+    node: str
+    address: str
+    process: int
+    gpus: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """How messages call it."""
+        return f"process {self.process} on {self.address}"
+
+    def __str__(self) -> str:
+        gpus = f", GPU {','.join(self.gpus)}" if self.gpus else ""
+        return f"node {self.node[:8]}, process {self.process}{gpus}"
+
+
+class Rank:
+    """A worker that can be asked, told to leave by SIGTERM, and that leaves by itself when it has no driver any more.
+
+    Args:
+        assignment: What to work on.
+        gang: The name of its gang.
+    """
+
+    def __init__(self, assignment: Assignment, gang: str) -> None:
+        context = ray.get_runtime_context()
+        gpus = tuple(map(str, ray.get_gpu_ids()))
+        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus)
+        self._gang = gang
+        self._limits = SweepSpec.model_validate(assignment.spec).limits
+        self._mailbox = Mailbox()
+        self._terminated, self._leaving = threading.Event(), threading.Event()
+        self._unheard = Silence(most_s=1.0)
+        self._worker = Worker(assignment, gang, self._put, is_interrupted=self._leaving.is_set)
+        self._begun: set[str] = set()
+        self._training = threading.Thread()
+        # the log of the running trial stands behind descriptor 2
+        faulthandler.enable(2, all_threads=False)
+        signal.signal(signal.SIGTERM, lambda number, frame: self._terminated.set())
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def warm_up(self) -> Whereabouts:
+        """Imports and maps what trials need; tells where it is.
+
+        Raises:
+            TaskError: if the user's code cannot be imported.
+            DataError: if the shards cannot be read.
+        """
+        self._worker.warm_up()
+        return self._where
+
+    def advance(self, command: Advance) -> None:
+        """Begins an advance; a command that was already begun is ignored, and all are by a rank that leaves."""
+        if command.key not in self._begun and not self._leaving.is_set():
+            self._begun.add(command.key)
+            self._training = threading.Thread(target=self._worker.advance, args=(command,), daemon=True)
+            self._training.start()
+
+    def halt(self, command: Halt) -> None:
+        """Ends the running advance at its next step."""
+        self._worker.halt(command)
+
+    def events(self) -> list[Event]:
+        """What has happened since the last call; waits for something."""
+        return self._mailbox.take(POLL_S)
+
+    def beat(self) -> Pulse:
+        """The driver lives; how is this rank?"""
+        self._unheard.end()
+        return Pulse(silent_s=self._worker.silent_s, oom_kills=count_oom_kills())
+
+    def _put(self, event: Event) -> None:
+        """A rank that leaves does not tell of the advance it halted for that: its last word follows."""
+        halted = isinstance(event, Advanced) and all(report.ending == "halted" for report in event.reports)
+        if not (halted and self._leaving.is_set()):
+            self._mailbox.put(event)
+
+    def _watch(self) -> None:
+        has_shown = False
+        while not self._terminated.wait(LOOK_EVERY_S) and self._unheard.grow() < ORPHANED_S:
+            is_stuck = self._worker.silent_s > self._limits.heartbeat_s
+            if is_stuck and not has_shown:
+                self._show_stacks()
+            has_shown = is_stuck
+        if self._terminated.is_set():
+            self._leave("was told to end by SIGTERM", self._limits.grace_s)
+        else:
+            self._leave(f"left, since it had heard nothing from the driver for {ORPHANED_S:g} s", GONE_S)
+
+    def _leave(self, reason: str, within_s: float) -> None:
+        """Halts the running advance at its next step; ends this process if the driver does not do it in time."""
+        end = time.monotonic() + within_s
+        self._leaving.set()
+        while self._training.is_alive() and self._may_stay(end, LAST_WORDS_S):
+            time.sleep(0.02)
+        detail = f"{self._where.subject} {reason}"
+        self._mailbox.put(GangLost(gang=self._gang, cause="preempted", detail=detail))
+        while self._may_stay(end, 0.0):
+            time.sleep(0.02)
+        os._exit(0)
+
+    def _may_stay(self, end: float, reserve_s: float) -> bool:
+        return time.monotonic() < end - reserve_s and self._unheard.grow() < GONE_S - reserve_s
+
+    def _show_stacks(self) -> None:
+        """Writes into the trial's log where its threads are: the one that trains, and those that began after it."""
+        threads = threading.enumerate()
+        if self._training not in threads:
+            return
+        frames = sys._current_frames()
+        for thread in threads[threads.index(self._training) :]:
+            if thread.ident in frames:
+                sys.stderr.write(f"no step for {self._limits.heartbeat_s:g} s; {thread.name} is here:\n")
+                traceback.print_stack(frames[thread.ident], file=sys.stderr)
+        sys.stderr.flush()
+
+
+def _address() -> str:
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address

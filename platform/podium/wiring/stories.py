@@ -1,0 +1,180 @@
+"""The story of a sweep or of one trial, as its ledger tells it: what happened, and what was decided on it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from podium.errors import LookupFailed
+from podium.ledger import Book
+from podium.sweep.machine import Machine
+from podium.sweep.messages import (
+    Advance,
+    Advanced,
+    AdvanceFailed,
+    Enqueued,
+    Event,
+    Exhausted,
+    Extended,
+    GangLost,
+    GangReady,
+    InterruptRequested,
+    Launched,
+    Proposed,
+    Resumed,
+    Saved,
+    StopRequested,
+)
+from podium.sweep.trial import TrialState
+from podium.wiring import summaries
+
+
+class Entry(NamedTuple):
+    """One line of a story.
+
+    Attributes:
+        sequence: The event's place in the ledger.
+        at: Seconds since 1970.
+        trial: The trial's number; None if the line is about the sweep.
+        text: What happened, or what followed from it.
+    """
+
+    sequence: int
+    at: float
+    trial: int | None
+    text: str
+
+
+def story(book: Book, sweep: str, trial: int | None = None) -> Iterator[Entry]:
+    """The entries of a sweep, or of one of its trials, in order; of epochs only what they led to.
+
+    Raises:
+        LookupFailed: if there is no such sweep or trial.
+    """
+    machine = summaries.load(book, sweep)
+    if trial is not None and trial not in machine.trials:
+        raise LookupFailed(f"sweep {sweep!r} has no trial {trial}; it has {len(machine.trials)}, counted from 0")
+    return (entry for entry in _entries(book, sweep) if trial is None or entry.trial == trial)
+
+
+Told = tuple[int | None, str]
+"""The trial that a line is about, and the line."""
+
+
+def _entries(book: Book, sweep: str) -> Iterator[Entry]:
+    teller: _Teller | None = None
+    for sequence, at, event in book.rows(sweep):
+        if teller is None:
+            assert isinstance(event, Launched)
+            teller = _Teller(summaries.empty(event))
+        for about, text in teller.tell(event):
+            yield Entry(sequence, at, about, text)
+
+
+class _Teller:
+    """Follows a machine from its first event, and tells what changes.
+
+    Args:
+        machine: A machine that has taken no event.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._running: dict[str, list[int]] = {}
+        self._states: dict[int, TrialState] = {}
+
+    def tell(self, event: Event) -> Iterator[Told]:
+        """Lets the machine take an event, and tells what happened and what followed."""
+        machine, was_ended = self._machine, self._machine.is_ended
+        concerned = self._concerned(event)
+        commands = machine.handle(event)
+        yield from _told(event)
+        if isinstance(event, GangLost | AdvanceFailed):
+            for number in concerned:
+                count = machine.trials[number].attempts[event.cause]
+                yield number, f"broke off on gang {event.gang} ({event.cause}, {count} so far): {event.detail}"
+        yield from self._changed(machine.trials if machine.is_ended else concerned)
+        for command in commands:
+            if isinstance(command, Advance):
+                yield from self._begun(command)
+        if machine.is_ended and not was_ended:
+            yield None, f"the sweep is {machine.state}: {machine.reason}"
+
+    def _concerned(self, event: Event) -> list[int]:
+        """The trials whose state an event may change."""
+        machine = self._machine
+        match event:
+            case Advanced(key=key) | AdvanceFailed(key=key):
+                return self._running.pop(key, [])
+            case GangLost(gang=gang):
+                return self._running.pop(machine.gangs.get(gang) or "", [])
+            case Resumed():
+                return [number for number, state in self._states.items() if state is TrialState.RUNNING]
+            case StopRequested(trial=int(number)) if number in machine.trials:
+                return [number]
+        return []
+
+    def _changed(self, numbers: Iterable[int]) -> Iterator[Told]:
+        for number in numbers:
+            trial = self._machine.trials[number]
+            if self._states.get(number) is not trial.state and trial.state is not TrialState.RUNNING:
+                self._states[number] = trial.state
+                yield number, f"is {trial.state}" + (f": {trial.reason}" if trial.reason else "")
+
+    def _begun(self, command: Advance) -> Iterator[Told]:
+        self._running[command.key] = [lane.trial for lane in command.lanes]
+        for lane in command.lanes:
+            self._states[lane.trial] = TrialState.RUNNING
+            start = f"from {_place(lane.epoch, lane.step)}" if lane.folder else "from the beginning"
+            yield lane.trial, f"trains on gang {command.gang} until epoch {command.until}, {start}"
+
+
+def _told(event: Event) -> list[Told]:
+    """What an event says, and of which trial."""
+    teller = _TELLERS.get(type(event))
+    return [] if teller is None else teller(event)
+
+
+def _tell_launched(event: Launched) -> list[Told]:
+    budget = event.spec["budget"]
+    return [(None, f"launched: {event.spec['task']}, {budget['trials']} trials")]
+
+
+def _tell_advanced(event: Advanced) -> list[Told]:
+    told: list[Told] = []
+    for report in event.reports:
+        values = ", ".join("not a number" if value is None else f"{value:.5g}" for value in report.values)
+        ending = "" if report.ending == "until" else f" ({report.ending}{': ' if report.reason else ''}{report.reason})"
+        told.append((report.trial, f"reached epoch {report.epoch}{ending}: {values or 'no value'}"))
+    return told
+
+
+def _tell_gang_lost(event: GangLost) -> list[Told]:
+    return [(None, f"gang {event.gang} was lost ({event.cause}): {event.detail}")]
+
+
+def _tell_stop(event: StopRequested) -> list[Told]:
+    return [(event.trial, "a user wants the end of " + ("the sweep" if event.trial is None else "it"))]
+
+
+_TELLERS: Mapping[type, Callable[[Any], list[Told]]] = {
+    Launched: _tell_launched,
+    Extended: lambda event: [(None, f"the budget was raised to {event.trials} trials")],
+    Resumed: lambda event: [(None, f"{event.holder} took over as driver; every gang before it is gone")],
+    GangReady: lambda event: [(None, f"gang {event.gang} is ready: {event.devices}")],
+    GangLost: _tell_gang_lost,
+    Proposed: lambda event: [(event.number, f"proposed: {_settings(event.parameters)}")],
+    Exhausted: lambda event: [(None, "the proposer has nothing more to propose")],
+    Saved: lambda event: [(event.trial, f"saved at {_place(event.epoch, event.step)}: {event.folder}")],
+    Advanced: _tell_advanced,
+    Enqueued: lambda event: [(None, f"a user wants this tried: {_settings(event.parameters)}")],
+    StopRequested: _tell_stop,
+    InterruptRequested: lambda event: [(None, "the driver was asked to leave")],
+}
+
+
+def _settings(parameters: Mapping[str, Any]) -> str:
+    shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in parameters.items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def _place(epoch: int, step: int) -> str:
+    return f"epoch {epoch}" + (f" and {step} steps" if step else "")
