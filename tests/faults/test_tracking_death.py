@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -33,6 +34,18 @@ search:
   space: {{x: {{float: [0, 1]}}}}
 budget: {{trials: {trials}, epochs: {{min: 1, max: 3}}, policy: none}}
 tracking: {{plots: false}}
+"""
+BLOBS = """
+sweep: {name}
+task: classification
+data:
+  source: {{kind: arrays, path: blobs.npz}}
+  batch_size: 32
+network: {{kind: mlp, depth: 1, width: 8}}
+search:
+  objective: {{metric: validation/accuracy, direction: maximize}}
+  space: {{optimizer.learning_rate: {{log: [1e-3, 1e-1]}}}}
+budget: {{trials: {trials}, epochs: {{min: 1, max: 3}}, policy: none}}
 """
 TRAIN = """
 import json
@@ -69,10 +82,10 @@ def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
 class Launch:
     """A launch of a sweep, whose fourth call of the training function waits until the gate is opened."""
 
-    def __init__(self, folder: Path, name: str, tracking_uri: str, trials: int = TRIALS) -> None:
+    def __init__(self, folder: Path, name: str, tracking_uri: str, text: str = SWEEP) -> None:
         self.folder, self.name, self.tracking_uri = folder, name, tracking_uri
         folder.mkdir(exist_ok=True)
-        (folder / "sweep.yaml").write_text(SWEEP.format(name=name, trials=trials))
+        (folder / "sweep.yaml").write_text(text.format(name=name, trials=TRIALS))
         (folder / "train.py").write_text(TRAIN)
         self.book = Book(f"sqlite:///{folder / 'home' / 'ledger.db'}")
         self._output, self._problems = folder / "output", folder / "problems"
@@ -172,11 +185,11 @@ def runs(tracking_uri: str, name: str) -> tuple[Run, dict[int, Run]]:
     return parent, {int(run.data.tags["podium.trial"]): run for run in children}
 
 
-def require_all_shown(tracking_uri: str, name: str, trials: int = TRIALS) -> None:
-    """Every trial once, with every step once, its parameter, its log, and no run left RUNNING."""
+def require_all_shown(tracking_uri: str, name: str) -> None:
+    """Every trial once, with every step once, its parameter, and no run left RUNNING."""
     parent, children = runs(tracking_uri, name)
     assert (parent.info.status, parent.data.tags["podium.state"]) == ("FINISHED", "finished")
-    assert sorted(children) == list(range(trials))
+    assert sorted(children) == list(range(TRIALS))
     client = MlflowClient(tracking_uri)
     for run in children.values():
         assert (run.info.status, run.data.tags["podium.state"]) == ("FINISHED", "complete")
@@ -344,6 +357,30 @@ def test_every_run_is_rebuilt_in_an_empty_server(launch, server: Server, tmp_pat
         require_all_shown(other, sweep.name)
         shown.append(everything(other, sweep.name))
     assert shown[0] == shown[1] == everything(server.address, sweep.name)
+
+
+def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    source = np.random.default_rng(0)
+    labels = source.integers(0, 3, 300)
+    points = np.eye(4)[labels] + source.normal(0, 0.5, (300, 4))
+    np.savez(tmp_path / "sweep" / "blobs.npz", x=points.astype(np.float32), y=labels)
+    first, other = (f"sqlite:///{tmp_path / name}.db" for name in ("first", "other"))
+    sweep = launch(first, text=BLOBS)
+    version = sweep.end()["model"]["version"]
+    shown = []
+    for tracking_uri in (first, other, other):
+        done = sweep.sync(tracking_uri)
+        assert done.returncode == 0, done.stderr
+        shown.append(everything(tracking_uri, sweep.name))
+        client = MlflowClient(tracking_uri, tracking_uri)
+        assert [str(one.version) for one in client.search_model_versions(f"name = '{sweep.name}'")] == [version]
+        experiment = client.get_experiment_by_name(sweep.name).experiment_id
+        assert len(client.search_logged_models([experiment])) == 1
+        parent, children = runs(tracking_uri, sweep.name)
+        assert "plots" in {file.path for file in client.list_artifacts(parent.info.run_id)}
+        assert all(run.inputs.dataset_inputs for run in children.values())
+    assert shown[0] == shown[1] == shown[2]
 
 
 def everything(tracking_uri: str, name: str) -> list[Any]:

@@ -121,6 +121,24 @@ def test_a_champion_needs_no_podium(
     np.testing.assert_allclose(answers, expected(module, schema, samples), atol=1e-4)
 
 
+def test_whoever_was_cut_off_is_completed(
+    log: Callable[..., dict[str, str]], registry_uri: str, make_run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, client = make_run(), MlflowClient(registry_uri, registry_uri)
+    experiment = client.get_run(run_id).info.experiment_id
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("cut off")
+
+    for last_call in ("finalize_logged_model", "create_model_version"):
+        with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+            patched.setattr(MlflowClient, last_call, fail)
+            log(convnet(), IMAGES, run_id)
+    model = log(convnet(), IMAGES, run_id)
+    assert [one.model_id for one in client.search_logged_models([experiment])] == [model["model_id"]]
+    assert [one.version for one in client.search_model_versions(f"name = '{model['name']}'")] == [1]
+
+
 def test_what_is_registered(
     log: Callable[..., dict[str, str]], registry_uri: str, make_run: Callable[[], str], tmp_path: Path
 ) -> None:

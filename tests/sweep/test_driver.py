@@ -2,7 +2,7 @@
 
 import pytest
 
-from podium.errors import LeaseLost
+from podium.errors import Interrupted, LeaseLost
 from podium.execution.simulated import SimulatedExecutor
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
@@ -20,9 +20,9 @@ class Rig:
         self.ledger = self.book.hold("toy")
         self.told, self.interrupted = [], False
 
-    def run(self, opening):
+    def run(self, opening, executor_type=SimulatedExecutor):
         self.machine = replay(self.ledger.events()) if self.ledger.events() else Machine(self.spec)
-        executor = SimulatedExecutor(self.spec, 2, lambda lane: [lane.parameters["x"]] * 9, lambda lane: 1.0)
+        executor = executor_type(self.spec, 2, lambda lane: [lane.parameters["x"]] * 9, lambda lane: 1.0)
         executor.start()
         Driver(
             self.machine,
@@ -44,6 +44,35 @@ def test_runs_to_the_end_and_tells_all_that_it_appended():
     rig.run([launched(rig.spec)])
     assert rig.machine.state is SweepState.FINISHED
     assert rig.told == rig.ledger.events()
+
+
+class DeafExecutor(SimulatedExecutor):
+    """Its workers do not hear halts, since each of their steps takes very long."""
+
+    def advance(self, command):
+        super().advance(command)
+        self.clock.now += 1.0
+
+    def halt(self, command):
+        self.clock.now += 20.0
+
+
+class ImpatientRig(Rig):
+    """Its user wants to leave as soon as there is a trial."""
+
+    def watch(self, events):
+        super().watch(events)
+        self.interrupted = self.interrupted or bool(self.machine.trials)
+
+
+def test_a_driver_leaves_after_the_grace_period():
+    rig = ImpatientRig(trials=4, limits={"grace_s": 10.0})
+    with pytest.raises(Interrupted, match=r"left after the grace period of 10 s \(limits.grace_s\).*podium resume toy"):
+        rig.run([launched(rig.spec)], DeafExecutor)
+    assert rig.told == rig.ledger.events()
+    assert len(rig.machine.trials) == 2
+    rig.run([Resumed(holder="b")])
+    assert rig.machine.state is SweepState.INTERRUPTED
 
 
 def test_an_interruption_is_asked_for_once_and_can_be_resumed():

@@ -38,7 +38,7 @@ from podium.testing.ledgers import MemoryBook
 from podium.testing.simulation import RandomProposer, drive, launched, toy_spec
 
 POLICIES = ("asha", "asha_stop", "hyperband", "median", "none")
-PATIENT = {"worker_lost": 10_000, "exception": 10_000}
+PATIENT = {"worker_lost": 10_000, "exception": 10_000, "out_of_memory": 10_000, "hang": 10_000}
 
 
 def curves(seed: int, diverging: float) -> Callable[[Lane], Sequence[float | None]]:
@@ -131,7 +131,13 @@ class Run:
                 self.live_once(Killer(at), chaos=chaos)
             except DriverKilled:
                 continue
+            self.finish()
             return
+
+    def finish(self) -> None:
+        """Goes on after a storage fault, with nothing else going wrong."""
+        while self.live.state is SweepState.INTERRUPTED:
+            self.live_once(Killer(None))
 
     @property
     def trials(self) -> dict[int, Trial]:
@@ -197,7 +203,7 @@ def test_every_trial_ends_exactly_once_whatever_dies(spec, gangs, curve, kills, 
 
 
 @settings(max_examples=60)
-@given(specs(retries={"worker_lost": 1, "exception": 1}), GANGS, CURVES, KILLS, CHAOS)
+@given(specs(retries={"worker_lost": 1, "exception": 1, "out_of_memory": 1, "hang": 1}), GANGS, CURVES, KILLS, CHAOS)
 def test_no_sweep_hangs_when_retries_run_out(spec, gangs, curve, kills, chaos):
     run = Run(spec, gangs, curve)
     run.live_on(kills, chaos)
@@ -223,6 +229,7 @@ def test_users_may_interfere_at_any_moment(spec, gangs, curve, kills, chaos, mom
         except DriverKilled:
             continue
         break
+    run.finish()
     trials = len(run.trials)
     requests = (
         StopRequested(trial=trials // 2),
@@ -230,6 +237,7 @@ def test_users_may_interfere_at_any_moment(spec, gangs, curve, kills, chaos, mom
         Extended(trials=spec.budget.trials + extra),
     )
     run.live_once(Killer(None), chaos=chaos, opening=requests)
+    run.finish()
     assert run.live.state is SweepState.FINISHED
     assert list(run.trials) == list(range(spec.budget.trials + extra))
     assert all(trial.state.is_ended for trial in run.trials.values())
@@ -257,6 +265,7 @@ def test_a_stop_ends_every_trial(spec, gangs, curve, moment, chaos):
         run.live_once(Killer(moment))
     except DriverKilled:
         run.live_once(Killer(None), chaos=chaos, opening=(StopRequested(),))
+        run.finish()
     assert run.live.is_ended
     assert all(trial.state.is_ended for trial in run.trials.values())
 

@@ -192,6 +192,55 @@ def test_gangs_are_lost_as_often_as_set(story):
     assert (sweep.trial(0).state, sweep.trial(0).reason) == (FAILED, "worker_lost after 2 attempt(s): out of memory")
 
 
+@pytest.mark.parametrize("cause", ["worker_lost", "exception", "out_of_memory", "hang"])
+def test_each_cause_has_a_limit_of_its_own(story, cause):
+    sweep = story(retries={"worker_lost": 2, "exception": 2, "out_of_memory": 2, "hang": 2}, trials=1)
+    sweep.ready()
+    for number, other in enumerate(["worker_lost", "exception", "out_of_memory", "hang", cause], start=1):
+        sweep.tell(AdvanceFailed(key=f"advance/{number}", gang="g0", cause=other, detail="E", log_tail="the end"))
+        assert sweep.trial(0).state is RUNNING
+    sweep.tell(AdvanceFailed(key="advance/6", gang="g0", cause=cause, detail="E", log_tail="the end"))
+    trial = sweep.trial(0)
+    assert (trial.state, trial.reason) == (FAILED, f"{cause} after 3 attempt(s): E")
+    assert (trial.cause, trial.attempts[cause], trial.log_tail) == (cause, 3, "the end")
+
+
+def test_preemption_is_never_held_against_a_trial(story):
+    sweep = story(retries={"worker_lost": 0}, trials=1)
+    sweep.ready()
+    for number in range(10):
+        sweep.tell(GangLost(gang=f"g{number}", cause="preempted"), GangReady(gang=f"g{number + 1}"))
+    assert (sweep.trial(0).state, sweep.trial(0).attempts) == (RUNNING, {"preempted": 10})
+
+
+def test_a_storage_fault_interrupts_the_sweep_and_costs_no_trial(story):
+    sweep = story(trials=2)
+    sweep.ready(2)
+    halts = sweep.tell(AdvanceFailed(key="advance/1", gang="g0", cause="storage", detail="the disk is full"))
+    assert [halt.advance for halt in halts] == ["advance/2"]
+    sweep.tell(AdvanceFailed(key="advance/2", gang="g1", cause="storage", detail="the disk is full"))
+    assert (sweep.machine.state, sweep.machine.reason) == (
+        SweepState.INTERRUPTED,
+        "the disk is full; it can be resumed",
+    )
+    assert sweep.states == [WAITING, WAITING]
+    sweep.tell(Resumed(holder="b"), GangReady(gang="g2"))
+    assert (sweep.machine.state, sweep.running) == (SweepState.RUNNING, {"g2": 0})
+
+
+def test_a_retried_trial_goes_to_another_gang_if_there_is_one(story):
+    sweep = story(retries={"exception": 3}, trials=3)
+    sweep.ready(2)
+    sweep.tell(AdvanceFailed(key="advance/1", gang="g0", cause="exception", detail="E"))
+    sweep.propose()
+    assert sweep.running == {"g0": 0, "g1": 1}, "nothing else is ready, and no gang waits"
+    sweep = story(retries={"exception": 3}, trials=3)
+    sweep.ready(2)
+    sweep.finish(1, 0.5)
+    sweep.tell(AdvanceFailed(key="advance/1", gang="g0", cause="exception", detail="E"))
+    assert sweep.trial(0).avoids == "g0"
+
+
 def test_an_idle_gang_is_lost_without_harm(story):
     sweep = story(trials=2)
     sweep.ready(2)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from wiring_cases import QUICK, TRAIN, Outcome, podium, write_blobs
 
-from podium.sweep.messages import GangLost, GangReady, Progress
+from podium.sweep.messages import GangLost, GangReady, Progress, Saved
 from podium.wiring.place import Place
 
 STUCK = """
@@ -113,6 +113,49 @@ def test_a_killed_worker_loses_no_trial(slow: Path) -> None:
     assert not [run for run in children if run.info.status == "RUNNING"]
     reached = [row["rung"] for row in trials(slow)]
     assert min(reached) >= 1
+
+
+def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(QUICK + "retries: {worker_lost: 1}\n")
+    (tmp_path / "train.py").write_text(
+        TRAIN.replace("    first = 1", "    if trial.number == 2:\n        end_it_all()\n    first = 1")
+        + "\n\ndef end_it_all():\n    import ctypes\n\n    ctypes.string_at(0)\n"
+    )
+    outcome = podium(tmp_path, "launch", "sweep.yaml", "--json")
+    assert outcome.code == 0, outcome.problems
+    assert len(outcome.output.splitlines()) == 1, "Ray's own words about dead workers stay away"
+    assert outcome.json["trials"]["total"] == 6
+    assert outcome.json["trials"]["failed"] == 1
+    (failure,) = outcome.json["failures"]
+    assert (failure["number"], failure["cause"], failure["attempts"]) == (2, "worker_lost", {"worker_lost": 2})
+    assert "in end_it_all" in failure["log_tail"]
+    lost = events(tmp_path, GangLost)
+    assert len({loss.gang for loss in lost}) == 2
+    children = runs(outcome.json)
+    assert len(children) == 6
+    assert {run.info.status for run in children} <= {"FINISHED", "KILLED", "FAILED"}
+
+
+def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path) -> None:
+    folder = write_blobs(tmp_path)
+    sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
+    (folder / "sweep.yaml").write_text(sweep)
+    settings = ("budget.trials=2", "budget.epochs.max=60", "budget.epochs.min=60", "tracking.plots=false")
+    with launching(folder, "launch", "sweep.yaml", *settings, "--json") as process:
+        ready = events(folder, GangReady)[0]
+        told = time.monotonic()
+        psutil.Process(process_of(ready.devices)).terminate()
+        while not events(folder, GangLost):
+            assert time.monotonic() < told + 60
+            time.sleep(0.05)
+        output, problems = process.communicate(timeout=150)
+    assert process.returncode == 0, problems
+    (lost,) = events(folder, GangLost)
+    assert (lost.gang, lost.cause) == (ready.gang, "preempted")
+    saves = events(folder, Saved)
+    assert any(saved.step > 0 for saved in saves), "in the middle of an epoch, not at its end"
+    summary = Outcome(process.returncode, output, problems).json
+    assert (summary["trials"]["total"], summary["state"]) == (2, "finished")
 
 
 def trials(folder: Path) -> list[dict]:  # type: ignore[type-arg]

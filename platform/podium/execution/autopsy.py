@@ -23,7 +23,15 @@ class Findings:
 
 def examine(log: Path | None) -> Findings:
     """Looks at the log of the trial that ran, and at the kernel's counters."""
-    return Findings("" if log is None else tail(log), count_oom_kills())
+    return Findings(last_lines(log), count_oom_kills())
+
+
+def last_lines(log: Path | None) -> str:
+    """The last lines of a log; empty if there is none, or it cannot be read."""
+    try:
+        return "" if log is None else tail(log)
+    except OSError:
+        return ""
 
 
 def count_oom_kills() -> int:

@@ -1,12 +1,14 @@
 """One gang inside this process, for a debugger: an advance runs while the driver waits for it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from podium.execution.logs import copied
 from podium.execution.worker import Assignment, Worker
 from podium.sweep.messages import Advance, Event, GangReady, Halt
 
 GANG = "inline"
+NEVER_S = 1e9
 
 
 class InlineExecutor:
@@ -21,7 +23,7 @@ class InlineExecutor:
         self._news: list[Event] = []
         self._commands: list[Advance] = []
         self._begun: set[str] = set()
-        self._worker = Worker(assignment, GANG, self._news.append, copied, is_interrupted)
+        self._worker = Worker(_saving_at_the_end(assignment), GANG, self._news.append, copied, is_interrupted)
 
     def start(self) -> None:
         """The one gang is ready at once."""
@@ -50,3 +52,9 @@ class InlineExecutor:
         """Forgets all commands, and ends what still waits inside the worker."""
         self._commands.clear()
         self._worker.close()
+
+
+def _saving_at_the_end(assignment: Assignment) -> Assignment:
+    """Without checkpoints on the way: the driver hears of none before the advance has ended, so all would pile up."""
+    checkpoints = {**assignment.spec.get("checkpoints", {}), "every_s": NEVER_S}
+    return replace(assignment, spec={**assignment.spec, "checkpoints": checkpoints})

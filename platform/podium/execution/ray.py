@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import CapacityError, PodiumError, UserError
-from podium.execution.autopsy import Findings, examine
+from podium.execution.autopsy import Findings, examine, last_lines
 from podium.execution.logs import log_path
 from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
@@ -59,11 +59,6 @@ class Gang:
     where: Whereabouts | None = None
     advance: Advance | None = None
     gone: float | None = None
-
-    @property
-    def subject(self) -> str:
-        """How messages call it."""
-        return "a worker that was not ready" if self.where is None else self.where.subject
 
 
 @dataclass(frozen=True)
@@ -221,7 +216,8 @@ class RayExecutor:
         self._dismiss(gang)
         if gang.where is None:
             self._note_early_death(error)
-        return self._examine(gang, functools.partial(self._lost, gang, error))
+            return []
+        return self._examine(gang, gang.where.node, functools.partial(self._lost, gang, error))
 
     def _dismiss(self, gang: Gang) -> None:
         """Ends a gang, if it still lives, and starts another where one fits."""
@@ -239,24 +235,23 @@ class RayExecutor:
                 f"{self._early_deaths} gangs in a row died before they were ready; the last one: {error}"
             ) from None
 
-    def _examine(self, gang: Gang, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
+    def _examine(self, gang: Gang, node: str, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
         """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
-        if gang.where is None:
-            return conclude(Findings())
         log = None
         if gang.advance is not None:
             log = log_path(self._assignment.store, self._spec.sweep, gang.advance.lanes[0].trial)
-        if gang.where.node == ray.get_runtime_context().get_node_id():
+        if node == ray.get_runtime_context().get_node_id():
             return conclude(examine(log))
-        strategy = NodeAffinitySchedulingStrategy(gang.where.node, soft=False)
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         reference = ray.remote(examine).options(num_cpus=0, scheduling_strategy=strategy).remote(log)
         due = time.monotonic() + EXAMINE_S
-        self._questions[reference] = Question(conclude, lambda _: conclude(Findings()), due)
+        self._questions[reference] = Question(conclude, lambda _: conclude(Findings(last_lines(log))), due)
         return []
 
     def _lost(self, gang: Gang, error: Exception, findings: Findings) -> list[Event]:
+        assert gang.where is not None
         cause, how = self._verdict(gang, error, findings)
-        detail = f"{gang.subject} {how}"
+        detail = f"{gang.where.subject} {how}"
         return [GangLost(gang=gang.name, cause=cause, detail=detail, log_tail=findings.log_tail)]
 
     def _verdict(self, gang: Gang, error: Exception, findings: Findings) -> tuple[Cause, str]:
@@ -294,6 +289,8 @@ def connect(address: str | None) -> None:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
+        # what Ray prints of a dead worker, on the standard output, is no news to whoever reads GangLost
+        ray._private.worker._worker_logs_enabled = False
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).rstrip(".")
         problem = (

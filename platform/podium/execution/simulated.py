@@ -5,7 +5,19 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, Event, GangLost, GangReady, Halt, Lane, Progress, Report, Saved
+from podium.sweep.messages import (
+    Advance,
+    Advanced,
+    Cause,
+    Event,
+    GangLost,
+    GangReady,
+    Halt,
+    Lane,
+    Progress,
+    Report,
+    Saved,
+)
 
 Curve = Callable[[Lane], Sequence[float | None]]
 """From a lane to its objective after each epoch, None where it is not a number."""
@@ -68,11 +80,11 @@ class SimulatedExecutor:
             report = Report(trial=lane.trial, epoch=epoch, values=(), ending="halted")
             self._news += [saved, Advanced(key=advance.key, gang=advance.gang, reports=(report,))]
 
-    def lose(self, gang: str) -> None:
+    def lose(self, gang: str, cause: Cause = "worker_lost") -> None:
         """Kills a gang in the middle of whatever it does; another one takes its place."""
         self._living.discard(gang)
         self._running = {key: entry for key, entry in self._running.items() if entry[1].gang != gang}
-        self._news.append(GangLost(gang=gang, detail="killed"))
+        self._news.append(GangLost(gang=gang, cause=cause, detail="killed"))
         self._start_gang()
 
     def wait(self, timeout_s: float) -> Sequence[Event]:

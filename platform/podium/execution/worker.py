@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -131,9 +132,10 @@ class Worker:
             assert self._trainer is not None
             reports = self._trainer.advance(command)
         except (Exception, SystemExit) as error:
+            is_fault = isinstance(error, StorageFault)
             with contextlib.suppress(OSError):
-                traceback.print_exc()
-            name = "" if isinstance(error, StorageFault) else type(error).__name__
+                sys.stderr.write(f"{error}\n" if is_fault else traceback.format_exc())
+            name = "" if is_fault else type(error).__name__
             detail = ": ".join(part for part in (name, str(error)) if part)
             return self._failed(command, cause_of(error), detail, log)
         return Advanced(key=command.key, gang=self._gang, reports=reports)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 CODE = Path(__file__).with_name("predict.py")
+NAME = "best"
+"""What the model is called beside its run."""
+
 NEEDS = ("mlflow", "torch", "numpy")
 """What a champion is served with."""
 
@@ -80,12 +83,14 @@ def log_best(
     registered = _registered(client, registered_name, run_id)
     if registered is not None:
         return registered
-    with tempfile.TemporaryDirectory() as folder:
-        network = Path(folder) / "network.pt2"
-        answers = export(module, schema, network)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # MLflow warns of hints in its own code
-            model_id = _log(client, _Export(network, answers, schema, spec, trial), run_id)
+    model_id = _logged(client, run_id)
+    if model_id is None:
+        with tempfile.TemporaryDirectory() as folder:
+            network = Path(folder) / "network.pt2"
+            answers = export(module, schema, network)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # MLflow warns of hints in its own code
+                model_id = _log(client, _Export(network, answers, schema, spec, trial), run_id)
     _ensure_name(client, registered_name, spec)
     # a file's registry looks `models:/` up at MLflow's global address, which is not ours to set
     is_server = tracking_uri.startswith(("http:", "https:"))
@@ -122,6 +127,18 @@ def _registered(client: "MlflowClient", name: str, run_id: str) -> dict[str, str
     for version in client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         return {"name": name, "version": str(version.version), "model_id": version.tags["podium.model_id"]}
     return None
+
+
+def _logged(client: "MlflowClient", run_id: str) -> str | None:
+    """The id of the run's model, if whoever logged it was cut off before registering it; deletes half a one."""
+    experiment = client.get_run(run_id).info.experiment_id
+    whole = None
+    for model in client.search_logged_models([experiment], f"name = '{NAME}' AND source_run_id = '{run_id}'"):
+        if model.status == "READY":
+            whole = str(model.model_id)
+        else:
+            client.delete_logged_model(model.model_id)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -165,7 +182,7 @@ def _log(client: "MlflowClient", export: _Export, run_id: str) -> str:
     folder, schema = export.network.parent, export.schema
     (folder / "description.json").write_text(json.dumps(export.describe(), indent=2) + "\n")
     model = client.create_logged_model(
-        client.get_run(run_id).info.experiment_id, name="best", source_run_id=run_id, model_type="pyfunc"
+        client.get_run(run_id).info.experiment_id, name=NAME, source_run_id=run_id, model_type="pyfunc"
     )
     save_model(
         folder / "model",

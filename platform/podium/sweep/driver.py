@@ -57,6 +57,7 @@ class Driver:
         self._carry_out(self._machine.pending())
         while not self._machine.is_ended:
             self._carry_out(self._take(self._gather()))
+            self._require_grace()
 
     def _gather(self) -> list[Event]:
         news, self._news = self._news, []
@@ -68,17 +69,16 @@ class Driver:
         if self._machine.spec.budget.wall_time is not None and now - self._counted >= TIME_EVERY_S:
             news.append(TimeSpent(seconds=now - self._counted))
             self._counted = now
-        if self._is_interrupted():
-            if not self._machine.is_closing:
-                news.append(InterruptRequested())
-            self._require_grace(now)
+        if self._is_interrupted() and self._leaving_since is None:
+            self._leaving_since = now
+            news.append(InterruptRequested())
         return news
 
-    def _require_grace(self, now: float) -> None:
+    def _require_grace(self) -> None:
         """Leaves when running trials have had their time to write checkpoints."""
-        self._leaving_since = now if self._leaving_since is None else self._leaving_since
         grace_s = self._machine.spec.limits.grace_s
-        if now - self._leaving_since > grace_s:
+        late = self._leaving_since is not None and self._clock.monotonic() - self._leaving_since > grace_s
+        if late and not self._machine.is_ended:
             raise Interrupted(
                 f"left after the grace period of {grace_s:g} s (limits.grace_s), with trials still at a step; "
                 f"`podium resume {self._machine.spec.sweep}` goes on from their last checkpoints"

@@ -10,6 +10,7 @@ from podium.sweep.messages import (
     Advance,
     Advanced,
     AdvanceFailed,
+    Cause,
     Event,
     Exhausted,
     GangReady,
@@ -23,6 +24,8 @@ from podium.sweep.protocols import Executor, Ledger, Proposer
 from podium.sweep.trial import Trial
 
 FAULTS = ("lose", "repeat", "fail", "none")
+LOSSES: tuple[Cause, ...] = ("worker_lost", "hang", "out_of_memory", "preempted")
+FAILURES: tuple[Cause, ...] = ("exception", "out_of_memory", "storage")
 
 
 class ChaosExecutor:
@@ -124,7 +127,7 @@ class ChaosExecutor:
             self._lines.setdefault(gang, deque()).append(saved)
         self._living.remove(gang)
         self._dead.add(gang)
-        self._inner.lose(gang)
+        self._inner.lose(gang, LOSSES[int(self._random.integers(len(LOSSES)))])
         self._line_up(self._inner.wait(0))
 
     def _fail_one(self) -> None:
@@ -134,7 +137,8 @@ class ChaosExecutor:
             if isinstance(ended, Advanced):
                 self._faults -= 1
                 line.pop()
-                line.append(AdvanceFailed(key=ended.key, gang=ended.gang, cause="exception", detail="chaos"))
+                cause = FAILURES[int(self._random.integers(len(FAILURES)))]
+                line.append(AdvanceFailed(key=ended.key, gang=ended.gang, cause=cause, detail="chaos"))
                 return
 
 

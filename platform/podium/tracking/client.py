@@ -76,7 +76,7 @@ def is_refusal(error: BaseException) -> bool:
     from requests import HTTPError
 
     if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
     elif isinstance(error, HTTPError) and error.response is not None:
         status = error.response.status_code
     else:

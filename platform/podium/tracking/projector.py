@@ -222,7 +222,7 @@ class Projector:
                 self._client.delete_run(run.info.run_id)
         return parent
 
-    def _create_run(self, at_ms: int, tags: Mapping[str, str], name: str) -> str:
+    def _create_run(self, at_ms: int, tags: dict[str, str], name: str) -> str:
         with once():
             return str(self._client.create_run(self._experiment, at_ms, tags, name).info.run_id)
 
@@ -295,7 +295,7 @@ class Projector:
             tags = self._common_tags() | {"podium.trial": str(trial.number)}
             shown.tags = self._tags(trial)
             name = entities.run_name(self._spec, trial.number)
-            shown.run_id = self._create_run(shown.begun_ms, tags | shown.tags, name)
+            shown.run_id = self._create_run(shown.begun_ms, {**tags, **shown.tags}, name)
         if not shown.is_over:
             self._log_inputs(shown.run_id)
             shown.params = {**trial.parameters, "seed": trial.seed}

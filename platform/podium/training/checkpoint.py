@@ -6,7 +6,6 @@ of a driver that lost its lease have left. `state.json` holds plain data and the
 that begins with a dot is no checkpoint: not yet, or no longer.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -22,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.errors import CheckpointError, PodiumError, StorageFault
+from podium.errors import CheckpointError
 from podium.store import copy_into, local_path, open_remote
 from podium.sweep.messages import Saved
+from podium.training.faults import accessing, fault_behind
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,8 @@ STATE = "state.json"
 FORMAT = 1
 """The version of the layout; a checkpoint of another one is refused."""
 
-PROBE = bytes(1 << 16)
-"""What a disk has to take if a write that failed is not to be blamed on it."""
-
 _NAME = re.compile(r"h(\d+)-e(\d+)-s(\d+)(-\w+)?")
 _HIDDEN = re.compile(r"\.h(\d+)-.+")
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,8 @@ class Checkpoints:
             try:
                 return stack.enter_context(reading(self.store, each))
             except CheckpointError as error:
-                logger.warning("%s; going on from an earlier one", error)
+                logger.warning("%s; an earlier one has to do", error)
+        logger.warning("no checkpoint of trial %d can be read: it begins anew", self.trial)
         return None
 
     def newest_first(self) -> list[str]:
@@ -114,7 +110,7 @@ class Checkpoints:
             StorageFault: if the store cannot be read.
         """
         target = local_path(self.store, self.root)
-        with _accessing(self.store, f"the checkpoints of trial {self.trial} could not be read"):
+        with accessing(self.store, f"the checkpoints of trial {self.trial} could not be read"):
             if target is not None:
                 names = [path.name for path in target.iterdir()] if target.is_dir() else []
             else:
@@ -140,7 +136,7 @@ class Draft:
         self._checkpoints, self._unique = checkpoints, uuid.uuid4().hex[:8]
         self._failed = f"a checkpoint of trial {checkpoints.trial} could not be written"
         self._root = local_path(checkpoints.store, checkpoints.root)
-        with _accessing(checkpoints.store, self._failed):
+        with accessing(checkpoints.store, self._failed):
             if self._root is None:
                 self._path = Path(tempfile.mkdtemp())
             else:
@@ -157,7 +153,7 @@ class Draft:
         try:
             yield self._path
         except BaseException as error:
-            fault = self._fault_of(error)
+            fault = fault_behind(error, self._path, self._checkpoints.store, self._failed)
             self.discard()
             if fault is not None:
                 raise fault from error
@@ -178,7 +174,7 @@ class Draft:
         name = f"h{owner.holder}-e{epoch}-s{step}-{self._unique}"
         try:
             text = _sealed(_checksums(self._path), state)
-            with _accessing(owner.store, self._failed):
+            with accessing(owner.store, self._failed):
                 (self._path / STATE).write_text(text)
                 size = _size(self._path)
                 if self._root is None:
@@ -194,22 +190,6 @@ class Draft:
     def discard(self) -> None:
         """Removes what was written, unless it is in its place."""
         shutil.rmtree(self._path, ignore_errors=True)
-
-    def _fault_of(self, error: BaseException) -> StorageFault | None:
-        """The fault behind an error of some library that wrote here; None if the disk takes what it is given.
-
-        Many libraries hide the operating system's error in a text, or leave only a file that is too short.
-        """
-        if isinstance(error, PodiumError) or not isinstance(error, Exception):
-            return None
-        told = _NUMBER.search(str(error))
-        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-        if number not in _DISK:
-            try:
-                _write_through(self._path / ".probe", PROBE)
-            except OSError as refused:
-                number, error = refused.errno, refused
-        return _fault(self._checkpoints.store, self._failed, error) if number in _DISK else None
 
     def _upload(self, folder: str) -> None:
         store = self._checkpoints.store
@@ -237,12 +217,12 @@ def reading(store: str, folder: str) -> Iterator[Opened]:
     with tempfile.TemporaryDirectory() as scratch:
         fetched = Path(scratch) / "checkpoint"
         try:
-            with _accessing(store, f"the checkpoint {folder} could not be read"):
+            with accessing(store, f"the checkpoint {folder} could not be read"):
                 system, address = open_remote(store, folder)
                 system.invalidate_cache()
                 system.get(address, str(fetched), recursive=True)
         except FileNotFoundError:
-            raise CheckpointError(f"the checkpoint {folder} is not in {store}") from None
+            raise CheckpointError(f"the checkpoint {folder} is not there any more") from None
         yield Opened(folder, fetched, _verified(fetched, folder))
 
 
@@ -252,7 +232,7 @@ def lying(store: str, sweep: str, holders: range) -> tuple[list[Saved], list[str
     Raises:
         StorageFault: if the store cannot be read.
     """
-    with _accessing(store, f"the checkpoints of {sweep} could not be read"):
+    with accessing(store, f"the checkpoints of {sweep} could not be read"):
         sizes = _sizes(store, _root(sweep))
     checkpoints, hidden = [], []
     for (trial, name), size in sorted(sizes.items()):
@@ -313,40 +293,9 @@ def _sizes(store: str, root: str) -> dict[tuple[str, str], int]:
     return sizes
 
 
-@contextmanager
-def _accessing(store: str, failed: str) -> Iterator[None]:
-    """What goes wrong with the store becomes one clear fault that begins with `failed`; what is not there is none."""
-    try:
-        yield
-    except (PodiumError, FileNotFoundError):
-        raise
-    except Exception as error:
-        if local_path(store, "") is not None and not isinstance(error, OSError):
-            raise
-        raise _fault(store, failed, error) from error
-
-
-def _fault(store: str, failed: str, error: Exception) -> StorageFault:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
-    path = local_path(store, "")
-    with suppress(OSError):
-        if path is not None:
-            usage = shutil.disk_usage(path)
-            reason += f"; {usage.free / 1e6:,.1f} of {usage.total / 1e6:,.1f} MB are free there"
-    return StorageFault(f"{failed}: {store}: {reason}")
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    try:
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _verified(path: Path, folder: str) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"the checkpoint {folder} is not there any more")
     try:
         written = json.loads((path / STATE).read_bytes())
         if written["format"] != FORMAT:

@@ -107,9 +107,10 @@ def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
     while True:
         try:
             return book.hold(f"{sweep}/tracker")
-        except LeaseLost:
+        except LeaseLost as lost:
             if not wait:
-                raise
+                who = book.holder(f"{sweep}/tracker") or "another process"
+                raise LeaseLost(f"sweep {sweep!r} is being shown in MLflow by {who}; wait until it ends") from lost
             time.sleep(POLL_S)
 
 

@@ -1,0 +1,205 @@
+"""Ray's gangs and their driver: orphans leave, hosts come and go, memory that runs out is told."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from executor_driver import arguments
+
+from podium.execution.token import ensure_token
+from podium.execution.worker import Assignment
+from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Lane, Saved
+from podium.testing.executors import SLOW, TRAIN, Stage, last_saved, process_of, suite_spec
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+GONE_S = 10.0
+"""No worker outlives its driver for longer."""
+
+LATE_S = 5.0
+"""What a busy machine may add to a measured time."""
+
+
+@pytest.fixture
+def assignment(tmp_path: Path) -> Assignment:
+    """A folder with `TRAIN` as code, and an empty store."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text(TRAIN.replace("sleep(0.2", "sleep(0.5").replace("10)", "100)"))
+    spec = suite_spec().written() | {"budget": {"trials": 8, "epochs": {"max": 99}, "policy": "none"}}
+    folders = {"code": str(tmp_path / "code"), "store": str(tmp_path / "store"), "cache": str(tmp_path / "cache")}
+    return Assignment(spec=spec, data=None, holder=1, **folders)
+
+
+class OtherDriver:
+    """A driver in a process of its own."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.events: list[Event] = []
+
+    def until(self, is_there: Callable[[list[Event]], object]) -> list[Event]:
+        """All events, once those hold what is waited for; ended by the test's time limit."""
+        assert self.process.stdout is not None
+        while not is_there(self.events):
+            line = self.process.stdout.readline()
+            assert line, f"the driver has ended after {self.events}"
+            self.events.append(EVENT.validate_json(line))
+        return self.events
+
+    def all(self, kind: type) -> list:  # type: ignore[type-arg]
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def train(self, trial: int = 0) -> psutil.Process:
+        """Has its first living gang train a trial for long; gives the worker's process once it has saved."""
+        lost = {event.gang for event in self.all(GangLost)}
+        ready = next(event for event in self.all(GangReady) if event.gang not in lost)
+        lane = Lane(trial=trial, parameters={"x": SLOW}, seed=0)
+        command = Advance(key=f"advance/{trial}", gang=ready.gang, until=99, lanes=(lane,))
+        assert self.process.stdin is not None
+        self.process.stdin.write(command.model_dump_json() + "\n")
+        self.process.stdin.flush()
+        self.until(lambda events: any(isinstance(event, Saved) and event.trial == trial for event in events))
+        return psutil.Process(int(ready.devices.partition("process ")[2].partition(",")[0]))
+
+
+@contextmanager
+def other_driver(address: str, most: int, assignment: Assignment) -> Iterator[OtherDriver]:
+    """A driver with at least one gang ready."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments(address, most, assignment), stdin=pipe, stdout=pipe, text=True) as process:
+        driver = OtherDriver(process)
+        try:
+            driver.until(lambda events: any(isinstance(event, GangReady) for event in events))
+            yield driver
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A control group of the kernel with little memory."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root) / f"podium-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(32 << 20))
+            yield group
+        finally:
+            group.rmdir()
+        return
+    pytest.skip("no control group with a memory limit can be made here; that takes root")
+
+
+@pytest.fixture
+def address(running_ray: None) -> str:
+    """The address of the shared Ray."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def newest(assignment: Assignment) -> int:
+    """The step of the last checkpoint in the store."""
+    return max(int(path.read_text()) for path in Path(assignment.store).rglob("step"))
+
+
+def test_workers_of_a_killed_driver_end(address: str, assignment: Assignment) -> None:
+    with other_driver(address, 1, assignment) as driver:
+        worker = driver.train()
+        driver.process.kill()
+        worker.wait(GONE_S + LATE_S)
+
+
+def test_workers_of_a_stopped_driver_save_and_leave_and_it_goes_on(address: str, assignment: Assignment) -> None:
+    with other_driver(address, 1, assignment) as driver:
+        worker = driver.train()
+        told = last_saved(driver.events).epoch
+        driver.process.send_signal(signal.SIGSTOP)
+        worker.wait(GONE_S + LATE_S)
+        assert newest(assignment) > told
+        driver.process.send_signal(signal.SIGCONT)
+        driver.until(lambda events: driver.all(GangLost) and len(driver.all(GangReady)) == 2)
+        (lost,) = driver.all(GangLost)
+        assert lost.cause == "preempted", "it is not the trial that is to blame"
+        assert not driver.all(Advanced)
+        driver.train(trial=1)
+
+
+def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: None, assignment: Assignment) -> None:
+    """Nobody beats it, and Ray sees nothing amiss: what a host's reset or a cut link looks like from here."""
+    import ray
+
+    from podium.execution.rank import Rank
+
+    rank = ray.remote(Rank).options(num_cpus=1, max_concurrency=4).remote(assignment, "1-0")
+    where = ray.get(rank.warm_up.remote())
+    ray.get(rank.beat.remote())
+    began = time.monotonic()
+    lane = Lane(trial=0, parameters={"x": SLOW}, seed=0)
+    ray.get(rank.advance.remote(Advance(key="advance/1", gang="1-0", until=99, lanes=(lane,))))
+    psutil.Process(where.process).wait(GONE_S + LATE_S)
+    assert time.monotonic() - began > GONE_S / 2, "it waits for a driver that is merely busy"
+    assert newest(assignment) > 1
+
+
+def test_a_rank_that_was_stopped_itself_stays(running_ray: None, assignment: Assignment) -> None:
+    from podium.execution.ray import RayExecutor
+
+    patient = Assignment(**{**vars(assignment), "spec": assignment.spec | {"limits": {"heartbeat_s": 60}}})
+    stage = Stage(RayExecutor(patient, most=1))
+    process = psutil.Process(process_of(stage))
+    process.suspend()
+    time.sleep(GONE_S)
+    process.resume()
+    assert isinstance(stage.run(stage.command(stage.new_trial(0.25), until=99))[-1], Advanced)
+    assert not [event for event in stage.events if isinstance(event, GangLost)]
+    stage.executor.close()
+
+
+def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
+    """Two hosts of one place each; one dies at once with its gang, and later another one joins."""
+    ensure_token()
+    program = Path(__file__).with_name("cluster_of_two.py")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, program], stdin=pipe, stdout=pipe, text=True) as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        try:
+            with other_driver(cluster.stdout.readline().strip(), 4, assignment) as driver:
+                driver.until(lambda _: len(driver.all(GangReady)) == 2)
+                cluster.stdin.write("kill\n")
+                cluster.stdin.flush()
+                driver.until(lambda _: driver.all(GangLost))
+                driver.train()
+                cluster.stdin.write("add\n")
+                cluster.stdin.flush()
+                driver.until(lambda _: len(driver.all(GangReady)) == 3)
+                assert len(driver.all(GangLost)) == 1
+        finally:
+            cluster.stdin.close()
+
+
+def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
+    running_ray: None, assignment: Assignment, small_cgroup: Path
+) -> None:
+    from podium.execution.ray import RayExecutor
+
+    code = Path(str(assignment.code)) / "train.py"
+    code.write_text(TRAIN.replace("(folder", "trial.held = getattr(trial, 'held', b'') + bytes(1 << 22); (folder"))
+    stage = Stage(RayExecutor(assignment, most=1))
+    stage.executor.advance(stage.command(stage.new_trial(SLOW), until=99))
+    stage.until(Saved)
+    (small_cgroup / "cgroup.procs").write_text(str(process_of(stage)))
+    (lost,) = (event for event in stage.until(GangLost) if isinstance(event, GangLost))
+    stage.executor.close()
+    assert (lost.cause, "killed by the kernel" in lost.detail) == ("out_of_memory", True)
