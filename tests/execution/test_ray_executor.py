@@ -13,6 +13,7 @@ import psutil
 import pytest
 from executor_driver import arguments
 
+from podium.errors import PodiumError
 from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
 from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Lane, Saved
@@ -187,6 +188,18 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
                 assert len(driver.all(GangLost)) == 1
         finally:
             cluster.stdin.close()
+
+
+def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, assignment: Assignment) -> None:
+    from podium.execution.ray import RayExecutor
+
+    (Path(str(assignment.code)) / "train.py").write_text("import os\n\nos._exit(3)\n")
+    executor = RayExecutor(assignment, most=1)
+    executor.start()
+    with pytest.raises(PodiumError, match="3 gangs in a row died before they were ready"):
+        while True:
+            assert executor.wait(0.5) == []
+    executor.close()
 
 
 def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(

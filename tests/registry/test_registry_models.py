@@ -131,9 +131,10 @@ def test_whoever_was_cut_off_is_completed(
         raise ConnectionError("cut off")
 
     for last_call in ("finalize_logged_model", "create_model_version"):
-        with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+        with monkeypatch.context() as patched:
             patched.setattr(MlflowClient, last_call, fail)
-            log(convnet(), IMAGES, run_id)
+            with pytest.raises(ConnectionError):
+                log(convnet(), IMAGES, run_id)
     model = log(convnet(), IMAGES, run_id)
     assert [one.model_id for one in client.search_logged_models([experiment])] == [model["model_id"]]
     assert [one.version for one in client.search_model_versions(f"name = '{model['name']}'")] == [1]

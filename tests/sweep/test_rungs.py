@@ -72,6 +72,7 @@ def test_hyperband_deals_trials_to_brackets():
 def enter(standings, rung, losses):
     for number, loss in losses.items():
         standings.enter(number, rung, loss)
+        standings.pause(number, rung, loss)
 
 
 def everybody(number):
@@ -82,9 +83,9 @@ def test_promotes_the_best_third_in_order():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {0: 0.6, 1: 0.2, 2: 0.5, 3: 0.1, 4: 0.4})
     assert next(standings.promotable(everybody), None) == 3
-    standings.leave(3, 1)
+    standings.leave(3)
     assert next(standings.promotable(everybody), None) is None
-    standings.enter(5, 1, 0.9)
+    enter(standings, 1, {5: 0.9})
     assert next(standings.promotable(everybody), None) == 1
 
 
@@ -92,12 +93,12 @@ def test_a_promoted_trial_keeps_its_place():
     """Of six the best two: one is gone already, a better third arrives and takes the second's place."""
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {0: 0.3, 1: 0.4, 2: 0.5})
-    standings.leave(0, 1)
+    standings.leave(0)
     enter(standings, 1, {3: 0.1, 4: 0.2, 5: 0.6})
     assert next(standings.promotable(everybody), None) == 3
-    standings.leave(3, 1)
+    standings.leave(3)
     assert next(standings.promotable(everybody), None) == 4
-    standings.leave(4, 1)
+    standings.leave(4)
     assert next(standings.promotable(everybody), None) is None
 
 
@@ -105,11 +106,11 @@ def test_promotes_from_the_highest_rung_first():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {number: number / 10 for number in range(9)})
     for number in range(3):
-        standings.leave(number, 1)
+        standings.leave(number)
     enter(standings, 3, {0: 0.3, 1: 0.2, 2: 0.4})
     enter(standings, 1, {9: 0.0, 10: 0.9, 11: 0.9})
     assert next(standings.promotable(everybody), None) == 1
-    standings.leave(1, 3)
+    standings.leave(1)
     assert next(standings.promotable(everybody), None) == 9
 
 
@@ -137,7 +138,8 @@ def test_the_best_paused_needs_no_quota():
     standings = Standings(make_policy("asha", RUNGS, 3))
     enter(standings, 1, {0: 0.5, 1: 0.1})
     assert standings.best_paused(everybody) == 1
-    standings.enter(0, 3, 0.5)
+    standings.leave(0)
+    enter(standings, 3, {0: 0.5})
     assert standings.best_paused(everybody) == 0
     assert standings.best_paused(lambda number: False) is None
 

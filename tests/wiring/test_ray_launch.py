@@ -127,7 +127,7 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(tm
     assert outcome.json["trials"]["total"] == 6
     assert outcome.json["trials"]["failed"] == 1
     (failure,) = outcome.json["failures"]
-    assert (failure["number"], failure["cause"], failure["attempts"]) == (2, "worker_lost", {"worker_lost": 2})
+    assert (failure["trial"], failure["cause"], failure["attempts"]) == (2, "worker_lost", {"worker_lost": 2})
     assert "in end_it_all" in failure["log_tail"]
     lost = events(tmp_path, GangLost)
     assert len({loss.gang for loss in lost}) == 2

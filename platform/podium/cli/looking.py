@@ -51,8 +51,7 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
 
     name, number = summaries.find_trial(place, trial)
     if as_json:
-        path = summaries.log_of(place, name, number)
-        text = path.read_text(errors="replace") if path.exists() else ""
+        text = "".join(summaries.read_log(place, name, number, follow=False))
         print_json({"sweep": name, "trial": number, "log": text})
         return
     for text in summaries.read_log(place, name, number, follow=follow):

@@ -94,12 +94,25 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        return _MANIFEST.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no {MANIFEST}; launch the sweep to prepare its data") from None
-    except (OSError, ValidationError) as error:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); {remedy(folder)}") from None
+    return parse_manifest(content, folder)
+
+
+def parse_manifest(content: bytes, folder: Path | str) -> Manifest:
+    """The manifest in the content of its file.
+
+    Raises:
+        DataError: if there is none, naming the folder that it came from.
+    """
+    if not content:
+        raise DataError(f"{folder} holds no {MANIFEST}; launch the sweep to prepare its data")
+    try:
+        return _MANIFEST.validate_json(content)
+    except ValidationError as error:
         reason = str(error).replace("\n", " ")
-        raise DataError(f"{path} cannot be read ({reason}); {remedy(folder)}") from None
+        raise DataError(f"{folder}/{MANIFEST} cannot be read ({reason}); {remedy(folder)}") from None
 
 
 def missing(folder: Path, manifest: Manifest) -> Path | None:
@@ -140,7 +153,7 @@ def describe(folder: Path) -> dict[str, Any]:
     }
 
 
-def remedy(folder: Path) -> str:
+def remedy(folder: Path | str) -> str:
     """What to do about shards that cannot be trusted."""
     return f"check with `podium data SWEEP.yaml --verify`, or delete {folder} and launch again, and it is prepared anew"
 

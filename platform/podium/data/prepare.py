@@ -7,14 +7,12 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from podium.data import manifest as manifests
 from podium.data.manifest import FORMAT, MANIFEST
 from podium.data.sources import make_source
-from podium.errors import DataError
+from podium.folders import make
 from podium.spec.sweep import DataSettings
 
 Progress = Callable[[str, float], None]
@@ -22,38 +20,36 @@ Progress = Callable[[str, float], None]
 
 
 def prepare(
-    settings: DataSettings, *, base: Path, shards: Path, progress: Progress = lambda stage, share: None
+    settings: DataSettings,
+    *,
+    base: Path,
+    store: str,
+    cache: Path,
+    progress: Progress = lambda stage, share: None,
 ) -> Path:
-    """Makes the shards of a data set, unless they are there.
-
-    They are written into a folder of their own and renamed, so that a reader sees all or nothing, and of two
-    launches at once one wins and the other takes its result.
+    """Makes the shards of a data set, unless the store has them.
 
     Args:
         settings: Source, split and normalization; batch size and data seed do not matter here.
         base: The sweep file's folder, which the source's path is relative to.
-        shards: The folder under which data sets are kept, each named by its digest.
+        store: Path or address; data sets are kept there by the name that `shards` gives them.
+        cache: Where this host keeps what it has of a store at an address.
         progress: Told how it goes.
 
     Returns:
-        The data set's folder.
+        The data set's folder on this host.
 
     Raises:
         DataError: if the source cannot be read, or its samples cannot be trained on.
+        StorageFault: if the store, or this host's disk, cannot be written.
     """
     source = make_source(settings, base)
     fingerprint = source.fingerprint()
     digest = settings_digest(settings, fingerprint)
-    folder = shards / digest[:16]
-    if _is_prepared(folder):
-        return folder
 
-    from podium.data.build import build
+    def fill(made: Path) -> None:
+        from podium.data.build import build
 
-    shards.mkdir(parents=True, exist_ok=True)
-    made = shards / f".{digest[:16]}-{uuid.uuid4().hex}"
-    made.mkdir()
-    try:
         scratch = made / "scratch"
         scratch.mkdir()
         manifest = build(
@@ -66,10 +62,13 @@ def prepare(
         )
         shutil.rmtree(scratch)
         _write_durably(made / MANIFEST, manifest.to_json())
-        _put_in_place(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return folder
+
+    return make(store, shards(digest[:16]), cache, fill)
+
+
+def shards(name: str) -> str:
+    """Where the data set of that name lies, relative to the store."""
+    return f"shards/{name}"
 
 
 def settings_digest(settings: DataSettings, fingerprint: str) -> str:
@@ -81,29 +80,8 @@ def settings_digest(settings: DataSettings, fingerprint: str) -> str:
     return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
 
 
-def _is_prepared(folder: Path) -> bool:
-    try:
-        manifest = manifests.load_manifest(folder)
-    except DataError:
-        return False
-    return manifests.missing(folder, manifest) is None
-
-
 def _write_durably(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _put_in_place(made: Path, folder: Path) -> None:
-    """Renames `made` to `folder`; what another launch finished meanwhile stays, what is damaged goes."""
-    try:
-        made.rename(folder)
-    except OSError:
-        if _is_prepared(folder):
-            return
-        damaged = folder.with_name(f"{made.name}-damaged")
-        folder.rename(damaged)
-        made.rename(folder)
-        shutil.rmtree(damaged, ignore_errors=True)

@@ -5,6 +5,7 @@ A fingerprint imports none of Dask, mlxtend and their like: prepared data needs 
 
 # mypy: allow-untyped-calls
 
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -170,6 +171,8 @@ class Arrays:
                 "sweep file's folder"
             ) from None
         except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             raise DataError(
                 f"{self._path} cannot be read ({error}); it must be an .npz file as numpy.savez writes it"
             ) from None

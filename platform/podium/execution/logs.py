@@ -1,18 +1,67 @@
-"""Log files: what a trial's code prints goes to a file of its own."""
+"""Log files: what a trial's code prints goes to a file of its own.
+
+In a store at an address nothing can be appended, so there each host writes its part into its cache, and `publish` moves
+it behind what the store has.
+"""
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from podium.store import copy_from, copy_into, local_path, read, size
+
 TAIL_LINES = 20
 
 
-def log_path(store: str, sweep: str, trial: int) -> Path:
-    """The log file of a trial."""
-    return Path(store) / "logs" / sweep / f"trial-{trial:05d}.log"
+def log_name(sweep: str, trial: int) -> str:
+    """The log of a trial, relative to the store."""
+    return f"logs/{sweep}/trial-{trial:05d}.log"
+
+
+def log_path(store: str, sweep: str, trial: int, cache: Path) -> Path:
+    """The file that this host writes a trial's log to: in the store if it is a folder, else in `cache`."""
+    name = log_name(sweep, trial)
+    return local_path(store, name) or cache / name
+
+
+def publish(store: str, sweep: str, trial: int, cache: Path) -> None:
+    """Moves what this host has of a trial's log to a store at an address; one host at a time works on a trial.
+
+    Raises:
+        StorageFault: if the store fails; what this host has stays here then.
+    """
+    name = log_name(sweep, trial)
+    part = cache / name
+    if local_path(store, name) is not None or not part.exists():
+        return
+    whole = part.with_suffix(".whole")
+    try:
+        copy_from(store, name, whole)
+        with part.open("rb") as new, whole.open("ab") as old:
+            shutil.copyfileobj(new, old)
+        copy_into(store, name, whole)
+        part.unlink()
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def read_log(store: str, sweep: str, trial: int, cache: Path, start: int = 0) -> bytes:
+    """A trial's log from byte `start` on, with what this host has yet to publish.
+
+    Raises:
+        StorageFault: if the store cannot be read.
+    """
+    name = log_name(sweep, trial)
+    published = size(store, name)
+    text = read(store, name, start)
+    part = cache / name
+    if local_path(store, name) is None and part.exists():
+        text += part.read_bytes()[max(0, start - published) :]
+    return text
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:

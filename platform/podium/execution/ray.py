@@ -84,7 +84,6 @@ class RayExecutor:
         self._gangs: dict[str, Gang] = {}
         self._questions: dict[Any, Question] = {}
         self._beats = Beats(self._spec.limits.heartbeat_s)
-        self._news: list[Event] = []
         self._started = self._early_deaths = 0
         self._followed = 0.0
 
@@ -95,7 +94,7 @@ class RayExecutor:
             CapacityError: if not one gang fits.
             UserError: if the hosts do not share the store.
         """
-        require_shared(Path(self._assignment.store))
+        require_shared(self._assignment.store)
         count_gangs(nodes(), self._spec.resources)
         self._follow()
         self._beats.start()
@@ -122,15 +121,14 @@ class RayExecutor:
         self._beats.check()
         if time.monotonic() - self._followed > FOLLOW_EVERY_S:
             self._follow()
-        if self._questions and not self._news:
-            ready, _ = ray.wait(list(self._questions), num_returns=1, timeout=timeout_s)
-            if ready and len(self._questions) > 1:
-                ready, _ = ray.wait(list(self._questions), num_returns=len(self._questions), timeout=0)
-            for reference in ready:
-                self._news += self._hear(reference)
-            self._give_up_overdue()
-        news, self._news = self._news, []
-        return news
+        if not self._questions:
+            time.sleep(timeout_s)
+            return []
+        ready, _ = ray.wait(list(self._questions), num_returns=1, timeout=timeout_s)
+        if ready and len(self._questions) > 1:
+            ready, _ = ray.wait(list(self._questions), num_returns=len(self._questions), timeout=0)
+        news = [event for reference in ready for event in self._hear(reference)]
+        return news + self._give_up_overdue()
 
     def close(self) -> None:
         """Ends all gangs."""
@@ -196,10 +194,11 @@ class RayExecutor:
             return question.failed(error)
         return question.answer(result)
 
-    def _give_up_overdue(self) -> None:
+    def _give_up_overdue(self) -> list[Event]:
         now = time.monotonic()
-        for reference in [reference for reference, question in self._questions.items() if question.due < now]:
-            self._news += self._questions.pop(reference).failed(TimeoutError("no answer in time"))
+        overdue = [reference for reference, question in self._questions.items() if question.due < now]
+        questions = [self._questions.pop(reference) for reference in overdue]
+        return [event for question in questions for event in question.failed(TimeoutError("no answer in time"))]
 
     # gangs go
 
@@ -232,14 +231,16 @@ class RayExecutor:
         self._early_deaths += 1
         if self._early_deaths >= START_ATTEMPTS:
             raise PodiumError(
-                f"{self._early_deaths} gangs in a row died before they were ready; the last one: {error}"
+                f"{self._early_deaths} gangs in a row died before they were ready. What the last one wrote is in Ray's "
+                f"logs (/tmp/ray/session_latest/logs on its host); Ray says: {str(error).splitlines()[-1]}"
             ) from None
 
     def _examine(self, gang: Gang, node: str, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
         """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
         log = None
         if gang.advance is not None:
-            log = log_path(self._assignment.store, self._spec.sweep, gang.advance.lanes[0].trial)
+            assignment, trial = self._assignment, gang.advance.lanes[0].trial
+            log = log_path(assignment.store, self._spec.sweep, trial, Path(assignment.cache))
         if node == ray.get_runtime_context().get_node_id():
             return conclude(examine(log))
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)

@@ -1,7 +1,6 @@
 """Whether every host of a Ray sees the same store: found out by reading on each what was written on one."""
 
 import secrets
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -9,55 +8,55 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from podium.errors import UserError
+from podium.store import local_path, read, remove, write
 
 WAIT_S = 60.0
 
 
-def require_shared(store: Path) -> None:
+def require_shared(store: str) -> None:
     """Writes a file into the store and has every host of the connected Ray read it; one host alone is not asked.
 
     Raises:
         UserError: naming the hosts that do not see it.
+        StorageFault: if the store fails.
     """
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     if len(nodes) < 2:
         return
-    probe, content = store / f".probe-{secrets.token_hex(8)}", secrets.token_hex(16)
-    store.mkdir(parents=True, exist_ok=True)
-    probe.write_text(content)
+    probe, content = f".probe-{secrets.token_hex(8)}", secrets.token_bytes(16)
+    write(store, probe, content)
     try:
-        blind = sorted({node["NodeManagerHostname"] for node in nodes_that_misread(probe, content, nodes)})
+        blind = sorted({node["NodeManagerHostname"] for node in nodes_that_misread(store, probe, content, nodes)})
     finally:
-        probe.unlink()
+        remove(store, probe)
     if blind:
+        fix = (
+            "Give --store a folder that all hosts mount under the same path"
+            if local_path(store, "") is not None
+            else "Give every host the way there, the package for its protocol, and the credentials in the environment "
+            "of its Ray"
+        )
         raise UserError(
-            f"the store {store} is not the same folder on every host: {', '.join(blind)} cannot read what was written "
-            "there. Give --store a folder that all hosts mount under the same path"
+            f"the store {store} is not the same on every host: {', '.join(blind)} cannot read what was written there. "
+            f"{fix}"
         )
 
 
-def nodes_that_misread(path: Path, content: str, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of Ray's `nodes` that find no file at `path`, or another content, or do not answer in time."""
-    answers = {_read_on(node["NodeID"], str(path)): node for node in nodes}
+def nodes_that_misread(store: str, name: str, content: bytes, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of Ray's `nodes` that find no file `name` in the store, or another content, or do not answer in time."""
+    answers = {_read_on(node["NodeID"], store, name): node for node in nodes}
     ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=WAIT_S)
     return [node for answer, node in answers.items() if answer not in ready or _answered(answer) != content]
 
 
-def _read_on(node: str, path: str) -> Any:
+def _read_on(node: str, store: str, name: str) -> Any:
     strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(_read).options(num_cpus=0, scheduling_strategy=strategy).remote(path)
+    return ray.remote(read).options(num_cpus=0, scheduling_strategy=strategy).remote(store, name)
 
 
-def _answered(answer: Any) -> str | None:
+def _answered(answer: Any) -> bytes | None:
     try:
-        text: str | None = ray.get(answer)
+        content: bytes = ray.get(answer)
     except RayError:
         return None
-    return text
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return None
+    return content

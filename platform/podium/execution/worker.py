@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import StorageFault
-from podium.execution.logs import captured, log_path, tail
+from podium.execution.logs import captured, log_path, publish, tail
+from podium.folders import fetch
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt, Progress
 
@@ -30,9 +31,9 @@ class Assignment:
 
     Attributes:
         spec: The sweep's settings as JSON types.
-        code: The folder with the user's code; None for a built-in task.
-        data: The folder with the prepared shards; None for a task that has no data.
-        store: Where checkpoints, artifacts and logs go.
+        code: The folder with the user's code, relative to the store; None for a built-in task.
+        data: The folder with the prepared shards, likewise; None for a task that has no data.
+        store: Path or address; checkpoints, artifacts and logs go there, too.
         holder: The driver's holder epoch, part of checkpoint names.
         cache: A folder in which each host keeps what it fetched from a store at an address, and makes if need be.
     """
@@ -78,6 +79,8 @@ class Worker:
         Raises:
             TaskError: if the user's code cannot be imported.
             DataError: if the shards cannot be read.
+            UserError: if the store does not have code or shards whole.
+            StorageFault: if the store cannot be read.
         """
         import torch
 
@@ -87,8 +90,8 @@ class Worker:
         assignment = self._assignment
         self._trainer = make_trainer(
             self._spec,
-            code=None if assignment.code is None else Path(assignment.code),
-            data=None if assignment.data is None else Path(assignment.data),
+            code=self._fetched(assignment.code),
+            data=self._fetched(assignment.data),
             store=assignment.store,
             holder=assignment.holder,
             emit=self._send,
@@ -104,7 +107,8 @@ class Worker:
         """Carries out one advance; its last event is `Advanced` or `AdvanceFailed`."""
         self._sign_of_life = time.monotonic()
         self._running = command.key
-        log = log_path(self._assignment.store, self._spec.sweep, command.lanes[0].trial)
+        store, cache, trial = self._assignment.store, Path(self._assignment.cache), command.lanes[0].trial
+        log = log_path(store, self._spec.sweep, trial, cache)
         last: Advanced | AdvanceFailed | None = None
         try:
             with self._capture(log):
@@ -114,6 +118,8 @@ class Worker:
         if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
             self._free_memory()
         self._running = ""
+        with contextlib.suppress(StorageFault):  # the next advance of the trial on this host brings it, too
+            publish(store, self._spec.sweep, trial, cache)
         self._emit(last)
 
     def halt(self, command: Halt) -> None:
@@ -124,6 +130,9 @@ class Worker:
         """Ends what still waits inside this worker."""
         if self._trainer is not None:
             self._trainer.close()
+
+    def _fetched(self, name: str | None) -> Path | None:
+        return None if name is None else fetch(self._assignment.store, name, Path(self._assignment.cache))
 
     def _carry_out(self, command: Advance, log: Path) -> Advanced | AdvanceFailed:
         try:

@@ -73,9 +73,13 @@ class Judge:
             verdict = self._at_once.verdict(loss, losses)
         return verdict
 
+    def hold_back(self, number: int, rung: int) -> None:
+        """Notes that a trial pauses at a rung."""
+        self._standings.pause(number, rung, self._roster.ranking.loss(self._roster.trials[number].values[rung]))
+
     def let_go(self, number: int) -> None:
-        """Notes that a trial goes on from its rung."""
-        self._standings.leave(number, self._roster.trials[number].rung)
+        """Notes that a paused trial goes on from its rung."""
+        self._standings.leave(number)
 
     def promotable(self) -> Iterator[int]:
         """The paused trials that may go on, those of the highest rung first, then the best first."""

@@ -249,9 +249,9 @@ class Machine:
             case Verdict.STOP:
                 self._roster.move(number, TrialState.STOPPED, reason=f"not among the best at rung {rung}")
             case Verdict.CONTINUE:
-                self._judge.let_go(number)
                 self._roster.move(number, TrialState.WAITING)
             case Verdict.PAUSE:
+                self._judge.hold_back(number, rung)
                 self._roster.move(number, TrialState.PAUSED)
 
     def _break_off(self, key: str, cause: Cause, detail: str, log_tail: str) -> None:

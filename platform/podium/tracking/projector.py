@@ -6,7 +6,7 @@ It runs in a process of its own, never in the driver's. Whatever fails leaves it
 
 import getpass
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,7 +78,7 @@ class Projector:
         tracking_uri: str,
         artifacts: str | None,
         facts: Facts,
-        files: Callable[[int], Sequence[Path]] = lambda number: (),
+        files: Callable[[int], Iterable[Path]] = lambda number: (),
         before: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec, self._identity, self._facts, self._files = spec, identity, facts, files

@@ -14,7 +14,6 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import CheckpointError
-from podium.store import copy_into, local_path, open_remote
+from podium.store import accessing, copy_from, files_of, local_path, open_remote, put_all
 from podium.sweep.messages import Saved
-from podium.training.faults import accessing, fault_behind
+from podium.training.faults import fault_behind
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +114,6 @@ class Checkpoints:
                 names = [path.name for path in target.iterdir()] if target.is_dir() else []
             else:
                 system, path = open_remote(self.store, self.root)
-                system.invalidate_cache()
                 found = system.ls(path, detail=False) if system.exists(path) else []
                 names = [each.rstrip("/").rpartition("/")[2] for each in found]
         folders = [f"{self.root}/{name}" for name in names if _NAME.fullmatch(name)]
@@ -136,6 +134,7 @@ class Draft:
         self._checkpoints, self._unique = checkpoints, uuid.uuid4().hex[:8]
         self._failed = f"a checkpoint of trial {checkpoints.trial} could not be written"
         self._root = local_path(checkpoints.store, checkpoints.root)
+        self._disk = checkpoints.store if self._root is not None else tempfile.gettempdir()
         with accessing(checkpoints.store, self._failed):
             if self._root is None:
                 self._path = Path(tempfile.mkdtemp())
@@ -153,7 +152,7 @@ class Draft:
         try:
             yield self._path
         except BaseException as error:
-            fault = fault_behind(error, self._path, self._checkpoints.store, self._failed)
+            fault = fault_behind(error, self._path, self._disk, self._failed)
             self.discard()
             if fault is not None:
                 raise fault from error
@@ -176,7 +175,7 @@ class Draft:
             text = _sealed(_checksums(self._path), state)
             with accessing(owner.store, self._failed):
                 (self._path / STATE).write_text(text)
-                size = _size(self._path)
+                size = sum(_sizes(self._path).values())
                 if self._root is None:
                     self._upload(f"{owner.root}/{name}")
                 else:
@@ -192,13 +191,14 @@ class Draft:
         shutil.rmtree(self._path, ignore_errors=True)
 
     def _upload(self, folder: str) -> None:
-        store = self._checkpoints.store
+        system, address = open_remote(self._checkpoints.store, folder)
+        state = self._path / STATE
         try:
-            for file in sorted(_files(self._path), key=lambda file: file == self._path / STATE):
-                copy_into(store, f"{folder}/{file.relative_to(self._path)}", file)
+            put_all(system, address, self._path, (file for file in files_of(self._path) if file != state))
+            system.put_file(str(state), f"{address}/{STATE}")
         except BaseException:
             with suppress(Exception):
-                erase(store, folder)
+                erase(self._checkpoints.store, folder)
             raise
 
 
@@ -216,13 +216,7 @@ def reading(store: str, folder: str) -> Iterator[Opened]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         fetched = Path(scratch) / "checkpoint"
-        try:
-            with accessing(store, f"the checkpoint {folder} could not be read"):
-                system, address = open_remote(store, folder)
-                system.invalidate_cache()
-                system.get(address, str(fetched), recursive=True)
-        except FileNotFoundError:
-            raise CheckpointError(f"the checkpoint {folder} is not there any more") from None
+        copy_from(store, folder, fetched)
         yield Opened(folder, fetched, _verified(fetched, folder))
 
 
@@ -233,17 +227,17 @@ def lying(store: str, sweep: str, holders: range) -> tuple[list[Saved], list[str
         StorageFault: if the store cannot be read.
     """
     with accessing(store, f"the checkpoints of {sweep} could not be read"):
-        sizes = _sizes(store, _root(sweep))
-    checkpoints, hidden = [], []
-    for (trial, name), size in sorted(sizes.items()):
+        contents = _contents(store, _root(sweep))
+    checkpoints, others = [], []
+    for (trial, name), sizes in sorted(contents.items()):
         folder = f"{_root(sweep)}/{trial}/{name}"
-        if found := _NAME.fullmatch(name):
-            holder, epoch, step = (int(found[group]) for group in (1, 2, 3))
-            if holder in holders:
-                checkpoints.append(Saved(trial=int(trial), epoch=epoch, step=step, folder=folder, bytes=size))
-        elif (found := _HIDDEN.fullmatch(name)) and int(found[1]) in holders:
-            hidden.append(folder)
-    return checkpoints, hidden
+        if (found := _NAME.fullmatch(name)) and STATE in sizes:
+            epoch, step, size = int(found[2]), int(found[3]), sum(sizes.values())
+            left = Saved(trial=int(trial), epoch=epoch, step=step, folder=folder, bytes=size)
+            checkpoints += [left] if int(found[1]) in holders else []
+        elif found := found or _HIDDEN.fullmatch(name):
+            others += [folder] if int(found[1]) in holders else []
+    return checkpoints, others
 
 
 def withdraw(store: str, folder: str) -> str:
@@ -271,7 +265,6 @@ def erase(store: str, folder: str) -> None:
             shutil.rmtree(path)
         else:
             system, address = open_remote(store, folder)
-            system.invalidate_cache()
             system.rm(address, recursive=True)
 
 
@@ -279,18 +272,17 @@ def _root(sweep: str) -> str:
     return f"checkpoints/{sweep}"
 
 
-def _sizes(store: str, root: str) -> dict[tuple[str, str], int]:
-    """The bytes of every folder two levels below `root`, by the names of both levels."""
+def _contents(store: str, root: str) -> dict[tuple[str, str], dict[str, int]]:
+    """The folders two levels below `root`, by the names of both levels: the size of every file in them."""
+    contents: dict[tuple[str, str], dict[str, int]] = {}
     top = local_path(store, root)
     if top is not None:
-        return {(path.parent.name, path.name): _size(path) for path in top.glob("*/*") if path.is_dir()}
+        return {(path.parent.name, path.name): _sizes(path) for path in top.glob("*/*") if path.is_dir()}
     system, address = open_remote(store, root)
-    system.invalidate_cache()
-    sizes: Counter[tuple[str, str]] = Counter()
     for path, details in system.find(address, detail=True).items():
-        trial, name, *_ = path.partition(f"{address}/")[2].split("/")
-        sizes[trial, name] += details["size"]
-    return sizes
+        trial, name, file = path.removeprefix(f"{address}/").split("/", 2)
+        contents.setdefault((trial, name), {})[file] = details["size"]
+    return contents
 
 
 def _verified(path: Path, folder: str) -> dict[str, Any]:
@@ -322,18 +314,16 @@ def _sealed(checksums: Mapping[str, str], state: Mapping[str, Any]) -> str:
 
 def _checksums(made: Path) -> dict[str, str]:
     return {
-        str(file.relative_to(made)): _sha256(file) for file in _files(made) if file.name != STATE or file.parent != made
+        str(file.relative_to(made)): _sha256(file)
+        for file in files_of(made)
+        if file.name != STATE or file.parent != made
     }
 
 
-def _files(made: Path) -> list[Path]:
-    return sorted(path for path in made.rglob("*") if path.is_file())
-
-
-def _size(made: Path) -> int:
+def _sizes(made: Path) -> dict[str, int]:
     with suppress(FileNotFoundError):
-        return sum(file.stat().st_size for file in _files(made))
-    return 0
+        return {str(file.relative_to(made)): file.stat().st_size for file in files_of(made)}
+    return {}
 
 
 def _sha256(path: Path) -> str:
@@ -342,7 +332,7 @@ def _sha256(path: Path) -> str:
 
 
 def _make_durable(made: Path) -> None:
-    for path in (*_files(made), *(each for each in made.rglob("*") if each.is_dir()), made):
+    for path in (*files_of(made), *(each for each in made.rglob("*") if each.is_dir()), made):
         _sync(path)
 
 

@@ -1,26 +1,28 @@
 """The user's code, copied into the store under its digest, so that every host runs what was launched."""
 
 import hashlib
-import shutil
-import uuid
 from pathlib import Path
 
 from podium.errors import UserError
+from podium.folders import make
+from podium.store import local_path
+from podium.wiring.place import Place
 
 MOST_FILES = 500
 
 
-def stage(folder: Path, store: Path, home: Path) -> str:
+def stage(folder: Path, place: Place) -> str:
     """Copies the Python files of `folder` into the store; returns their digest, which names the copy.
 
     Hidden files and folders do not count, nor does what Podium itself keeps in store and home.
 
     Raises:
         UserError: if the folder holds so many files that it is hardly a sweep's own.
+        StorageFault: if the store cannot be written.
     """
-    folder, store, home = folder.resolve(), store.resolve(), home.resolve()
-    own = {store, store / "code", home, home / "artifacts"} - {folder}
+    folder = folder.resolve()
     found = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
+    own = _own(place) - {folder}
     files = [path for path in found if not own.intersection(path.parents)]
     if len(files) > MOST_FILES:
         raise UserError(
@@ -30,30 +32,28 @@ def stage(folder: Path, store: Path, home: Path) -> str:
     contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     parts = [part for name, content in contents.items() for part in (name.encode(), content)]
     digest = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
-    target = staged(digest, store)
-    if not target.exists():
-        _write(contents, target)
+    make(place.store, staged(digest), place.cache, lambda made: _write(contents, made))
     return digest
 
 
-def staged(digest: str, store: Path) -> Path:
-    """The folder of staged code."""
-    return store / "code" / digest[:16]
+def staged(digest: str) -> str:
+    """Where the copy lies, relative to the store."""
+    return f"code/{digest[:16]}"
+
+
+def _own(place: Place) -> set[Path]:
+    """The folders in which Podium itself keeps Python files."""
+    home, store = place.home.resolve(), local_path(place.store, "")
+    own = {home, home / "artifacts", place.cache.resolve()}
+    return own if store is None else own | {store.resolve(), store.resolve() / "code"}
 
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
 
 
-def _write(contents: dict[str, bytes], target: Path) -> None:
-    made = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+def _write(contents: dict[str, bytes], made: Path) -> None:
     for name, content in contents.items():
         path = made / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    try:
-        made.rename(target)
-    except OSError:
-        shutil.rmtree(made)
-        if not target.exists():
-            raise

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from podium.data.prepare import prepare
+from podium.data.prepare import prepare, shards
 from podium.errors import UserError
 from podium.execution.worker import Assignment
 from podium.ledger import Book, HeldLedger
@@ -77,7 +77,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         identity=uuid.uuid4().hex,
         spec=spec.written(),
         text=file.text,
-        code="" if spec.is_built_in else code.stage(file.folder, Path(place.store), place.home),
+        code="" if spec.is_built_in else code.stage(file.folder, place),
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
     )
@@ -108,7 +108,7 @@ def prepare_data(spec: SweepSpec, folder: Path, place: Place, watcher: Watcher) 
     if spec.data is None:
         return None
     watcher.stage("Preparing data")
-    return prepare(spec.data, base=folder, shards=place.shards)
+    return prepare(spec.data, base=folder, store=place.store, cache=place.cache)
 
 
 def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
@@ -242,15 +242,15 @@ def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int
     place = attempt.place
     assignment = Assignment(
         spec=launched.spec,
-        code=str(code.staged(launched.code, Path(place.store))) if launched.code else None,
-        data=str(place.shards / launched.data) if launched.data else None,
+        code=code.staged(launched.code) if launched.code else None,
+        data=shards(launched.data) if launched.data else None,
         store=place.store,
         holder=attempt.ledger.epoch,
         cache=str(place.cache),
     )
     attempt.watcher.stage("Starting workers")
     with ThreadPoolExecutor(1) as pool:
-        tried = pool.submit(_try_out, spec, assignment)
+        tried = pool.submit(_try_out, spec, assignment, place)
         with connected(place):
             executor = make_executor(spec, assignment, trials, place, attempt.watcher)
             try:
@@ -261,8 +261,8 @@ def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int
                 executor.close()
 
 
-def _try_out(spec: SweepSpec, assignment: Assignment) -> None:
+def _try_out(spec: SweepSpec, assignment: Assignment, place: Place) -> None:
     from podium.wiring.preflight import try_out
 
-    code_folder, data = (None if folder is None else Path(folder) for folder in (assignment.code, assignment.data))
+    code_folder, data = (None if name is None else place.fetch(name) for name in (assignment.code, assignment.data))
     try_out(spec, code_folder, data)

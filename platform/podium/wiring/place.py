@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podium.errors import UserError
+from podium.folders import fetch
 from podium.ledger import Book
+from podium.store import local_path, refuse_password, require_usable
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Place:
     """The addresses of one user's Podium.
 
     Attributes:
-        home: This machine's state: ledger, runs, prepared data.
-        store: Where every host finds checkpoints, logs and task code.
+        home: This machine's state: ledger and runs.
+        store: Where every host finds shards, task code, checkpoints, artifacts and logs: a path or an fsspec address.
         tracking_uri: The MLflow server, or a database in the home.
         cluster: `inline` (this process), `local` (a Ray of our own) or the address of a running Ray.
         ledger: The database of the ledger, as SQLAlchemy writes addresses; it may hold a password.
@@ -37,7 +39,12 @@ class Place:
         cluster: str | None = None,
         ledger: str | None = None,
     ) -> "Place":
-        """Fills in what is not given: `PODIUM_HOME` or `.podium`, the home as store, SQLite in the home."""
+        """Fills in what is not given: `PODIUM_HOME` or `.podium`, the home as store, SQLite in the home.
+
+        Raises:
+            UserError: if the store's address holds a password.
+        """
+        refuse_password(store or "")
         folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").expanduser().resolve()
         return cls(
             home=folder,
@@ -47,10 +54,14 @@ class Place:
             ledger=ledger or os.environ.get("PODIUM_LEDGER") or f"sqlite:///{folder / 'ledger.db'}",
         )
 
-    @property
-    def shards(self) -> Path:
-        """Where prepared data lies."""
-        return Path(self.store) / "shards"
+    def fetch(self, name: str) -> Path:
+        """The path on this host of a folder of the store that never changes.
+
+        Raises:
+            UserError: if the store does not have it whole.
+            StorageFault: if the store cannot be read.
+        """
+        return fetch(self.store, name, self.cache)
 
     def book(self) -> Book:
         """The ledger of all sweeps here.
@@ -68,19 +79,14 @@ class Place:
         """Makes home and store, and writes into both, before anything else is done there.
 
         Raises:
-            UserError: if either cannot be written, or the store is no folder.
+            UserError: if either cannot be written, or the store not read.
         """
-        if "://" in self.store:
-            raise UserError(
-                f"--store {self.store} is an address; prepared data, task code and logs need a folder. Give the path "
-                "of one that every host of the cluster mounts"
-            )
-        for option, folder in (("--home", self.home), ("--store", Path(self.store))):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=folder).close()
-            except OSError as error:
-                raise _unusable(option, folder, error) from error
+        _require_writable("--home", self.home)
+        folder = local_path(self.store, "")
+        if folder is None:
+            require_usable(self.store)
+        else:
+            _require_writable("--store", folder)
 
     @property
     def cache(self) -> Path:
@@ -100,6 +106,14 @@ class Place:
     def artifacts(self) -> Path:
         """Where MLflow on SQLite keeps artifacts."""
         return self.home / "artifacts"
+
+
+def _require_writable(option: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unusable(option, folder, error) from error
 
 
 def _unusable(option: str, folder: Path, error: OSError) -> UserError:

@@ -138,7 +138,7 @@ def _join(place: Place) -> list[Node]:
     from podium.execution.sharing import require_shared
 
     with connected(place.cluster) as nodes:
-        require_shared(Path(place.store))
+        require_shared(place.store)
         return nodes
 
 

@@ -1,14 +1,14 @@
 """What is said about sweeps: summaries, tables and comparisons, read from the ledger alone."""
 
+import codecs
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from podium.errors import LookupFailed
-from podium.execution.logs import log_path
+from podium.execution import logs
 from podium.ledger import Book
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
@@ -149,11 +149,6 @@ def flat_settings(spec: SweepSpec) -> dict[str, Value]:
     return flatten(spec.model_dump(mode="json"))
 
 
-def log_of(place: Place, sweep: str, trial: int) -> Path:
-    """Where a trial's log lies."""
-    return log_path(place.store, sweep, trial)
-
-
 def find_trial(place: Place, trial: str) -> tuple[str, int]:
     """The sweep and number meant by `7` (in the newest sweep) or `digits/7`.
 
@@ -174,14 +169,13 @@ def find_trial(place: Place, trial: str) -> tuple[str, int]:
 
 def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[str]:
     """The text of a trial's log; with `follow`, goes on until the trial has ended."""
-    path, position, book = log_of(place, sweep, trial), 0, place.book()
+    position, book = 0, place.book()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while True:
         ended = not follow or load(book, sweep).trials[trial].state.is_ended or book.holder(sweep) is None
-        if path.exists():
-            with path.open(errors="replace") as file:
-                file.seek(position)
-                yield file.read()
-                position = file.tell()
+        news = logs.read_log(place.store, sweep, trial, place.cache, position)
+        position += len(news)
+        yield decoder.decode(news)
         if ended:
             return
         time.sleep(FOLLOW_EVERY_S)

@@ -2,23 +2,28 @@
 
 import json
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from podium.data.manifest import load_manifest
+from podium.data.manifest import MANIFEST, Manifest, parse_manifest
+from podium.data.prepare import shards
 from podium.errors import Interrupted, LeaseLost, StorageFault, UserError
-from podium.execution.logs import log_path
+from podium.execution.logs import log_name, read_log
 from podium.ledger import Book, HeldLedger
 from podium.ledger.book import Row
+from podium.store import copy_from, local_path, read
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Launched
 from podium.tracking.client import connect, explain, is_fault, is_refusal, masked, once
+from podium.training.artifacts import artifact_folder
 from podium.wiring import code, summaries
 from podium.wiring.place import Place
 
@@ -170,7 +175,8 @@ class _Tracker:
             files=lambda number: _files(place, self._sweep, number),
             before=lambda: self._before(projector),
         )
-        projector.launch(self._first.at, self._launched, _manifest(place, self._launched))
+        manifest = _manifest(place, self._launched)
+        projector.launch(self._first.at, self._launched, None if manifest is None else json.loads(manifest.to_json()))
         return projector
 
     def _read(self, after: int) -> list[Row]:
@@ -224,12 +230,26 @@ class _Tracker:
         self._faults += 1
 
 
-def _files(place: Place, sweep: str, number: int) -> list[Path]:
-    return [log_path(place.store, sweep, number), Path(place.store) / "artifacts" / sweep / f"{number:05d}"]
+def _files(place: Place, sweep: str, number: int) -> Iterator[Path]:
+    """A trial's log and its folder of artifacts; copies of what lies at an address are gone in the end."""
+    log, artifacts = log_name(sweep, number), artifact_folder(sweep, number)
+    here = [local_path(place.store, name) for name in (log, artifacts)]
+    yield from filter(None, here)
+    if not any(here):
+        with tempfile.TemporaryDirectory() as scratch:
+            copied = Path(scratch, log)
+            copied.parent.mkdir(parents=True)
+            copied.write_bytes(read_log(place.store, sweep, number, place.cache))
+            yield copied
+            copy_from(place.store, artifacts, Path(scratch, artifacts))
+            yield Path(scratch, artifacts)
 
 
-def _manifest(place: Place, launched: Launched) -> dict[str, Any] | None:
-    return json.loads(load_manifest(place.shards / launched.data).to_json()) if launched.data else None
+def _manifest(place: Place, launched: Launched) -> Manifest | None:
+    if not launched.data:
+        return None
+    folder = shards(launched.data)
+    return parse_manifest(read(place.store, f"{folder}/{MANIFEST}"), f"{place.store}/{folder}")
 
 
 def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projector", place: Place) -> None:
@@ -258,15 +278,16 @@ def _log_model(book: Book, machine: Machine, launched: Launched, place: Place) -
     """Registers the best model under the sweep's name; None where there is none to register."""
     spec, best = machine.spec, machine.best()
     ended = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED, SweepState.STOPPED)
-    if not ended or best is None or not best.folder or not launched.data:
+    manifest = _manifest(place, launched)
+    if not ended or best is None or not best.folder or manifest is None:
         return None
     from podium.registry.models import log_best
     from podium.training.trainer import load_best
 
-    schema = load_manifest(place.shards / launched.data).schema
+    schema = manifest.schema
     module = load_best(
         spec,
-        code=code.staged(launched.code, Path(place.store)) if launched.code else None,
+        code=place.fetch(code.staged(launched.code)) if launched.code else None,
         schema=schema,
         store=place.store,
         folder=best.folder,

@@ -1,0 +1,211 @@
+"""Folders that never change once they are made: shards and code, named by their content.
+
+`make` makes one and leaves it in the store; `fetch` has it on any host. On this host it is there as a whole or not at
+all; in a store at an address, what lies under a name counts only with the list of its contents, which is written last.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from podium.errors import UserError
+from podium.store import accessing, at_once, files_of, local_path, open_remote, put_all
+
+CONTENTS = ".contents.json"
+"""The file of a made folder that gives the bytes of each other."""
+
+_DRAFT = re.compile(r"\.(.+)-[0-9a-f]{32}")
+
+
+def make(store: str, name: str, cache: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder `name` on this host, made unless the store has it.
+
+    Of several processes that make it at once, on one host one does and the others wait for it.
+
+    Args:
+        store: Path or address.
+        name: What follows from the content of the folder, which never changes.
+        cache: Where this host keeps what it has of a store at an address.
+        fill: Writes the content into an empty folder.
+
+    Raises:
+        StorageFault: if the store, or this host's disk, cannot be written.
+    """
+    root = local_path(store, "")
+    if root is not None:
+        _make_once(root, root / name, fill)
+        return root / name
+    if not _has(store, name):
+        _make_once(cache, cache / name, fill)
+        _upload(store, name, cache / name)
+    return fetch(store, name, cache)
+
+
+def fetch(store: str, name: str, cache: Path) -> Path:
+    """The folder `name`, which `make` has made on some host, on this one; copied to `cache` once from an address.
+
+    Raises:
+        UserError: if a store at an address does not have it whole.
+        StorageFault: if the store cannot be read, or this host's disk cannot be written.
+    """
+    path = local_path(store, name)
+    if path is not None:
+        return path
+    _make_once(cache, cache / name, lambda made: _download(store, name, made))
+    return cache / name
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a made folder has all its files in their full size; a glance that reads none of them."""
+    try:
+        sizes = _sizes((folder / CONTENTS).read_bytes())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _make_once(root: Path, folder: Path, fill: Callable[[Path], None]) -> None:
+    """Has a folder made elsewhere and put in its place, so that a reader sees all or nothing."""
+    if is_whole(folder):
+        return
+    failed = f"{folder.relative_to(root)} could not be written"
+    with accessing(str(root), failed):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear(folder.parent)
+        with _locked(folder.with_name(f".{folder.name}.lock")):
+            if not is_whole(folder):
+                _make(root, folder, fill, failed)
+
+
+def _make(root: Path, folder: Path, fill: Callable[[Path], None], failed: str) -> None:
+    made = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    made.mkdir()
+    try:
+        with accessing(str(root), failed):  # says what is free before the draft is removed
+            fill(made)
+            _seal(made)
+            _put_in_place(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Renames `made` to `folder`; what is whole there stays, what is damaged goes."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        if is_whole(folder):
+            return
+        damaged = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        folder.rename(damaged)
+        made.rename(folder)
+        shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _clear(parent: Path) -> None:
+    """Removes what processes that died have left of folders in the making; who lives holds the folder's lock."""
+    for path in parent.iterdir():
+        draft = _DRAFT.fullmatch(path.name)
+        if draft is not None:
+            with _locked(parent / f".{draft[1]}.lock", wait=False) as is_mine:
+                if is_mine:
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock file, which is gone with its holder; gives whether it does: not every file system knows locks."""
+    file = _lock(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            path.unlink(missing_ok=True)
+            file.close()
+
+
+def _lock(path: Path, operation: int) -> IO[bytes] | None:
+    while True:
+        try:
+            file = path.open("ab")
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, operation)
+        except OSError:
+            file.close()
+            return None
+        if _is_at(file, path):
+            return file
+        file.close()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still the one at its path."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _seal(folder: Path) -> None:
+    sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_of(folder)}
+    with (folder / CONTENTS).open("w") as file:
+        json.dump(sizes, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sizes(content: bytes) -> dict[str, int]:
+    sizes = json.loads(content)
+    if not isinstance(sizes, dict):
+        raise ValueError(f"{CONTENTS} holds no object")
+    return sizes
+
+
+def _has(store: str, name: str) -> bool:
+    """Whether a store at an address has a folder whole."""
+    with accessing(store, f"{name} could not be looked up"):
+        system, address = open_remote(store, name)
+        try:
+            sizes = _sizes(system.cat_file(f"{address}/{CONTENTS}"))
+        except (FileNotFoundError, ValueError):
+            return False
+        found = system.find(address, detail=True)
+    return all(found.get(f"{address}/{each}", {}).get("size") == size for each, size in sizes.items())
+
+
+def _upload(store: str, name: str, folder: Path) -> None:
+    with accessing(store, f"{name} could not be written"):
+        system, address = open_remote(store, name)
+        put_all(system, address, folder, [file for file in files_of(folder) if file.name != CONTENTS])
+        system.put_file(str(folder / CONTENTS), f"{address}/{CONTENTS}")
+
+
+def _download(store: str, name: str, made: Path) -> None:
+    where = f"{store.rstrip('/')}/{name}"
+    fix = f"delete {where} and launch the sweep again, and it is made anew"
+    with accessing(store, f"{name} could not be read"):
+        system, address = open_remote(store, name)
+        try:
+            sizes = _sizes(system.cat_file(f"{address}/{CONTENTS}"))
+        except (FileNotFoundError, ValueError):
+            raise UserError(f"{where} is not there as a whole; {fix}") from None
+
+        def get(file: str) -> None:
+            target = made / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                system.get_file(f"{address}/{file}", str(target))
+            if not target.exists() or target.stat().st_size != sizes[file]:
+                raise UserError(f"{where}/{file} is missing or truncated; {fix}")
+
+        at_once(get, sizes)
