@@ -3,8 +3,10 @@
 import signal
 import sys
 
+import mlflow
 import pytest
 from postgresql_server import PASSWORD
+from wiring_cases import QUICK, TRAIN, podium
 
 from podium.errors import StorageFault, UserError
 from podium.ledger import Book, audit
@@ -39,3 +41,24 @@ def test_a_missing_driver_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UserError, match=r"needs the package psycopg: pip install 'podium\[postgresql\]'"):
         Book("postgresql://podium:secret@127.0.0.1/podium")
+
+
+@pytest.mark.slow
+def test_a_sweep_is_launched_and_gone_on_with(postgresql, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(QUICK)
+    (tmp_path / "train.py").write_text(TRAIN)
+    where = ("--ledger", postgresql.new_database())
+    launched = podium(tmp_path, "launch", "sweep.yaml", "--cluster", "inline", "--json", *where)
+    assert launched.code == 0, launched.problems
+    assert launched.json["trials"] == {"total": 6, "budget": 6, **launched.json["trials"]}
+    assert not (tmp_path / ".podium" / "ledger.db").exists()
+    more = podium(tmp_path, "launch", "sweep.yaml", "budget.trials=7", "--cluster", "inline", "--json", *where)
+    assert (more.code, more.json["trials"]["total"]) == (0, 7), more.problems
+    client = mlflow.MlflowClient(tracking_uri=more.json["tracking_uri"])
+    experiment = client.get_run(more.json["parent_run_id"]).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{more.json['parent_run_id']}'")
+    assert len(children) == 7
+    assert podium(tmp_path, "ledger", "verify", "quick", *where).code == 0
+    told = [launched.output, launched.problems, more.output, more.problems]
+    told += [path.read_text(errors="replace") for path in tmp_path.rglob("*.log")]
+    assert not [text for text in told if PASSWORD in text]

@@ -216,7 +216,8 @@ def reading(store: str, folder: str) -> Iterator[Opened]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         fetched = Path(scratch) / "checkpoint"
-        copy_from(store, folder, fetched)
+        with suppress(FileNotFoundError):
+            copy_from(store, folder, fetched)
         yield Opened(folder, fetched, _verified(fetched, folder))
 
 
