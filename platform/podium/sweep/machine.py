@@ -1,6 +1,5 @@
 """The machine: events in, commands out. State is a function of events, open commands of the state. Pure."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -28,15 +27,14 @@ from podium.sweep.messages import (
     Launched,
     Propose,
     Proposed,
-    Report,
     Resumed,
     Saved,
     StopRequested,
     TimeSpent,
 )
+from podium.sweep.outcomes import Outcomes
 from podium.sweep.ranking import Ranking
 from podium.sweep.roster import Roster
-from podium.sweep.rungs import Verdict
 from podium.sweep.seeds import trial_seed
 from podium.sweep.trial import Trial, TrialState
 
@@ -73,13 +71,12 @@ class Machine:
         self.ranking = Ranking(spec)
         self._roster = Roster(self.ranking)
         self._judge = Judge(spec, self._roster)
+        self._outcomes = Outcomes(spec, self._roster, self._judge)
         self._agenda = Agenda()
         self._enqueued: deque[dict[str, Value]] = deque()
         self._points = deque(([spec.given()] if spec.given() else []) + [dict(p) for p in spec.search.points])
-        self._cancelled: set[int] = set()
         self._closing: SweepState | None = None
         self._exhausted = False
-        self._failures = 0
 
     def handle(self, event: Event) -> list[Command]:
         """Takes one event; returns the commands that follow. Stale and repeated events change nothing."""
@@ -146,7 +143,7 @@ class Machine:
     def _on_resumed(self, event: Resumed) -> None:
         self._agenda.lose_all()
         for trial in self._roster.ones(TrialState.RUNNING):
-            self._go_back(trial.number)
+            self._outcomes.go_back(trial.number)
         if self._closing is SweepState.INTERRUPTED:
             self._closing, self.reason = None, ""
         resumable = self.state in (SweepState.INTERRUPTED, SweepState.FAILED, SweepState.STOPPED)
@@ -154,7 +151,7 @@ class Machine:
             self._reopen()
 
     def _reopen(self) -> None:
-        self.state, self.reason, self._closing, self._failures = SweepState.RUNNING, "", None, 0
+        self.state, self.reason, self._closing, self._outcomes.failures = SweepState.RUNNING, "", None, 0
 
     def _on_gang_ready(self, event: GangReady) -> None:
         self._agenda.welcome(event.gang)
@@ -188,7 +185,7 @@ class Machine:
             raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
         reports = [self._judge.record(report, advance.until) for report in event.reports]
         for report in reports:
-            self._settle_trial(report, advance.until)
+            self._outcomes.settle(report, advance.until)
         target = self.spec.budget.target
         best = self.best()
         loss = self.ranking.loss
@@ -211,83 +208,25 @@ class Machine:
         if event.trial is None:
             self._begin_closing(SweepState.STOPPED, "stopped by a user")
             return
-        trial = self.trials.get(event.trial)
-        if trial is None or trial.state.is_ended:
-            return
-        if trial.state is TrialState.RUNNING:
-            self._cancelled.add(event.trial)
-        else:
-            self._roster.move(event.trial, TrialState.CANCELLED, reason="stopped by a user")
+        if event.trial in self.trials:
+            self._outcomes.cancel(event.trial)
 
     def _on_interrupt_requested(self, event: InterruptRequested) -> None:
         self._begin_closing(SweepState.INTERRUPTED, "interrupted; it can be resumed")
 
-    # what follows for a trial
-
-    def _settle_trial(self, report: Report, until: int) -> None:
-        number = report.trial
-        if report.ending == "halted":
-            self._go_back(number)
-        elif report.ending == "diverged":
-            self._roster.move(number, TrialState.DIVERGED, reason=report.reason or "the objective is not a number")
-        elif report.ending == "infeasible":
-            self._roster.move(number, TrialState.STOPPED, reason=report.reason)
-        elif report.ending in ("patience", "returned"):
-            self._roster.move(number, TrialState.COMPLETE, reason=report.reason or "trained to its own end")
-        elif self._judge.is_last(number, until):
-            self._roster.move(number, TrialState.COMPLETE, reason="full budget")
-        else:
-            self._compare(number, until)
-        self._roster.note_best(number)
-        if number in self._cancelled:
-            self._cancelled.discard(number)
-            if not self.trials[number].state.is_ended:
-                self._roster.move(number, TrialState.CANCELLED, reason="stopped by a user")
-
-    def _compare(self, number: int, rung: int) -> None:
-        match self._judge.verdict(number, rung):
-            case Verdict.STOP:
-                self._roster.move(number, TrialState.STOPPED, reason=f"not among the best at rung {rung}")
-            case Verdict.CONTINUE:
-                self._roster.move(number, TrialState.WAITING)
-            case Verdict.PAUSE:
-                self._judge.hold_back(number, rung)
-                self._roster.move(number, TrialState.PAUSED)
-
     def _break_off(self, key: str, cause: Cause, detail: str, log_tail: str) -> None:
-        """The advance ended without reports: its trials go back to their last checkpoint, or fail."""
+        """The advance ended without reports."""
         advance = self._agenda.end(key)
-        for lane in advance.lanes if advance else ():
-            trial = self.trials[lane.trial]
-            attempts = {**trial.attempts, cause: trial.attempts.get(cause, 0) + 1}
-            self._roster.change(lane.trial, attempts=attempts, avoids=trial.gang, cause=cause, log_tail=log_tail)
-            if lane.trial not in self._cancelled and attempts[cause] > self._allowed(cause):
-                self._fail(lane.trial, cause, detail, attempts[cause])
-            else:
-                self._go_back(lane.trial)
-        if advance is not None and cause == "storage":
+        if advance is None:
+            return
+        for lane in advance.lanes:
+            self._outcomes.break_off(lane.trial, cause, detail, log_tail)
+        if cause == "storage":
             self._begin_closing(SweepState.INTERRUPTED, f"{detail}; it can be resumed")
-
-    def _allowed(self, cause: Cause) -> float:
-        """How often an advance of one trial may break off by a cause before the trial fails."""
-        limit: float = getattr(self.spec.retries, cause, math.inf)
-        return limit
-
-    def _go_back(self, number: int) -> None:
-        """A running trial goes back to its last checkpoint, unless a user stopped it."""
-        if number in self._cancelled:
-            self._cancelled.discard(number)
-            self._roster.move(number, TrialState.CANCELLED, reason="stopped by a user")
-        else:
-            self._roster.move(number, TrialState.WAITING)
-
-    def _fail(self, number: int, cause: str, detail: str, attempts: int) -> None:
-        self._roster.move(number, TrialState.FAILED, reason=f"{cause} after {attempts} attempt(s): {detail}")
-        self._roster.note_best(number)
-        self._failures += 1
-        if self._failures >= self.spec.budget.failures:
+        failures = self._outcomes.failures
+        if failures >= self.spec.budget.failures:
             self._begin_closing(
-                SweepState.FAILED, f"{self._failures} trials failed, the last one because of {cause}: {detail}"
+                SweepState.FAILED, f"{failures} trials failed, the last one because of {cause}: {detail}"
             )
 
     # decisions
@@ -298,7 +237,9 @@ class Machine:
             self._end_if_idle(self._closing)
             return halts
         unwanted = [
-            advance for advance in self._agenda.advances if all(lane.trial in self._cancelled for lane in advance.lanes)
+            advance
+            for advance in self._agenda.advances
+            if all(self._outcomes.is_cancelled(lane.trial) for lane in advance.lanes)
         ]
         commands = [*self._halt(unwanted), *self._assign()]
         if not self._agenda.advances and not self._agenda.num_proposing:

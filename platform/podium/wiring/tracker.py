@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from podium.data.manifest import MANIFEST, Manifest, parse_manifest
 from podium.data.prepare import shards
-from podium.errors import Interrupted, LeaseLost, StorageFault, UserError
+from podium.errors import DataError, Interrupted, LeaseLost, StorageFault, UserError
 from podium.execution.logs import log_name, read_log
 from podium.ledger import Book, HeldLedger
 from podium.ledger.book import Row
@@ -130,9 +130,9 @@ class _Tracker:
         self._launched = self._first.event
         self._machine, self._after = summaries.empty(self._launched), -1
         self._is_over = self._was_over = not follow
-        self._furthest = self._most_over = -1
+        self._furthest, self._most_over = -1, 0
         self._went_on = self._told = time.monotonic()
-        self._faults = self._refusals = 0
+        self._pause_s, self._faults, self._refusals = FIRST_PAUSE_S, 0, 0
 
     def run(self) -> None:
         """Goes on until all is shown."""
@@ -175,7 +175,9 @@ class _Tracker:
             files=lambda number: _files(place, self._sweep, number),
             before=lambda: self._before(projector),
         )
-        manifest = _manifest(place, self._launched)
+        manifest = None
+        with suppress(DataError):  # data that is gone keeps no run from being shown
+            manifest = _manifest(place, self._launched)
         projector.launch(self._first.at, self._launched, None if manifest is None else json.loads(manifest.to_json()))
         return projector
 
@@ -206,7 +208,8 @@ class _Tracker:
         self._furthest, self._most_over = max(shown, self._furthest), max(num_over, self._most_over)
         if self._faults > QUIET_FAULTS:
             say(f"MLflow at {masked(self._place.tracking_uri)} answers again")
-        self._went_on, self._faults, self._refusals = time.monotonic(), 0, 0
+        self._went_on, self._pause_s = time.monotonic(), FIRST_PAUSE_S
+        self._faults = self._refusals = 0
 
     def _wait_out(self, error: Exception) -> None:
         """Waits a while after a fault, unless it will not pass, or has lasted for too long after the sweep.
@@ -226,7 +229,8 @@ class _Tracker:
         with suppress(StorageFault):
             self._read(self._after)
         self._was_over = self._is_over
-        time.sleep(min(FIRST_PAUSE_S * 2**self._faults, MOST_PAUSE_S))
+        time.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, MOST_PAUSE_S)
         self._faults += 1
 
 
