@@ -5,12 +5,14 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import postgresql_server
 import pytest
+import s3_server
 
 pytest.register_assert_rewrite("podium.testing")
 
@@ -56,6 +58,37 @@ def postgresql() -> Iterator["postgresql_server.Server"]:
         pytest.skip("PostgreSQL is not installed; tests/services.sh installs it on Debian, as root")
     with postgresql_server.running(binaries) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator["s3_server.Server"]:
+    """An S3 server of our own for all tests that need one."""
+    with s3_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_store(s3: "s3_server.Server", monkeypatch: pytest.MonkeyPatch) -> "s3_server.Store":
+    """A store in a new bucket, which this process and its children can reach."""
+    bucket = f"podium-{uuid.uuid4().hex[:12]}"
+    s3.make_bucket(bucket)
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.Store(f"s3://{bucket}/some/prefix", s3.environment)
+
+
+@pytest.fixture
+def dead_s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A store at which nobody answers."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    yield "s3://podium-nowhere"
+    S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,8 @@ def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_
     prepare(
         save(*images()),
         base=tmp_path,
-        store=str(tmp_path), cache=tmp_path,
+        store=str(tmp_path),
+        cache=tmp_path,
         progress=lambda stage, share: told.setdefault(stage, []).append(share),
     )
     assert list(told) == ["split", "statistics", "write"]

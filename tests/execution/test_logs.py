@@ -2,12 +2,60 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from podium.execution.logs import copied, log_path, tail
+import pytest
+
+from podium.errors import StorageFault
+from podium.execution.logs import copied, log_path, publish, read_log, tail
 
 
 def test_each_trial_has_a_file_of_its_own(tmp_path):
-    assert log_path(str(tmp_path), "digits", 7) == tmp_path / "logs" / "digits" / "trial-00007.log"
+    cache = tmp_path / "cache"
+    for store, folder in ((str(tmp_path), tmp_path), (f"file://{tmp_path}", tmp_path), ("memory://x", cache)):
+        assert log_path(store, "digits", 7, cache) == folder / "logs" / "digits" / "trial-00007.log"
+
+
+def write(store: str, cache: Path, text: str) -> None:
+    path = log_path(store, "toy", 7, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_in_a_folder_there_is_nothing_to_publish(tmp_path):
+    store, cache = str(tmp_path / "store"), tmp_path / "cache"
+    assert read_log(store, "toy", 7, cache) == b""
+    write(store, cache, "first\nsecond\n")
+    publish(store, "toy", 7, cache)
+    assert read_log(store, "toy", 7, cache) == b"first\nsecond\n"
+    assert read_log(store, "toy", 7, cache, start=6) == b"second\n"
+    assert not cache.exists()
+
+
+def test_at_an_address_the_parts_of_all_hosts_follow_each_other(s3_store, tmp_path):
+    store, one, two = s3_store.address, tmp_path / "one", tmp_path / "two"
+    publish(store, "toy", 7, one)
+    assert read_log(store, "toy", 7, one) == b""
+    for cache, text in ((one, "a1\n"), (two, "b1\n"), (two, ""), (one, "a2\n")):
+        write(store, cache, text)
+        publish(store, "toy", 7, cache)
+        assert not list((cache / "logs" / "toy").iterdir())
+    write(store, two, "b2 so far")
+    assert read_log(store, "toy", 7, one) == b"a1\nb1\na2\n"
+    assert [read_log(store, "toy", 7, two, start)[:4] for start in (0, 6, 9, 12, 99)] == [
+        b"a1\nb", b"a2\nb", b"b2 s", b"so f", b"",
+    ]  # fmt: skip
+
+
+def test_what_could_not_be_published_stays_and_is_published_next(s3_store, tmp_path):
+    lost = s3_store.address.replace("podium-", "no-such-podium-")
+    write(lost, tmp_path, "first\n")
+    with pytest.raises((StorageFault, FileNotFoundError)):
+        publish(lost, "toy", 7, tmp_path)
+    write(lost, tmp_path, "second\n")
+    publish(s3_store.address, "toy", 7, tmp_path)
+    assert read_log(s3_store.address, "toy", 7, tmp_path / "another") == b"first\nsecond\n"
 
 
 def test_the_tail_is_the_last_lines(tmp_path):

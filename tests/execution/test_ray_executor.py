@@ -71,10 +71,10 @@ class OtherDriver:
 
 
 @contextmanager
-def other_driver(address: str, most: int, assignment: Assignment) -> Iterator[OtherDriver]:
-    """A driver with at least one gang ready."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(arguments(address, most, assignment), stdin=pipe, stdout=pipe, text=True) as process:
+def other_driver(address: str, most: int, assignment: Assignment, **variables: str) -> Iterator[OtherDriver]:
+    """A driver with at least one gang ready; with a Ray of its own if the address is empty."""
+    command, pipe, environment = arguments(address, most, assignment), subprocess.PIPE, {**os.environ, **variables}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         driver = OtherDriver(process)
         try:
             driver.until(lambda events: any(isinstance(event, GangReady) for event in events))
@@ -190,6 +190,26 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
             cluster.stdin.close()
 
 
+def eat_memory(assignment: Assignment, megabytes: int) -> None:
+    """Has every step of a trial take memory and keep it."""
+    code = Path(str(assignment.code)) / "train.py"
+    code.write_text("held = []\n" + TRAIN.replace("(folder /", f"held.append(b'x' * {megabytes << 20}); (folder /"))
+
+
+def test_a_gang_that_ray_ends_for_memory_is_told_as_such(assignment: Assignment) -> None:
+    memory = psutil.virtual_memory()
+    spare = 1 << 30
+    if memory.available < 4 * spare:
+        pytest.skip("the host has too little memory to waste")
+    eat_memory(assignment, megabytes=64)
+    threshold = (memory.total - memory.available + 2 * spare) / memory.total
+    with other_driver("", 1, assignment, RAY_memory_usage_threshold=f"{threshold:.4f}") as driver:
+        driver.train()
+        driver.until(lambda _: driver.all(GangLost))
+    (lost,) = driver.all(GangLost)
+    assert (lost.cause, "running low on memory" in lost.detail) == ("out_of_memory", True)
+
+
 def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, assignment: Assignment) -> None:
     from podium.execution.ray import RayExecutor
 
@@ -205,8 +225,7 @@ def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
 ) -> None:
     from podium.execution.ray import RayExecutor
 
-    code = Path(str(assignment.code)) / "train.py"
-    code.write_text(TRAIN.replace("(folder", "trial.held = getattr(trial, 'held', b'') + bytes(1 << 22); (folder"))
+    eat_memory(assignment, megabytes=8)
     stage = Stage(RayExecutor(assignment, most=1))
     stage.executor.advance(stage.command(stage.new_trial(SLOW), until=99))
     stage.until(Saved)

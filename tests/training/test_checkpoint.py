@@ -5,24 +5,35 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import s3_server
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from podium.errors import CheckpointError, StorageFault
+from podium.store import remove
 from podium.sweep.messages import Saved
 from podium.training.checkpoint import Checkpoints, erase, lying, reading, withdraw
 
 
-@pytest.fixture(params=["folder", "address"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "folder" else f"memory://podium-test/{tmp_path.name}"
+    match request.param:
+        case "folder":
+            return str(tmp_path)
+        case "memory":
+            return f"memory://podium-test/{tmp_path.name}"
+        case _:
+            address: str = request.getfixturevalue("s3_store").address
+            return address
 
 
 def put(checkpoints: Checkpoints, epoch: int, step: int = 0, text: str = "content") -> Saved:
@@ -156,6 +167,36 @@ def test_what_killed_writers_left_is_found(tmp_path: Path) -> None:
     assert lying(str(tmp_path), "toy", range(2)) == ([], [])
 
 
+def test_what_an_interrupted_upload_left_is_no_checkpoint(store: str) -> None:
+    checkpoints = Checkpoints(store, "toy", 7, holder=1)
+    whole, torn = put(checkpoints, 1), put(checkpoints, 2)
+    remove(store, f"{torn.folder}/state.json")
+    assert lying(store, "toy", range(2)) == ([whole], [torn.folder])
+    with checkpoints.opening(torn.folder) as found:
+        assert found is not None
+        assert found.folder == whole.folder
+
+
+def test_what_is_erased_while_it_is_read_is_read_whole_or_not_at_all(store: str) -> None:
+    checkpoints = Checkpoints(store, "toy", 7, holder=1)
+    for _ in range(20):
+        saved = put(checkpoints, 1)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(lambda folder=saved.folder: erase(store, withdraw(store, folder)))
+            with suppress(CheckpointError), reading(store, saved.folder) as found:
+                assert found.state == {"epoch": 1}
+        assert checkpoints.newest_first() == []
+
+
+def test_a_name_without_its_last_part_is_one_of_an_earlier_podium(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(str(tmp_path), "toy", 7, holder=1)
+    saved = put(checkpoints, 1)
+    earlier = saved.folder.rpartition("-")[0]
+    (tmp_path / saved.folder).rename(tmp_path / earlier)
+    assert checkpoints.newest_first() == [earlier]
+    assert get(str(tmp_path), earlier) == ("content", {"epoch": 1})
+
+
 def test_what_was_withdrawn_and_erased_is_gone(store: str) -> None:
     checkpoints = Checkpoints(store, "toy", 7, holder=1)
     kept, gone = put(checkpoints, 1), put(checkpoints, 2)
@@ -247,15 +288,14 @@ def test_an_error_of_the_writer_s_own_is_none(tmp_path: Path) -> None:
         (path / "nowhere/file").write_text("content")
 
 
-def test_a_store_that_does_not_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    checkpoints = Checkpoints("s3://podium-nowhere", "toy", 7, holder=1)
+def test_a_store_that_is_gone_is_a_fault(s3_store: s3_server.Store) -> None:
+    checkpoints = Checkpoints("s3://podium-no-such-bucket", "toy", 7, holder=1)
+    with pytest.raises(StorageFault, match="s3://podium-no-such-bucket: The specified bucket does not exist"):
+        put(checkpoints, 1)
+
+
+def test_a_store_that_does_not_answer_is_a_fault(dead_s3_store: str) -> None:
+    checkpoints = Checkpoints(dead_s3_store, "toy", 7, holder=1)
     folder = f"{checkpoints.root}/h1-e1-s0"
     with pytest.raises(StorageFault, match="a checkpoint of trial 7 could not be written: s3://podium-nowhere: "):
         put(checkpoints, 1)

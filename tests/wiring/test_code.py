@@ -1,12 +1,15 @@
 """The user's code in the store."""
 
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from podium.errors import UserError
+from podium.errors import StorageFault, UserError
+from podium.folders import CONTENTS
 from podium.wiring import code
+from podium.wiring.place import Place
 
 
 @pytest.fixture
@@ -21,57 +24,80 @@ def folder(tmp_path: Path) -> Path:
     return mine
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place.of(tmp_path / "home", tmp_path / "store")
+
+
 def names(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_python_files_are_copied_and_hidden_ones_left(folder: Path, tmp_path: Path) -> None:
-    digest = code.stage(folder, tmp_path / "store", tmp_path / "store")
-    assert names(code.staged(digest, tmp_path / "store")) == {"task.py", "lib/helper.py"}
+def test_python_files_are_copied_and_hidden_ones_left(folder: Path, place: Place) -> None:
+    digest = code.stage(folder, place)
+    assert names(place.fetch(code.staged(digest))) == {"task.py", "lib/helper.py", CONTENTS}
 
 
-def test_the_digest_is_a_function_of_names_and_content_alone(folder: Path, tmp_path: Path) -> None:
-    digest = code.stage(folder, tmp_path / "store", tmp_path / "store")
+def test_the_digest_is_a_function_of_names_and_content_alone(folder: Path, place: Place, tmp_path: Path) -> None:
+    digest = code.stage(folder, place)
     (folder / "notes.md").write_text("changed")
     (folder / "task.py").touch()
-    assert code.stage(folder, tmp_path / "store", tmp_path / "store") == digest
+    assert code.stage(folder, place) == digest
     moved = folder.rename(tmp_path / "moved")
-    assert code.stage(moved, tmp_path / "other", tmp_path / "other") == digest
+    assert code.stage(moved, Place.of(tmp_path / "other")) == digest
     (moved / "task.py").write_text("# changed\n")
-    changed = code.stage(moved, tmp_path / "store", tmp_path / "store")
+    changed = code.stage(moved, place)
     (moved / "task.py").rename(moved / "task2.py")
-    assert len({digest, changed, code.stage(moved, tmp_path / "store", tmp_path / "store")}) == 3
+    assert len({digest, changed, code.stage(moved, place)}) == 3
 
 
-def test_content_that_moves_between_files_is_another_code(tmp_path: Path) -> None:
+def test_content_that_moves_between_files_is_another_code(place: Place, tmp_path: Path) -> None:
     digests = set()
     for index, (one, other) in enumerate([("ab", "c"), ("a", "bc")]):
         folder = tmp_path / str(index)
         folder.mkdir()
         (folder / "a.py").write_text(one)
         (folder / "b.py").write_text(other)
-        digests.add(code.stage(folder, tmp_path / "store", tmp_path / "store"))
+        digests.add(code.stage(folder, place))
     assert len(digests) == 2
 
 
 def test_a_store_inside_the_folder_is_not_code(folder: Path) -> None:
-    first = code.stage(folder, folder / "home", folder / "home")
-    assert code.stage(folder, folder / "home", folder / "home") == first
+    place = Place.of(folder / "home")
+    first = code.stage(folder, place)
+    assert code.stage(folder, place) == first
 
 
-def test_launches_at_the_same_time_make_one_whole_copy(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", [None, "memory://code"])
+def test_a_home_that_is_the_folder_is_not_code_either(folder: Path, store: str | None) -> None:
+    place = Place.of(folder, store)
+    first = code.stage(folder, place)
+    assert code.stage(folder, place) == first
+
+
+def test_launches_at_the_same_time_make_one_whole_copy(folder: Path, place: Place, tmp_path: Path) -> None:
     for index in range(50):
         (folder / f"module_{index}.py").write_text(f"x = {index}\n")
     with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(lambda _: code.stage(folder, tmp_path / "store", tmp_path / "store"), range(16)))
+        digests = list(pool.map(lambda _: code.stage(folder, place), range(16)))
     assert len(set(digests)) == 1
     (copy,) = (tmp_path / "store" / "code").iterdir()
-    assert len(names(copy)) == 52
+    assert len(names(copy)) == 53
 
 
-def test_a_folder_full_of_code_is_refused_with_its_number(tmp_path: Path) -> None:
+def test_a_folder_full_of_code_is_refused_with_its_number(place: Place, tmp_path: Path) -> None:
     for index in range(code.MOST_FILES + 1):
         (tmp_path / f"module_{index}.py").write_text("")
     with pytest.raises(UserError, match=r"holds 501 Python files.* at most 500; put .* into a folder of their own"):
-        code.stage(tmp_path, tmp_path / "store", tmp_path / "store")
+        code.stage(tmp_path, place)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_the_code(folder: Path, small_disk: Path, tmp_path: Path) -> None:
+    (folder / "big.py").write_text("#" * 2_000_000)
+    place = Place.of(tmp_path / "home", str(small_disk))
+    with pytest.raises(StorageFault, match=f"code/.* could not be written: {small_disk}: No space left on device; 0.0"):
+        code.stage(folder, place)
+    assert list((small_disk / "code").iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    assert "big.py" in names(place.fetch(code.staged(code.stage(folder, place))))

@@ -1,8 +1,10 @@
 """Where a sweep lives."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from s3_server import Store
 
 from podium.errors import UserError
 from podium.wiring.place import Place
@@ -24,7 +26,8 @@ def test_everything_lies_in_a_hidden_folder_here(tmp_path: Path) -> None:
         cluster="local",
         ledger=f"sqlite:///{tmp_path}/.podium/ledger.db",
     )
-    assert (place.shards, place.artifacts) == (tmp_path / ".podium" / "shards", tmp_path / ".podium" / "artifacts")
+    assert (place.cache, place.artifacts) == (tmp_path / ".podium" / "cache", tmp_path / ".podium" / "artifacts")
+    assert place.fetch("code/ab") == tmp_path / ".podium" / "code" / "ab"
 
 
 def test_the_environment_is_asked_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,8 +63,27 @@ def test_a_place_that_cannot_be_written_is_refused_by_its_option(tmp_path: Path)
         Place.of("home", "file/in").require_writable()
     with pytest.raises(UserError, match=r"--home /proc/nowhere cannot be used"):
         Place.of("/proc/nowhere").book()
-    with pytest.raises(UserError, match=r"--store s3://bucket is an address; .* folder"):
-        Place.of(store="s3://bucket").require_writable()
+    with pytest.raises(UserError, match=r"the store odd://bucket cannot be opened: Protocol not known: odd"):
+        Place.of(store="odd://bucket").require_writable()
+
+
+@pytest.mark.parametrize("option", ["--home", "--store"])
+def test_a_disk_that_is_read_only_is_refused_by_its_option(option: str, small_disk: Path, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    place = Place.of(small_disk) if option == "--home" else Place.of(tmp_path / "home", str(small_disk))
+    with pytest.raises(UserError, match=f"{option} {small_disk} cannot be used: Read-only file system; give a folder"):
+        place.require_writable()
+
+
+def test_an_address_is_tried_before_it_is_used(s3_store: Store) -> None:
+    Place.of("home", s3_store.address).require_writable()
+    with pytest.raises(UserError, match="the store s3://no-such-bucket/x cannot be used"):
+        Place.of("home", "s3://no-such-bucket/x").require_writable()
+
+
+def test_a_password_in_the_store_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r"the store s3://\*\*\*@bucket has a password in its address"):
+        Place.of(store="s3://key:secret@bucket")
 
 
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:

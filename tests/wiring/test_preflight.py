@@ -131,11 +131,11 @@ def test_a_host_that_does_not_see_the_store_is_found(tmp_path: Path) -> None:
     from podium.execution import ray as adapter
     from podium.execution.sharing import nodes_that_misread, require_shared
 
-    probe, nodes = tmp_path / "probe", adapter.ray.nodes()  # type: ignore[no-untyped-call]
-    assert nodes_that_misread(probe, "hello", nodes) == nodes
-    probe.write_text("something else")
-    assert nodes_that_misread(probe, "hello", nodes) == nodes
-    probe.write_text("hello")
-    assert nodes_that_misread(probe, "hello", nodes) == []
-    require_shared(tmp_path / "store")
-    assert not (tmp_path / "store").exists()
+    store, nodes = str(tmp_path / "store"), adapter.ray.nodes()  # type: ignore[no-untyped-call]
+    assert nodes_that_misread(store, "probe", b"hello", nodes) == nodes
+    write(store, "probe", b"something else")
+    assert nodes_that_misread(store, "probe", b"hello", nodes) == nodes
+    write(store, "probe", b"hello")
+    assert nodes_that_misread(store, "probe", b"hello", nodes) == []
+    require_shared(store)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["probe"]
