@@ -52,14 +52,14 @@ def open_remote(store: str, name: str) -> tuple[Any, str]:
 
 @contextmanager
 def accessing(store: str, failed: str) -> Iterator[None]:
-    """Makes of what goes wrong with the store one fault that begins with `failed`; what is not there is none.
+    """Makes of what goes wrong with the store one fault that begins with `failed`.
 
     Raises:
         StorageFault: if the store fails.
     """
     try:
         yield
-    except (PodiumError, FileNotFoundError):
+    except PodiumError:
         raise
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
@@ -104,7 +104,7 @@ def require_usable(store: str) -> None:
         write(store, name, content)
         found = read(store, name)
         remove(store, name)
-    except (StorageFault, FileNotFoundError) as error:
+    except StorageFault as error:
         raise UserError(
             f"the store {store} cannot be used: {error}. Give --store an address that you may write to and read from, "
             "with its credentials in the environment"
@@ -200,7 +200,7 @@ def copy_into(store: str, name: str, source: Path) -> None:
 
 
 def copy_from(store: str, name: str, target: Path) -> None:
-    """Copies a file, or a folder with all it holds, from a store at an address; nothing if there is none.
+    """Copies a file, or a folder with all it holds, from a store at an address; what is not there is left out.
 
     Raises:
         StorageFault: if the store cannot be read.
@@ -210,7 +210,8 @@ def copy_from(store: str, name: str, target: Path) -> None:
         for path in system.find(address):
             file = target / path.removeprefix(address).lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
-            system.get_file(path, str(file))
+            with suppress(FileNotFoundError):
+                system.get_file(path, str(file))
 
 
 def put_all(system: Any, address: str, folder: Path, files: Iterable[Path]) -> None:

@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -71,10 +71,10 @@ class OtherDriver:
 
 
 @contextmanager
-def other_driver(address: str, most: int, assignment: Assignment, **variables: str) -> Iterator[OtherDriver]:
+def other_driver(address: str, most: int, assignment: Assignment, wrapped: Sequence[str] = ()) -> Iterator[OtherDriver]:
     """A driver with at least one gang ready; with a Ray of its own if the address is empty."""
-    command, pipe, environment = arguments(address, most, assignment), subprocess.PIPE, {**os.environ, **variables}
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
+    command, pipe = [*wrapped, *arguments(address, most, assignment)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         driver = OtherDriver(process)
         try:
             driver.until(lambda events: any(isinstance(event, GangReady) for event in events))
@@ -84,21 +84,23 @@ def other_driver(address: str, most: int, assignment: Assignment, **variables: s
 
 
 @pytest.fixture
-def small_cgroup() -> Iterator[Path]:
-    """A control group of the kernel with little memory."""
-    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-        group = Path(root) / f"podium-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError:
-            continue
-        try:
-            (group / limit).write_text(str(32 << 20))
-            yield group
-        finally:
-            group.rmdir()
-        return
-    pytest.skip("no control group with a memory limit can be made here; that takes root")
+def make_cgroup() -> Iterator[Callable[[int], Path]]:
+    """Makes a control group of the kernel with so many megabytes of memory."""
+    with ExitStack() as made:
+
+        def make(megabytes: int) -> Path:
+            for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+                group = Path(root) / f"podium-{os.getpid()}"
+                try:
+                    group.mkdir()
+                except OSError:
+                    continue
+                made.callback(group.rmdir)
+                (group / limit).write_text(str(megabytes << 20))
+                return group
+            pytest.skip("no control group with a memory limit can be made here; that takes root")
+
+        yield make
 
 
 @pytest.fixture
@@ -196,18 +198,26 @@ def eat_memory(assignment: Assignment, megabytes: int) -> None:
     code.write_text("held = []\n" + TRAIN.replace("(folder /", f"held.append(b'x' * {megabytes << 20}); (folder /"))
 
 
-def test_a_gang_that_ray_ends_for_memory_is_told_as_such(assignment: Assignment) -> None:
-    memory = psutil.virtual_memory()
-    spare = 1 << 30
-    if memory.available < 4 * spare:
-        pytest.skip("the host has too little memory to waste")
-    eat_memory(assignment, megabytes=64)
-    threshold = (memory.total - memory.available + 2 * spare) / memory.total
-    with other_driver("", 1, assignment, RAY_memory_usage_threshold=f"{threshold:.4f}") as driver:
+IN_A_SMALL_HOST = """
+mount --bind {group} {group.parent}
+echo $$ > {group.parent}/cgroup.procs
+exec env RAY_memory_usage_threshold=0.5 "$@"
+"""
+
+
+def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
+    assignment: Assignment, make_cgroup: Callable[[int], Path]
+) -> None:
+    """Driver and Ray see a control group as the whole memory, as in a container."""
+    eat_memory(assignment, megabytes=100)
+    host = IN_A_SMALL_HOST.format(group=make_cgroup(4096))
+    with other_driver("", 1, assignment, ["unshare", "--mount", "bash", "-ec", host, "host"]) as driver:
         driver.train()
         driver.until(lambda _: driver.all(GangLost))
-    (lost,) = driver.all(GangLost)
-    assert (lost.cause, "running low on memory" in lost.detail) == ("out_of_memory", True)
+        (lost,) = driver.all(GangLost)
+        assert (lost.cause, "running low on memory" in lost.detail) == ("out_of_memory", True)
+        driver.process.send_signal(signal.SIGINT)
+        driver.process.wait()
 
 
 def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, assignment: Assignment) -> None:
@@ -221,7 +231,7 @@ def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, 
 
 
 def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
-    running_ray: None, assignment: Assignment, small_cgroup: Path
+    running_ray: None, assignment: Assignment, make_cgroup: Callable[[int], Path]
 ) -> None:
     from podium.execution.ray import RayExecutor
 
@@ -229,7 +239,7 @@ def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
     stage = Stage(RayExecutor(assignment, most=1))
     stage.executor.advance(stage.command(stage.new_trial(SLOW), until=99))
     stage.until(Saved)
-    (small_cgroup / "cgroup.procs").write_text(str(process_of(stage)))
+    (make_cgroup(32) / "cgroup.procs").write_text(str(process_of(stage)))
     (lost,) = (event for event in stage.until(GangLost) if isinstance(event, GangLost))
     stage.executor.close()
     assert (lost.cause, "killed by the kernel" in lost.detail) == ("out_of_memory", True)

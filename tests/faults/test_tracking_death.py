@@ -24,7 +24,7 @@ from tracking_server import Mode, Proxy, Server
 from podium.ledger import Book
 from podium.ledger.lease import this_process
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TRIALS = 6
 SWEEP = """

@@ -290,7 +290,7 @@ def test_an_error_of_the_writer_s_own_is_none(tmp_path: Path) -> None:
 
 def test_a_store_that_is_gone_is_a_fault(s3_store: s3_server.Store) -> None:
     checkpoints = Checkpoints("s3://podium-no-such-bucket", "toy", 7, holder=1)
-    with pytest.raises(StorageFault, match="s3://podium-no-such-bucket: The specified bucket does not exist"):
+    with pytest.raises(StorageFault, match=r"s3://podium-no-such-bucket: .*does not exist"):
         put(checkpoints, 1)
 
 

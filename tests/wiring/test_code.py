@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place.of(tmp_path / "home", tmp_path / "store")
+    return Place.of(tmp_path / "home", str(tmp_path / "store"))
 
 
 def names(folder: Path) -> set[str]:

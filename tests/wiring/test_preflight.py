@@ -16,6 +16,7 @@ from podium.errors import CapacityError, UserError
 from podium.spec.files import parse_sweep, read_sweep
 from podium.spec.space import Value, fusible_because
 from podium.spec.sweep import SweepSpec
+from podium.store import write
 from podium.wiring import preflight
 from podium.wiring.place import Place
 

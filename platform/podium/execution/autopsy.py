@@ -1,9 +1,11 @@
 """What can still be found out about a gang after its process has died, on the host where it was."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from podium.execution.logs import tail
+from podium.errors import StorageFault
+from podium.execution.logs import log_path, publish, tail
 
 VMSTAT = Path("/proc/vmstat")
 
@@ -21,17 +23,15 @@ class Findings:
     oom_kills: int = 0
 
 
-def examine(log: Path | None) -> Findings:
-    """Looks at the log of the trial that ran, and at the kernel's counters."""
-    return Findings(last_lines(log), count_oom_kills())
-
-
-def last_lines(log: Path | None) -> str:
-    """The last lines of a log; empty if there is none, or it cannot be read."""
-    try:
-        return "" if log is None else tail(log)
-    except OSError:
-        return ""
+def examine(store: str, sweep: str, trial: int | None, cache: Path) -> Findings:
+    """Looks at the log of the trial that ran, which it publishes, and at the kernel's counters."""
+    log_tail = ""
+    if trial is not None:
+        with contextlib.suppress(OSError):
+            log_tail = tail(log_path(store, sweep, trial, cache))
+        with contextlib.suppress(StorageFault):
+            publish(store, sweep, trial, cache)
+    return Findings(log_tail, count_oom_kills())
 
 
 def count_oom_kills() -> int:

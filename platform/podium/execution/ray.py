@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import CapacityError, PodiumError, UserError
-from podium.execution.autopsy import Findings, examine, last_lines
-from podium.execution.logs import log_path
+from podium.execution.autopsy import Findings, examine
 from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
 from podium.spec.sweep import SweepSpec
+from podium.store import local_path
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, GangLost, GangReady, Halt
 from podium.sweep.placement import Node, count_gangs
 
@@ -36,7 +36,7 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
-EXAMINE_S = 5.0
+EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
 
 
@@ -237,16 +237,17 @@ class RayExecutor:
 
     def _examine(self, gang: Gang, node: str, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
         """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
-        log = None
-        if gang.advance is not None:
-            assignment, trial = self._assignment, gang.advance.lanes[0].trial
-            log = log_path(assignment.store, self._spec.sweep, trial, Path(assignment.cache))
-        if node == ray.get_runtime_context().get_node_id():
-            return conclude(examine(log))
+        store, sweep, cache = self._assignment.store, self._spec.sweep, Path(self._assignment.cache)
+        trial = None if gang.advance is None else gang.advance.lanes[0].trial
+        here = functools.partial(examine, store, sweep, trial, cache)
+        if node == ray.get_runtime_context().get_node_id() and local_path(store, "") is not None:
+            return conclude(here())
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-        reference = ray.remote(examine).options(num_cpus=0, scheduling_strategy=strategy).remote(log)
+        task = ray.remote(examine).options(num_cpus=0, scheduling_strategy=strategy)
         due = time.monotonic() + EXAMINE_S
-        self._questions[reference] = Question(conclude, lambda _: conclude(Findings(last_lines(log))), due)
+        self._questions[task.remote(store, sweep, trial, cache)] = Question(
+            conclude, lambda _: conclude(Findings(here().log_tail)), due
+        )
         return []
 
     def _lost(self, gang: Gang, error: Exception, findings: Findings) -> list[Event]:

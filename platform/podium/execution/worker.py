@@ -117,9 +117,9 @@ class Worker:
             last = last or self._failed(command, "storage", f"the log {log} cannot be written: {error}", log)
         if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
             self._free_memory()
-        self._running = ""
         with contextlib.suppress(StorageFault):  # the next advance of the trial on this host brings it, too
             publish(store, self._spec.sweep, trial, cache)
+        self._running = ""
         self._emit(last)
 
     def halt(self, command: Halt) -> None:

@@ -67,7 +67,7 @@ class FunctionTrial(Log):
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
-        """Gives an empty folder to write into; it is kept, as a whole, when the block ends without an error."""
+        """Gives an empty folder to write into; as a whole it is the trial's checkpoint from the next report on."""
         with self._call.checkpoint() as folder:
             yield folder
 
