@@ -17,6 +17,11 @@ HEAD_PORT="${HEAD_PORT:-6379}"       # the head's one more
 NODE_PORTS="${NODE_PORTS:-6380}"     # the first of six
 WORKER_PORTS="${WORKER_PORTS:-10100}" # the first of two hundred
 
+# A host that is cut off is given up after 5 checks of 3 s each and 3 s apart, and learns it within seconds of its return;
+# Ray's own figures make each of the two last a minute.
+export RAY_health_check_timeout_ms="${RAY_health_check_timeout_ms:-3000}"
+export RAY_raylet_liveness_self_check_interval_ms="${RAY_raylet_liveness_self_check_interval_ms:-5000}"
+
 check_address() {
     case "$1" in
     "" | -*) die "give the address by which the other hosts reach this one: $(basename "$0") $2" ;;

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -86,21 +86,23 @@ def other_driver(address: str, most: int, assignment: Assignment, wrapped: Seque
 @pytest.fixture
 def make_cgroup() -> Iterator[Callable[[int], Path]]:
     """Makes a control group of the kernel with so many megabytes of memory."""
-    with ExitStack() as made:
+    of_version_1 = Path("/sys/fs/cgroup/memory")
+    group = (of_version_1 if of_version_1.is_dir() else Path("/sys/fs/cgroup")) / f"podium-{os.getpid()}"
 
-        def make(megabytes: int) -> Path:
-            for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-                group = Path(root) / f"podium-{os.getpid()}"
-                try:
-                    group.mkdir()
-                except OSError:
-                    continue
-                made.callback(group.rmdir)
-                (group / limit).write_text(str(megabytes << 20))
-                return group
-            pytest.skip("no control group with a memory limit can be made here; that takes root")
+    def make(megabytes: int) -> Path:
+        try:
+            group.mkdir()
+            (group / ("memory.limit_in_bytes" if of_version_1.is_dir() else "memory.max")).write_text(
+                str(megabytes << 20)
+            )
+        except OSError as error:
+            pytest.skip(f"no control group with a memory limit can be made here: {error}")
+        return group
 
-        yield make
+    yield make
+    while group.is_dir():
+        with suppress(OSError):
+            group.rmdir()
 
 
 @pytest.fixture
@@ -242,4 +244,4 @@ def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
     (make_cgroup(32) / "cgroup.procs").write_text(str(process_of(stage)))
     (lost,) = (event for event in stage.until(GangLost) if isinstance(event, GangLost))
     stage.executor.close()
-    assert (lost.cause, "killed by the kernel" in lost.detail) == ("out_of_memory", True)
+    assert (lost.cause, "killed by the kernel" in lost.detail) == ("out_of_memory", True), lost

@@ -32,6 +32,7 @@ search:
   objective: {metric: validation/accuracy, direction: maximize}
   space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
 budget: {trials: 6, epochs: {min: 1, max: 3}, policy: asha}
+tracking: {plots: false, model: false}
 """
 TASK = """
 from podium.training.tasks import Classification
@@ -83,9 +84,9 @@ class Launch:
         output, problems = process.communicate(timeout=150)
         return process.returncode, output, problems
 
-    def kill_after(self, advances: int) -> None:
+    def kill_after(self, advances: int, *overrides: str) -> None:
         """Launches, and kills the driver once that many advances have ended."""
-        process = self.begin("launch", "sweep.yaml", "tracking.plots=false")
+        process = self.begin("launch", "sweep.yaml", *overrides)
         try:
             self.wait_for(advances, process)
         finally:
@@ -101,12 +102,12 @@ class Launch:
 
     @property
     def events(self) -> list[Any]:
-        book = Place.of(self.home).book()
+        book = Place.of(self.home, self.store).book()
         return [row.event for row in book.rows("toy")] if book.has("toy") else []
 
     @property
     def machine(self) -> Machine:
-        return summaries.load(Place.of(self.home).book(), "toy")
+        return summaries.load(Place.of(self.home, self.store).book(), "toy")
 
     @property
     def shards(self) -> Path:
@@ -123,9 +124,14 @@ def outcome(machine: Machine) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     launch = Launch(tmp_path_factory.mktemp("undisturbed"))
-    code, _, problems = launch.run("launch", "sweep.yaml", "tracking.plots=false", "tracking.model=false")
+    code, _, problems = launch.run("launch", "sweep.yaml")
     assert code == 0, problems
     return outcome(launch.machine)
+
+
+def summary(output: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return content
 
 
 def the_problem(problems: str) -> str:
@@ -142,9 +148,9 @@ def test_a_disk_that_fills_up_while_data_is_prepared(small_disk: Path, tmp_path:
     assert f"could not be written: {small_disk}: No space left on device; 0.0 of 1.0 MB are free there" in problem
     assert list((small_disk / "shards").iterdir()) == []
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
-    code, output, problems = launch.run("launch", "sweep.yaml", "tracking.plots=false")
+    code, output, problems = launch.run("launch", "sweep.yaml")
     assert code == 0, problems
-    assert json.loads(output)["trials"]["total"] == 6
+    assert summary(output)["trials"]["total"] == 6
 
 
 @pytest.mark.parametrize("option", ["home", "store"])
@@ -163,18 +169,16 @@ def test_a_sweep_outlives_a_shard_that_is_deleted_and_the_next_launch_prepares_a
     undisturbed: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     launch = Launch(tmp_path)
-    process = launch.begin("launch", "sweep.yaml", "tracking.plots=false", "tracking.model=false")
+    process = launch.begin("launch", "sweep.yaml")
     launch.wait_for(1, process)
     shard = launch.shards / "train-00000.arrow"
     shard.unlink()
     _, problems = process.communicate(timeout=150)
     assert process.returncode == 0, problems
     assert outcome(launch.machine) == undisturbed
-    code, output, problems = launch.run(
-        "launch", "sweep.yaml", "tracking.plots=false", "tracking.model=false", "budget.trials=7"
-    )
+    code, output, problems = launch.run("launch", "sweep.yaml", "budget.trials=7")
     assert code == 0, problems
-    assert json.loads(output)["trials"]["total"] == 7
+    assert summary(output)["trials"]["total"] == 7
     assert shard.exists()
 
 
@@ -191,7 +195,7 @@ def test_a_worker_that_starts_without_a_shard_says_so_once(
     damage: Callable[[Path], None], undisturbed: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     launch = Launch(tmp_path)
-    launch.kill_after(advances=2)
+    launch.kill_after(2)
     shard = launch.shards / "train-00000.arrow"
     damage(shard)
     code, _, problems = launch.run("resume", "toy")
@@ -199,7 +203,7 @@ def test_a_worker_that_starts_without_a_shard_says_so_once(
     problem = the_problem(problems)
     assert f"the shard {shard} is missing or truncated; " in problem
     assert f"delete {shard.parent} and launch again, and it is prepared anew" in problem
-    code, _, problems = launch.run("launch", "sweep.yaml", "tracking.plots=false")
+    code, _, problems = launch.run("launch", "sweep.yaml")
     assert code == 0, problems
     assert outcome(launch.machine) == undisturbed
 
@@ -209,19 +213,16 @@ def test_a_sweep_goes_on_from_another_host_over_an_address(
 ) -> None:
     """The other host has the ledger and nothing else: shards, code, checkpoints and logs come from the store."""
     launch = Launch(tmp_path, s3_store.address)
-    launch.kill_after(advances=3)
-    begun = launch.machine.trials[0].folder
-    assert begun
-    first, launch.home = launch.home, tmp_path / "another"
+    launch.kill_after(3, "tracking.model=true")
+    first, launch.home = launch.home.rename(tmp_path / "first"), tmp_path / "another"
     launch.home.mkdir()
     for path in first.glob("ledger.db*"):
         shutil.copy(path, launch.home)
-    shutil.rmtree(first)
     (tmp_path / "clouds.npz").unlink()
     code, output, problems = launch.run("resume", "toy")
     assert code == 0, problems
     assert outcome(launch.machine) == undisturbed
-    assert json.loads(output)["model"]["name"] == "toy"
+    assert summary(output)["model"]["name"] == "toy"
     for number, trial in launch.machine.trials.items():
         code, output, problems = launch.run("logs", f"toy/{number}")
         assert code == 0, problems
@@ -239,7 +240,7 @@ def test_a_shard_that_is_gone_from_an_address(
     undisturbed: list[tuple[Any, ...]], s3_store: Store, tmp_path: Path
 ) -> None:
     launch = Launch(tmp_path, s3_store.address)
-    launch.kill_after(advances=2)
+    launch.kill_after(2)
     system = fsspec.filesystem("s3")
     (shard,) = (path for path in system.find(s3_store.address) if path.endswith("train-00000.arrow"))
     system.rm_file(shard)
@@ -249,7 +250,7 @@ def test_a_shard_that_is_gone_from_an_address(
     assert f"s3://{shard} is missing or truncated; delete s3://{shard.rpartition('/')[0]} and launch" in the_problem(
         problems
     )
-    code, _, problems = launch.run("launch", "sweep.yaml", "tracking.plots=false")
+    code, _, problems = launch.run("launch", "sweep.yaml")
     assert code == 0, problems
     assert outcome(launch.machine) == undisturbed
     assert system.exists(shard)

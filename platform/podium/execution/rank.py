@@ -37,12 +37,14 @@ class Whereabouts:
         address: The host's address.
         process: The process's identifier.
         gpus: The identifiers of its GPUs.
+        oom_kills: How many processes the kernel of its host had killed because memory ran out, when it began.
     """
 
     node: str
     address: str
     process: int
     gpus: tuple[str, ...]
+    oom_kills: int
 
     @property
     def subject(self) -> str:
@@ -65,7 +67,7 @@ class Rank:
     def __init__(self, assignment: Assignment, gang: str) -> None:
         context = ray.get_runtime_context()
         gpus = tuple(map(str, ray.get_gpu_ids()))
-        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus)
+        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills())
         self._gang = gang
         self._limits = SweepSpec.model_validate(assignment.spec).limits
         self._mailbox = Mailbox()

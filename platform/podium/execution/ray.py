@@ -216,7 +216,7 @@ class RayExecutor:
         if gang.where is None:
             self._note_early_death(error)
             return []
-        return self._examine(gang, gang.where.node, functools.partial(self._lost, gang, error))
+        return self._examine(gang, gang.where, error)
 
     def _dismiss(self, gang: Gang) -> None:
         """Ends a gang, if it still lives, and starts another where one fits."""
@@ -235,34 +235,34 @@ class RayExecutor:
                 f"logs (/tmp/ray/session_latest/logs on its host); Ray says: {str(error).splitlines()[-1]}"
             ) from None
 
-    def _examine(self, gang: Gang, node: str, conclude: Callable[[Findings], list[Event]]) -> list[Event]:
+    def _examine(self, gang: Gang, where: Whereabouts, error: Exception) -> list[Event]:
         """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
-        store, sweep, cache = self._assignment.store, self._spec.sweep, Path(self._assignment.cache)
+        conclude = functools.partial(self._conclude, gang, where, error)
         trial = None if gang.advance is None else gang.advance.lanes[0].trial
-        here = functools.partial(examine, store, sweep, trial, cache)
-        if node == ray.get_runtime_context().get_node_id() and local_path(store, "") is not None:
-            return conclude(here())
-        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-        task = ray.remote(examine).options(num_cpus=0, scheduling_strategy=strategy)
-        due = time.monotonic() + EXAMINE_S
-        self._questions[task.remote(store, sweep, trial, cache)] = Question(
-            conclude, lambda _: conclude(Findings(here().log_tail)), due
+        arguments = (self._assignment.store, self._spec.sweep, trial, Path(self._assignment.cache))
+        if where.node == ray.get_runtime_context().get_node_id() and local_path(self._assignment.store, "") is not None:
+            return conclude(examine(*arguments))
+        there = NodeAffinitySchedulingStrategy(where.node, soft=False)
+        reference = ray.remote(examine).options(num_cpus=0, scheduling_strategy=there).remote(*arguments)
+        self._questions[reference] = Question(
+            answer=conclude,
+            failed=lambda _: conclude(Findings(examine(*arguments).log_tail)),
+            due=time.monotonic() + EXAMINE_S,
         )
         return []
 
-    def _lost(self, gang: Gang, error: Exception, findings: Findings) -> list[Event]:
-        assert gang.where is not None
-        cause, how = self._verdict(gang, error, findings)
-        detail = f"{gang.where.subject} {how}"
+    def _conclude(self, gang: Gang, where: Whereabouts, error: Exception, findings: Findings) -> list[Event]:
+        known = where.oom_kills if gang.heart.pulse is None else gang.heart.pulse.oom_kills
+        cause, how = self._verdict(gang, error, has_oom_kill=findings.oom_kills > known)
+        detail = f"{where.subject} {how}"
         return [GangLost(gang=gang.name, cause=cause, detail=detail, log_tail=findings.log_tail)]
 
-    def _verdict(self, gang: Gang, error: Exception, findings: Findings) -> tuple[Cause, str]:
+    def _verdict(self, gang: Gang, error: Exception, has_oom_kill: bool) -> tuple[Cause, str]:
         if gang.heart.hang:
             return "hang", f"{gang.heart.hang}; limits.heartbeat_s is {self._spec.limits.heartbeat_s:g}"
         if isinstance(error, OutOfMemoryError):
             return "out_of_memory", f"was ended by Ray: {str(error).splitlines()[0]}"
-        pulse = gang.heart.pulse
-        if pulse is not None and findings.oom_kills > pulse.oom_kills:
+        if has_oom_kill:
             return "out_of_memory", "was killed by the kernel, because the memory of its host ran out"
         if self._beats.was_stopped():
             return "preempted", "left, since the driver was stopped"

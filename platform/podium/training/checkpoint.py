@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import CheckpointError
-from podium.store import accessing, copy_from, fault, files_of, local_path, open_remote, put_all
+from podium.store import accessing, copy_from, files_of, local_path, open_remote, put_all
 from podium.sweep.messages import Saved
 from podium.training.faults import fault_behind
 
@@ -152,10 +152,10 @@ class Draft:
         try:
             yield self._path
         except BaseException as error:
-            found = fault_behind(error, self._path, self._disk, self._failed)
+            fault = fault_behind(error, self._path, self._disk, self._failed)
             self.discard()
-            if found is not None:
-                raise found from error
+            if fault is not None:
+                raise fault from error
             raise
 
     def place(self, epoch: int, step: int, state: Mapping[str, Any]) -> Saved:
@@ -182,8 +182,6 @@ class Draft:
                     _make_durable(self._path)
                     self._path.rename(self._root / name)
                     _sync(self._root)
-        except FileNotFoundError as error:
-            raise fault(owner.store, self._failed, error) from error
         finally:
             self.discard()
         return Saved(trial=owner.trial, epoch=epoch, step=step, folder=f"{owner.root}/{name}", bytes=size)
@@ -218,8 +216,7 @@ def reading(store: str, folder: str) -> Iterator[Opened]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         fetched = Path(scratch) / "checkpoint"
-        with suppress(FileNotFoundError):
-            copy_from(store, folder, fetched)
+        copy_from(store, folder, fetched)
         yield Opened(folder, fetched, _verified(fetched, folder))
 
 

@@ -1,0 +1,265 @@
+"""Two hosts that share nothing but a network and an S3 server: one of them dies, is cut off, comes back."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults.verdict import assert_nothing_lost
+from namespaces import BUCKET, HEAD, ROOT, WORKER, Host, Hosts, two_hosts, until
+
+from podium.sweep.messages import Event, GangLost, Progress, Saved
+from podium.wiring.place import Place
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+
+SCRIPTS = ROOT / "cluster" / "hosts"
+STORE = f"s3://{BUCKET}/tests"
+STARTED = "Ray runtime started"
+STEPS, SAVED_EVERY = 20, 2
+
+PACED = f"""
+sweep: paced
+task: train.py:train
+search:
+  objective: {{metric: score, direction: maximize}}
+  space: {{x: {{float: [0, 1]}}}}
+budget: {{trials: 12, policy: none, epochs: {{min: 1, max: {STEPS}}}}}
+tracking: {{plots: false}}
+"""
+TRAIN = f"""
+import socket
+import time
+from pathlib import Path
+
+
+def train(trial):
+    first = int((trial.saved / "step").read_text()) + 1 if trial.saved else 1
+    for step in range(first, {STEPS + 1}):
+        time.sleep(0.01 if (Path.home() / "hurry").exists() else 0.5)
+        if step % {SAVED_EVERY} == 0:
+            with trial.checkpoint() as folder:
+                (folder / "step").write_text(str(step))
+        trial.report(step, {{"score": trial.params["x"] * step, "on_worker": socket.gethostname() == "worker"}})
+"""
+BLOBS = """
+sweep: blobs
+task: classification
+data: {source: {kind: arrays, path: blobs.npz}, batch_size: 32}
+network: {kind: mlp, depth: 1, width: 16}
+search:
+  objective: {metric: validation/accuracy, direction: maximize}
+  space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
+budget: {trials: 4, epochs: {min: 1, max: 3}}
+"""
+
+
+class Sweep:
+    """A sweep that is launched on the first host, as its ledger tells it meanwhile."""
+
+    def __init__(self, hosts: Hosts, name: str, files: Path) -> None:
+        self._hosts, self._name = hosts, name
+        shutil.copytree(files, hosts.head.disk / "sweep")
+        self.driver = hosts.head.start(
+            [*podium("launch", "sweep/sweep.yaml"), "--store", STORE, "--cluster", f"{HEAD}:6379"], "driver.log"
+        )
+        self._place = Place.of(home=hosts.head.disk / "podium", store=STORE)
+
+    def events(self) -> list[Event]:
+        book = self._place.book()
+        try:
+            return [row.event for row in book.rows(self._name)]
+        finally:
+            book.close()
+
+    def progress(self, gang: str) -> list[Progress]:
+        return [event for event in self.events() if isinstance(event, Progress) and event.gang == gang]
+
+    def gangs_on_worker(self) -> list[str]:
+        """The gangs that have trained on the second host, in the order in which they began."""
+        told = (event for event in self.events() if isinstance(event, Progress))
+        return list(dict.fromkeys(event.gang for event in told if event.lanes[0].metrics["on_worker"]))
+
+    def around_loss(self, gang: str) -> tuple[list[Event], list[Event]] | None:
+        """What was told before a gang was lost, and from then on; None while it is not lost."""
+        events = self.events()
+        lost = [isinstance(event, GangLost) and event.gang == gang for event in events]
+        return (events[: lost.index(True)], events[lost.index(True) :]) if any(lost) else None
+
+    def until(self, condition: Callable[[], object], seconds: float, what: str) -> float:
+        """Waits for a condition that has to come true while the sweep runs."""
+
+        def holds() -> object:
+            assert self.driver.poll() is None, f"the sweep has ended before {what}: {self.said()}"
+            return condition()
+
+        return until(holds, seconds, what)
+
+    def finish(self) -> None:
+        """Lets the trials hurry, and judges what they leave."""
+        for host in (self._hosts.head, self._hosts.worker):
+            (host.disk / "hurry").touch()
+        assert self.driver.wait(120) == 0, self.said()
+        assert_nothing_lost(self._place, self._name)
+
+    def finish_without(self, gang: str) -> None:
+        """Like `finish`; nothing that a lost gang told after its loss has reached the ledger."""
+        self.finish()
+        _, (_, *after) = self.around_loss(gang) or ([], [])
+        assert not [event for event in after if getattr(event, "gang", None) == gang]
+
+    def said(self) -> str:
+        return (self._hosts.head.disk / "driver.log").read_text()
+
+
+def podium(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "podium", *arguments, "--home", "podium"]
+
+
+def start_ray(host: Host, script: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Starts Ray by one of the scripts of cluster/hosts, and waits until it has joined."""
+    log = host.disk / "ray.log"
+    log.write_text("")
+    ray = host.start([str(SCRIPTS / script), *arguments], log.name)
+
+    def has_started() -> bool:
+        assert ray.poll() is None, log.read_text()
+        return STARTED in log.read_text()
+
+    until(has_started, 60, "Ray has started")
+    return ray
+
+
+def join(hosts: Hosts) -> "subprocess.Popen[str]":
+    return start_ray(hosts.worker, "worker.sh", WORKER, HEAD, "--num-cpus", "1")
+
+
+def start_cluster(hosts: Hosts, head_cpus: int = 1) -> "subprocess.Popen[str]":
+    """A Ray over both hosts; returns what runs on the second."""
+    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", str(head_cpus))
+    shutil.copytree(hosts.head.disk / ".ray", hosts.worker.disk / ".ray")
+    return join(hosts)
+
+
+def begin(hosts: Hosts, files: Path) -> tuple[Sweep, str]:
+    """Launches the paced sweep, and waits until a gang on the second host is in the middle of a trial."""
+    sweep = Sweep(hosts, "paced", files)
+    sweep.until(sweep.gangs_on_worker, 90, "the second host trains")
+    (gang,) = sweep.gangs_on_worker()
+    sweep.until(lambda: 4 < len(sweep.progress(gang)) % STEPS < 12, 30, "it is in the middle of a trial")
+    return sweep, gang
+
+
+def wait_until_it_goes_on(sweep: Sweep, gang: str) -> None:
+    """Waits until a gang is lost and another one goes on with its trial, and checks from where."""
+    trial = sweep.progress(gang)[-1].lanes[0].trial
+
+    def first_after_loss() -> Progress | None:
+        _, after = sweep.around_loss(gang) or ([], [])
+        told = (event for event in after if isinstance(event, Progress))
+        return next((event for event in told if event.lanes[0].trial == trial), None)
+
+    sweep.until(lambda: sweep.around_loss(gang), 60, "the driver knows that the gang is lost")
+    sweep.until(first_after_loss, 60, f"trial {trial} goes on")
+    before, (loss, *_) = sweep.around_loss(gang) or ([], [])
+    assert isinstance(loss, GangLost)
+    assert loss.cause == "worker_lost"
+    saved = [event.epoch for event in before if isinstance(event, Saved) and event.trial == trial]
+    first = first_after_loss()
+    assert first is not None
+    assert first.lanes[0].epoch == saved[-1] + 1
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    with two_hosts(tmp_path / "hosts") as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def paced(tmp_path: Path) -> Path:
+    folder = tmp_path / "paced"
+    folder.mkdir()
+    (folder / "sweep.yaml").write_text(PACED)
+    (folder / "train.py").write_text(TRAIN)
+    return folder
+
+
+def test_hosts_share_nothing(hosts: Hosts) -> None:
+    assert hosts.head.run(["sh", "-c", "touch $HOME/mine /dev/shm/mine; hostname"]).stdout == "head\n"
+    assert (hosts.head.disk / "mine").exists()
+    seen = hosts.worker.run(["sh", "-c", "hostname; ls $HOME /dev/shm; touch /tmp/ours"])
+    assert "worker" in seen.stdout
+    assert "mine" not in seen.stdout
+    assert "Read-only" in seen.stderr
+    assert not hosts.worker.processes("hosts.head")
+
+
+def test_a_host_with_another_token_cannot_join(hosts: Hosts) -> None:
+    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", "1")
+    token = hosts.worker.disk / ".ray" / "auth_token"
+    token.parent.mkdir(0o700)
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    refused = hosts.worker.run([str(SCRIPTS / "worker.sh"), WORKER, HEAD])
+    assert refused.returncode != 0
+    assert "Token" in refused.stdout + refused.stderr
+    assert not hosts.worker.processes("raylet")
+
+
+def test_all_that_a_trial_needs_travels(hosts: Hosts, tmp_path: Path) -> None:
+    """The head trains nothing, so that shards, code, checkpoints and logs all have to reach the other host."""
+    start_cluster(hosts, head_cpus=0)
+    files = tmp_path / "blobs"
+    files.mkdir()
+    (files / "sweep.yaml").write_text(BLOBS)
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 3, 300)
+    inputs = random.normal(size=(300, 4)) + 2 * np.eye(3, 4)[targets]
+    np.savez(files / "blobs.npz", x=inputs.astype(np.float32), y=targets)
+    sweep = Sweep(hosts, "blobs", files)
+    sweep.finish()
+    assert list((hosts.worker.disk / "podium" / "cache" / "shards").glob("*/train-*.arrow"))
+    assert not (hosts.worker.disk / "podium" / "ledger.db").exists()
+    logs = hosts.head.run([*podium("logs", "blobs/0"), "--store", STORE])
+    assert logs.returncode == 0, logs.stderr
+
+
+def test_a_host_that_dies_loses_nothing_and_gets_work_again(hosts: Hosts, paced: Path) -> None:
+    start_cluster(hosts)
+    sweep, gang = begin(hosts, paced)
+    hosts.worker.kill("ray")
+    wait_until_it_goes_on(sweep, gang)
+    join(hosts)
+    sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host that came back trains")
+    sweep.finish_without(gang)
+
+
+def test_a_host_that_is_cut_off_for_a_minute_loses_nothing_and_gets_work_again(hosts: Hosts, paced: Path) -> None:
+    ray = start_cluster(hosts)
+    sweep, gang = begin(hosts, paced)
+    with hosts.cut_off():
+        began = time.monotonic()
+        until(lambda: not hosts.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
+        wait_until_it_goes_on(sweep, gang)
+        sweep.until(lambda: time.monotonic() - began > 60, 60, "a minute has passed")
+    until(lambda: ray.poll() is not None, 60, "Ray has ended on the host that it had given up")
+    join(hosts)
+    sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host that came back trains")
+    sweep.finish_without(gang)
+
+
+def test_a_host_that_loses_the_driver_for_moments_and_not_the_store(hosts: Hosts, paced: Path) -> None:
+    """What its workers save when nobody hears of it any more is not used."""
+    ray = start_cluster(hosts)
+    sweep, gang = begin(hosts, paced)
+    with hosts.parted():
+        until(lambda: not hosts.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
+    wait_until_it_goes_on(sweep, gang)
+    sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host trains again")
+    assert ray.poll() is None, "Ray itself has not noticed"
+    sweep.finish_without(gang)
