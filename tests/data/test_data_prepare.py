@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from s3_server import Store
 
 from podium.data import build
 from podium.data.manifest import load_manifest, verify
 from podium.data.prepare import prepare
 from podium.data.reader import Reader
 from podium.data.splits import assign, content_digests
-from podium.errors import DataError
+from podium.errors import DataError, StorageFault
 from podium.spec.sweep import DataSettings
 
 AGAIN = """
@@ -156,3 +157,28 @@ def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., Data
     assert prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
     assert list(shards.iterdir()) == [folder]
     verify(folder)
+
+
+@pytest.mark.parametrize("samples", [14_000, 30_000], ids=["the shards are written", "the source is unpacked"])
+def test_a_disk_that_fills_up_is_one_fault(
+    samples: int, save: Callable[..., DataSettings], small_disk: Path, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).normal(size=(samples, 8)).astype(np.float32)
+    settings, shards = save(x, np.arange(samples) % 3), small_disk / "shards"
+    problem = f"^shards/.* could not be written: {small_disk}: No space left on device; 0.* of 1.0 MB are free there$"
+    with pytest.raises(StorageFault, match=problem):
+        prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)
+    assert list(shards.iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path))
+
+
+def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
+    save: Callable[..., DataSettings], s3_store: Store, tmp_path: Path
+) -> None:
+    settings = save(*images())
+    one, two = (
+        prepare(settings, base=tmp_path, store=s3_store.address, cache=tmp_path / name) for name in ("one", "two")
+    )
+    assert (one.parent, two) == (tmp_path / "one" / "shards", tmp_path / "two" / "shards" / one.name)
+    assert verify(one) == verify(two)

@@ -197,7 +197,8 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
 def eat_memory(assignment: Assignment, megabytes: int) -> None:
     """Has every step of a trial take memory and keep it."""
     code = Path(str(assignment.code)) / "train.py"
-    code.write_text("held = []\n" + TRAIN.replace("(folder /", f"held.append(b'x' * {megabytes << 20}); (folder /"))
+    take = f"held.append(b'x' * {megabytes << 20}); (folder /"
+    code.write_text("held = []\n" + code.read_text().replace("(folder /", take))
 
 
 IN_A_SMALL_HOST = """
@@ -211,7 +212,7 @@ def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
     assignment: Assignment, make_cgroup: Callable[[int], Path]
 ) -> None:
     """Driver and Ray see a control group as the whole memory, as in a container."""
-    eat_memory(assignment, megabytes=100)
+    eat_memory(assignment, megabytes=300)
     host = IN_A_SMALL_HOST.format(group=make_cgroup(4096))
     with other_driver("", 1, assignment, ["unshare", "--mount", "bash", "-ec", host, "host"]) as driver:
         driver.train()

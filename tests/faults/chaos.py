@@ -253,7 +253,8 @@ class Killer:
         with suppress(psutil.NoSuchProcess):
             self._source.choice(victims).send_signal(kill.number)
         if kill.victim == "driver":
-            self._stage.wait((FINISHED, INTERRUPTED, -kill.number))
+            cannot_answer = kill.number == signal.SIGKILL or kill.phase == "start"
+            self._stage.wait([FINISHED, INTERRUPTED, *([-kill.number] if cannot_answer else [])])
             self._stage.drive()
         return True
 

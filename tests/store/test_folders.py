@@ -30,6 +30,8 @@ def fill(folder):
     (folder / "a").write_text("a")
     while not gate.exists():
         time.sleep(0.01)
+    if gate.read_text():
+        raise SystemExit(1)
     (folder / "b").write_text("b")
 
 
@@ -55,14 +57,14 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 class Makers:
-    """Processes that make folders in a store, and end theirs when a gate opens."""
+    """Processes that make folders in a store, and end theirs when their gate opens; text in it makes them fail."""
 
     def __init__(self, folder: Path) -> None:
         self.store, self.gate, self._made = folder / "store", folder / "gate", folder / "made"
         self.processes: list[subprocess.Popen[str]] = []
 
-    def begin(self, name: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", MAKER, str(self.store), name, str(self._made), str(self.gate)]
+    def begin(self, name: str, gate: Path | None = None) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", MAKER, str(self.store), name, str(self._made), str(gate or self.gate)]
         self.processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return self.processes[-1]
 
@@ -142,6 +144,29 @@ def test_who_waits_for_a_maker_that_is_killed_makes_it(makers: Makers) -> None:
     folder = Path(second.communicate()[0].strip())
     assert is_whole(folder)
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def waits(process: "subprocess.Popen[str]") -> bool:
+    """Whether a process has come to a lock, or passed it."""
+    links = (os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink())
+    return any(link.partition(" ")[0].endswith(".lock") for link in links)
+
+
+def test_after_a_maker_that_failed_there_is_one_again(makers: Makers, tmp_path: Path) -> None:
+    """The lock that the second waited for is gone with the first; the third must not find another one free."""
+    first = makers.begin("kind/one", tmp_path / "first gate")
+    wait_until(lambda: makers.drafts)
+    second = makers.begin("kind/one")
+    wait_until(lambda: waits(second))
+    (tmp_path / "first gate").write_text("fail")
+    wait_until(lambda: len(makers.drafts) == 2)
+    third = makers.begin("kind/one")
+    wait_until(lambda: waits(third))
+    time.sleep(0.2)  # a third that would not wait is given the time to show it
+    makers.gate.touch()
+    assert first.wait(60) == 1
+    assert second.communicate()[0] == third.communicate()[0] == f"{makers.store / 'kind' / 'one'}\n"
+    assert len(makers.drafts) == 2
 
 
 def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(makers: Makers) -> None:

@@ -115,13 +115,17 @@ def test_a_killed_worker_loses_no_trial(slow: Path) -> None:
     assert min(reached) >= 1
 
 
-def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_an_address", [False, True])
+def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
+    at_an_address: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store = ["--store", request.getfixturevalue("s3_store").address] if at_an_address else []
     (tmp_path / "sweep.yaml").write_text(QUICK + "retries: {worker_lost: 1}\n")
     (tmp_path / "train.py").write_text(
         TRAIN.replace("    first = 1", "    if trial.number == 2:\n        end_it_all()\n    first = 1")
         + "\n\ndef end_it_all():\n    import ctypes\n\n    ctypes.string_at(0)\n"
     )
-    outcome = podium(tmp_path, "launch", "sweep.yaml", "--json")
+    outcome = podium(tmp_path, "launch", "sweep.yaml", *store, "--json")
     assert outcome.code == 0, outcome.problems
     assert len(outcome.output.splitlines()) == 1, "Ray's own words about dead workers stay away"
     assert outcome.json["trials"]["total"] == 6
@@ -129,6 +133,7 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(tm
     (failure,) = outcome.json["failures"]
     assert (failure["trial"], failure["cause"], failure["attempts"]) == (2, "worker_lost", {"worker_lost": 2})
     assert "in end_it_all" in failure["log_tail"]
+    assert "in end_it_all" in podium(tmp_path, "logs", "quick/2", *store).output
     lost = events(tmp_path, GangLost)
     assert len({loss.gang for loss in lost}) == 2
     children = runs(outcome.json)

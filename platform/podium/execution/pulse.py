@@ -128,6 +128,13 @@ class Beats:
         """Beats it no more: a rank that lives and is out of reach leaves within `GONE_S`."""
         self._hearts.pop(gang, None)
 
+    def note_tick(self) -> None:
+        """This process runs."""
+        now = time.monotonic()
+        if now - self._last > ORPHANED_S:
+            self._woke = now
+        self._last = now
+
     def was_stopped(self) -> bool:
         """Whether this process itself was stopped until moments ago, so that its ranks have left it."""
         now = time.monotonic()
@@ -147,10 +154,7 @@ class Beats:
     def _run(self) -> None:
         try:
             while not self._ended.wait(BEAT_EVERY_S):
-                now = time.monotonic()
-                if now - self._last > ORPHANED_S:
-                    self._woke = now
-                self._last = now
+                self.note_tick()
                 for heart in list(self._hearts.values()):
                     if not heart.hang:
                         heart.tick(self._heartbeat_s)

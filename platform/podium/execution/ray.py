@@ -226,7 +226,7 @@ class RayExecutor:
         self._follow()
 
     def _note_early_death(self, error: Exception) -> None:
-        if _host_died(error):
+        if _host_died(error) or self._beats.was_stopped():
             return
         self._early_deaths += 1
         if self._early_deaths >= START_ATTEMPTS:
