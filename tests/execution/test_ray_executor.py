@@ -219,8 +219,6 @@ def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
         driver.until(lambda _: driver.all(GangLost))
         (lost,) = driver.all(GangLost)
         assert (lost.cause, "running low on memory" in lost.detail) == ("out_of_memory", True)
-        driver.process.send_signal(signal.SIGINT)
-        driver.process.wait()
 
 
 def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, assignment: Assignment) -> None:
