@@ -53,7 +53,7 @@ def write_history(place: Place, folder: Path, trials: int) -> None:
         identity=uuid.uuid4().hex,
         spec=file.spec.written(),
         text=file.text,
-        code=code.stage(folder, Path(place.store), place.home),
+        code=code.stage(folder, place),
     )
     machine, memory = Machine(file.spec), MemoryBook().hold(file.spec.sweep)
     executor = SimulatedExecutor(

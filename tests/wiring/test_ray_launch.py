@@ -175,10 +175,11 @@ def trials(folder: Path) -> list[dict]:  # type: ignore[type-arg]
     return rows
 
 
-def test_ctrl_c_leaves_nothing_running_and_resume_completes(slow: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_leave_leaves_nothing_running_and_resume_completes(slow: Path, number: signal.Signals) -> None:
     with launching(slow, "launch", "sweep.yaml") as process:
         workers = [process_of(ready.devices) for ready in events(slow, GangReady)]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, problems = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "podium resume quick" in output

@@ -4,6 +4,8 @@ import functools
 import logging
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -284,6 +286,7 @@ def connect(address: str | None) -> None:
         UserError: if there is no Ray at the address.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -300,6 +303,9 @@ def connect(address: str | None) -> None:
             "token needs the same here, in RAY_AUTH_TOKEN or a file named by RAY_AUTH_TOKEN_PATH"
         )
         raise UserError(problem) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray has put a handler in its place that ends the process
 
 
 @contextmanager

@@ -30,16 +30,13 @@ def require_shared(store: str) -> None:
     finally:
         remove(store, probe)
     if blind:
-        fix = (
-            "Give --store a folder that all hosts mount under the same path"
-            if local_path(store, "") is not None
-            else "Give every host the way there, the package for its protocol, and the credentials in the environment "
-            "of its Ray"
-        )
-        raise UserError(
-            f"the store {store} is not the same on every host: {', '.join(blind)} cannot read what was written there. "
-            f"{fix}"
-        )
+        if local_path(store, "") is None:
+            problem = "cannot be read on every host"
+            fix = "Each needs the package for its protocol, and the credentials in the environment of its Ray"
+        else:
+            problem = "is not the same folder on every host"
+            fix = "Give --store a folder that all hosts mount under the same path"
+        raise UserError(f"the store {store} {problem}: {', '.join(blind)} cannot read what was written there. {fix}")
 
 
 def nodes_that_misread(store: str, name: str, content: bytes, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -178,6 +178,8 @@ def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) 
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
     if is_done and trials <= machine.budget:
         attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; raise budget.trials to go on")
+        if attempt.book.facts(attempt.sweep).get("shown") != attempt.ledger.sequence:
+            _show_rest(attempt, Follower(attempt.sweep, attempt.place, -1, attempt.watcher))
         attempt.ledger.release()
         return summaries.summarize(attempt.book, attempt.sweep)
     opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
@@ -214,15 +216,21 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
             driver.run(opening)
             executor.close()
             keeper.finish(watcher.is_interrupted)
-            watcher.stage("Writing the last runs to MLflow")
-            problem = follower.wait()
+            _show_rest(attempt, follower)
             ended = time.monotonic()
     finally:
         if not attempt.book.has(attempt.sweep):
             follower.abandon()
-    if problem:
-        watcher.warn(f"MLflow does not show everything yet: {problem}. `podium sync {attempt.sweep}` completes it")
     return _close(attempt, spec, ready[0] if ready else ended, ended)
+
+
+def _show_rest(attempt: Attempt, follower: Follower) -> None:
+    """Waits until MLflow shows the end of the sweep, too, or says why it does not."""
+    attempt.watcher.stage("Writing the last runs to MLflow")
+    if problem := follower.wait():
+        attempt.watcher.warn(
+            f"MLflow does not show everything yet: {problem}. `podium sync {attempt.sweep}` completes it"
+        )
 
 
 def _close(attempt: Attempt, spec: SweepSpec, ready: float, ended: float) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def supervise(arguments: Sequence[str], place: Place, restarts: int, say: Callab
                 break
             pause_s = min(PAUSE_S * 2**number, LONGEST_PAUSE_S)
             say(f"the driver ended by {_name(code)}; it is started again in {pause_s:g} s ({number + 1} of {restarts})")
-            child.leaving.wait(pause_s)
+            if child.leaving.wait(pause_s):
+                break
     return code if code >= 0 else 128 - code
 
 
@@ -55,6 +56,8 @@ class _Child:
 
     def run(self) -> int:
         self._process = subprocess.Popen(self._command, env=self._environment, process_group=0)  # noqa: S603
+        if self.is_leaving:
+            self._process.send_signal(signal.SIGTERM)
         return self._process.wait()
 
     @contextmanager

@@ -228,6 +228,8 @@ class _Tracker:
             say(f"MLflow at {where} takes nothing for now, and the ledger keeps it: {reason}")
         with suppress(StorageFault):
             self._read(self._after)
+        if self._is_over and not self._was_over:
+            self._went_on = time.monotonic()
         self._was_over = self._is_over
         time.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, MOST_PAUSE_S)
@@ -276,6 +278,7 @@ def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projec
         book.facts(spec.sweep).put({"model": model})
     *_, last = book.rows(spec.sweep)
     projector.finish(last.at, machine.state, machine.reason, machine.trials, best, importances)
+    book.facts(spec.sweep).put({"shown": last.sequence})
 
 
 def _log_model(book: Book, machine: Machine, launched: Launched, place: Place) -> dict[str, str] | None:
