@@ -18,8 +18,8 @@ from podium.errors import PodiumError, StorageFault, UserError
 EXTRAS = {"s3": "podium[s3]", "s3a": "podium[s3]"}
 """By protocol what to install for it."""
 
-FILES_AT_ONCE = 4
-"""How many files go to or come from an address at the same time."""
+FILES_AT_ONCE = 2
+"""How many files go to or come from an address at the same time; drivers hold much of each in memory, and split it."""
 
 _PASSWORD = re.compile(r"://[^/:@]*:(?!\d+(/|$))[^@]*@")
 _LOCAL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

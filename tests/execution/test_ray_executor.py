@@ -13,7 +13,7 @@ import psutil
 import pytest
 from executor_driver import arguments
 
-from podium.errors import PodiumError
+from podium.errors import PodiumError, TaskError
 from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
 from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Lane, Saved
@@ -229,6 +229,19 @@ def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, 
     with pytest.raises(PodiumError, match="3 gangs in a row died before they were ready"):
         Stage(executor)
     executor.close()
+
+
+def test_a_replacement_that_cannot_work_ends_the_launch_with_its_own_words(
+    running_ray: None, assignment: Assignment
+) -> None:
+    from podium.execution.ray import RayExecutor
+
+    stage = Stage(RayExecutor(assignment, most=1))
+    (Path(str(assignment.code)) / "train.py").write_text("import no_such_package\n")
+    os.kill(process_of(stage), signal.SIGKILL)
+    with pytest.raises(TaskError, match="no_such_package"):
+        stage.until(GangReady)
+    stage.executor.close()
 
 
 def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(

@@ -65,11 +65,13 @@ class Heart:
 
     Attributes:
         pulse: Its last answer; None before the first.
+        is_up: Whether the rank is there, so that its silence counts.
         hang: How it hangs, in words; empty while it does not.
     """
 
     def __init__(self, rank: Any) -> None:
         self.pulse: Pulse | None = None
+        self.is_up = False
         self.hang = ""
         self._rank = rank
         self._beat: Any = None
@@ -83,11 +85,11 @@ class Heart:
             silent_s = 0.0
         if self._beat is None:
             self._beat = self._rank.beat.remote()
-        if self.pulse is None:
-            return
-        if silent_s > limit_s:
+        if not self.is_up:
+            self._silence.end()
+        elif silent_s > limit_s:
             self.hang = f"did not answer for {silent_s:.0f} s"
-        elif self.pulse.silent_s > limit_s:
+        elif self.pulse is not None and self.pulse.silent_s > limit_s:
             self.hang = f"made no step for {self.pulse.silent_s:.0f} s"
         if self.hang:
             ray.kill(self._rank)

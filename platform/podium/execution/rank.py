@@ -137,6 +137,8 @@ class Rank:
             time.sleep(0.02)
         detail = f"{self._where.subject} {reason}"
         self._mailbox.put(GangLost(gang=self._gang, cause="preempted", detail=detail))
+        if not self._terminated.is_set():
+            end = time.monotonic() + LAST_WORDS_S
         while self._may_stay(end, 0.0):
             time.sleep(0.02)
         os._exit(0)

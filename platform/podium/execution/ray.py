@@ -163,7 +163,7 @@ class RayExecutor:
 
     def _greet(self, gang: Gang, where: Whereabouts) -> list[Event]:
         self._early_deaths = 0
-        gang.where = where
+        gang.where, gang.heart.is_up = where, True
         self._listen(gang)
         return [GangReady(gang=gang.name, devices=str(where))]
 

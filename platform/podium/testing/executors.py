@@ -355,6 +355,14 @@ class ProcessSuite(WorkerSuite):
         assert self._goes_on(stage, command, last_saved(events))
         process.wait(GIVE_UP_S)
 
+    def test_a_gang_that_is_stopped_at_its_very_beginning_is_told_lost(
+        self, make_executor: Callable[[], Executor]
+    ) -> None:
+        stage = Stage(make_executor())
+        psutil.Process(process_of(stage)).suspend()
+        assert [event.cause for event in stage.until(GangLost) if isinstance(event, GangLost)] == ["hang"]
+        stage.executor.close()
+
     def test_a_gang_that_is_told_to_leave_saves_first(self, stage: Stage) -> None:
         command = stage.command(stage.new_trial(SLOW), until=9)
         stage.executor.advance(command)

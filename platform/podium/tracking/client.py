@@ -108,7 +108,9 @@ def _prepare(database: Path) -> None:
 
     utils.MAX_RETRY_COUNT = 1  # a file that cannot be opened would be tried for two minutes
 
-    def relax(connection: sqlite3.Connection, _: object) -> None:
+    def relax(connection: object, _: object) -> None:
+        if not isinstance(connection, sqlite3.Connection):  # the ledger's, on PostgreSQL, in the same process
+            return
         if any(file and Path(file).resolve() == database for _, _, file in connection.execute("PRAGMA database_list")):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
