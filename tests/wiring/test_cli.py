@@ -262,10 +262,11 @@ def test_every_command_has_help_and_speaks_json(quick: Path) -> None:
     listed = podium(quick, "--help").output.partition("Commands:")[2].partition("Exit codes")[0]
     names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert set(names) == set(command_line.commands)
-    for name in names:
-        text = podium(quick, name, "--help").output
-        assert "--json" in text, name
-        assert "Usage" in text, name
+    words = [(name,) for name in names if name != "ledger"] + [("ledger", name) for name in ("show", "verify")]
+    for command in words:
+        text = podium(quick, *command, "--help").output
+        assert "--json" in text, command
+        assert "Usage" in text, command
 
 
 def test_the_schema_is_one_line_for_machines(quick: Path) -> None:
