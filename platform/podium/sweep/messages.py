@@ -41,6 +41,7 @@ class Launched(Message):
         code: The digest of the user's code, a folder of the store; empty for a built-in task.
         data: The name of the prepared data, a folder of the shards; empty for a task without data.
         provenance: Code version, packages, machine.
+        fuses: Whether its trials can share stacks: not if a training function of the user's owns the loop.
     """
 
     kind: Literal["launched"] = "launched"
@@ -50,6 +51,7 @@ class Launched(Message):
     code: str = ""
     data: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)
+    fuses: bool = False
 
 
 class Extended(Message):
@@ -137,7 +139,8 @@ class Report(Message):
         metrics: The metrics at `epoch`, `parameters` (the network's size) among them where there is one.
         ending: `until` reached; own `patience`; a function `returned` early; `diverged`; `infeasible` before
             training by a constraint; `halted` on command.
-        device_s: Seconds of the gang's time, divided by the lanes.
+        device_s: Seconds of the gang's time, each divided by the lanes that shared it.
+        width: Lanes of the stack that the trial was trained in; 1 for plain training.
     """
 
     trial: int
@@ -148,10 +151,11 @@ class Report(Message):
     ending: Literal["until", "patience", "returned", "diverged", "infeasible", "halted"] = "until"
     reason: str = ""
     device_s: float = 0.0
+    width: int = 1
 
 
 class Advanced(Message):
-    """An advance ended. Every lane's `Saved` comes before it."""
+    """An advance ended. Every lane's `Saved` comes before it; the reports stand in the order of its lanes."""
 
     kind: Literal["advanced"] = "advanced"
     key: str
@@ -168,6 +172,23 @@ class AdvanceFailed(Message):
     cause: Cause
     detail: str
     log_tail: str = ""
+
+
+class Measured(Message):
+    """How wide stacks of one signature are best on a gang's devices.
+
+    Attributes:
+        trial: A trial of that signature.
+        width: The best number of lanes in a stack; 1 if plain training is the fastest, or nothing else works.
+        rates: By width tried, samples a second, summed over the lanes.
+        reason: Why it cannot be stacked; empty if it can.
+    """
+
+    kind: Literal["measured"] = "measured"
+    trial: int
+    width: int
+    rates: dict[int, float] = Field(default_factory=dict)
+    reason: str = ""
 
 
 class TimeSpent(Message):
@@ -209,6 +230,7 @@ Event = Annotated[
     | Saved
     | Advanced
     | AdvanceFailed
+    | Measured
     | TimeSpent
     | Enqueued
     | StopRequested
@@ -222,12 +244,16 @@ REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 class Propose(Message):
-    """Draw the parameters of trial `number`; `given` holds those already decided."""
+    """Draw the parameters of trial `number`; `given` holds those already decided.
+
+    With `mates_of`, a trial of that trial's signature is wanted: its fusible parameters alone are drawn.
+    """
 
     kind: Literal["propose"] = "propose"
     key: str
     number: int
     given: dict[str, Value] = Field(default_factory=dict)
+    mates_of: int | None = None
 
 
 class Lane(Message):
