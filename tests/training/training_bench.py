@@ -8,6 +8,7 @@ import numpy as np
 from podium.data.prepare import prepare
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Progress, Report, Saved
+from podium.training.checkpoint import Storage
 from podium.training.trainer import Trainer, make_trainer
 
 
@@ -42,7 +43,12 @@ class Bench:
         self.events: list[Event] = []
         self.patience: float = float("inf")
         self.trainer: Trainer = make_trainer(
-            spec, code=code, data=data, store=str(store), holder=holder, emit=self.events.append, halted=self._halted
+            spec,
+            code=code,
+            data=data,
+            storage=Storage(str(store), holder, f"{store}/cache"),
+            emit=self.events.append,
+            halted=self._halted,
         )
 
     def _halted(self) -> bool:

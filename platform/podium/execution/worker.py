@@ -84,6 +84,7 @@ class Worker:
         """
         import torch
 
+        from podium.training.checkpoint import Storage
         from podium.training.trainer import make_trainer
 
         torch.set_num_threads(self._spec.resources.cpus)
@@ -92,8 +93,7 @@ class Worker:
             self._spec,
             code=self._fetched(assignment.code),
             data=self._fetched(assignment.data),
-            store=assignment.store,
-            holder=assignment.holder,
+            storage=Storage(assignment.store, assignment.holder, assignment.cache),
             emit=self._send,
             halted=self._is_halted,
         )
@@ -174,11 +174,8 @@ class Worker:
 
 def cause_of(error: BaseException) -> Cause:
     """Why an advance broke off, from what its trial raised."""
-    import torch
+    from podium.training.faults import is_out_of_memory
 
     if isinstance(error, StorageFault) or (isinstance(error, OSError) and error.errno in DISK_FAULTS):
         return "storage"
-    # torch's allocator for the host raises a plain RuntimeError
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-        return "out_of_memory"
-    return "exception"
+    return "out_of_memory" if is_out_of_memory(error) else "exception"

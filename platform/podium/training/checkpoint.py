@@ -36,6 +36,21 @@ _HIDDEN = re.compile(r"\.h(\d+)-.+")
 
 
 @dataclass(frozen=True)
+class Storage:
+    """Where a trainer keeps things.
+
+    Attributes:
+        store: Where checkpoints and artifacts go: a path, or any fsspec address.
+        holder: The driver's holder epoch, part of checkpoint names.
+        cache: This host's folder, for what it found out about stacks.
+    """
+
+    store: str
+    holder: int
+    cache: str
+
+
+@dataclass(frozen=True)
 class Opened:
     """A checkpoint that was found whole.
 

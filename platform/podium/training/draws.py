@@ -44,7 +44,7 @@ def bits(key: int | Tensor, counters: Tensor) -> Tensor:
     Returns:
         int64, uniform over all 64-bit values.
     """
-    mixed = (counters * _STEP).add_(key)
+    mixed = counters * _STEP + key
     mixed = mixed.bitwise_xor_(_shifted(mixed, 30)).mul_(_FIRST)
     mixed = mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(_SECOND)
     return mixed.bitwise_xor_(_shifted(mixed, 31))

@@ -1,9 +1,11 @@
-"""Training: what stands behind an error of a library that wrote into a store."""
+"""Training: what stands behind an error of a library: a disk that failed, memory that ran out."""
 
 import errno
 import os
 import re
 from pathlib import Path
+
+import torch
 
 from podium.errors import PodiumError, StorageFault
 from podium.store import fault
@@ -48,3 +50,9 @@ def _probe(path: Path) -> None:
             os.fsync(file.fileno())
     finally:
         path.unlink(missing_ok=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the host or of the device ran out."""
+    # torch's allocator for the host raises a plain RuntimeError
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,10 +1,12 @@
 """Training: all trainable parameters of a network as views into one tensor, so that a step is a few operations.
 
-Rows are lanes (one for now), so `[K, P]`: optimizers, penalties and clipping work on whole stacks, with
-hyperparameters as numbers or as `[K, 1]` tensors.
+Rows are lanes, so `[K, P]`: optimizers, penalties and clipping work on whole stacks, with hyperparameters as numbers
+or as `[K, 1]` tensors.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +19,43 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class FlatWeights:
-    """The trainable parameters of a network.
+    """The trainable parameters of a network, or of the networks of K lanes.
 
     Attributes:
         weights: `[K, P]`; the network's parameters are views of it. Gaps between parameters are zero, and stay so.
         gradients: `[K, P]`; `backward` adds to it in place.
         penalized: `[P]`, 1 for weights, 0 for biases, norms and gaps.
-        count: Number of trainable parameters, gaps left out.
+        places: By name, where a parameter begins in a row, and its shape.
     """
 
     weights: Tensor
     gradients: Tensor
     penalized: Tensor
-    count: int
+    places: Mapping[str, tuple[int, torch.Size]]
+
+    @property
+    def count(self) -> int:
+        """Number of trainable parameters of a lane, gaps left out."""
+        return sum(shape.numel() for _, shape in self.places.values())
+
+    def row(self, lane: int) -> "FlatWeights":
+        """One lane of a stack, as views."""
+        span = slice(lane, lane + 1)
+        return replace(self, weights=self.weights[span], gradients=self.gradients[span])
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """Of `[K, P]` such as `weights`, each parameter's part by name, `[K, *shape]`."""
+        return {
+            name: rows[:, start : start + math.prod(shape)].view(-1, *shape)
+            for name, (start, shape) in self.places.items()
+        }
+
+    def bind(self, network: nn.Module) -> None:
+        """Makes the parameters and gradients of `network` views of this, its only row."""
+        weights, gradients = self.views(self.weights), self.views(self.gradients)
+        for name, parameter in network.named_parameters():
+            if name in self.places:
+                parameter.data, parameter.grad = weights[name][0], gradients[name][0]
 
 
 def flatten(network: nn.Module) -> FlatWeights:
@@ -48,18 +74,24 @@ def flatten(network: nn.Module) -> FlatWeights:
             "convert it with `network.float()` before returning it"
         )
     dtype, device = kinds.pop()
-    starts = [0]
-    for _, value in parameters:
-        starts.append(-(-(starts[-1] + value.numel()) // ALIGNMENT) * ALIGNMENT)
-    weights, gradients = (torch.zeros(1, starts[-1], dtype=dtype, device=device) for _ in range(2))
-    penalized = torch.zeros(starts[-1], dtype=dtype, device=device)
-    for (_, value), start in zip(parameters, starts, strict=False):
-        span = slice(start, start + value.numel())
-        weights[0, span].copy_(value.detach().reshape(-1))
-        value.data = weights[0, span].view(value.shape)
-        value.grad = gradients[0, span].view(value.shape)
-        penalized[span] = float(is_weight(value))
-    return FlatWeights(weights, gradients, penalized, sum(value.numel() for _, value in parameters))
+    places, end = {}, 0
+    for name, value in parameters:
+        places[name] = end, value.shape
+        end = -(-(end + value.numel()) // ALIGNMENT) * ALIGNMENT
+    rows = (torch.zeros(1, end, dtype=dtype, device=device) for _ in range(3))
+    flat = FlatWeights(next(rows), next(rows), next(rows)[0], places)
+    weights, penalized = flat.views(flat.weights), flat.views(flat.penalized.view(1, -1))
+    for name, value in parameters:
+        weights[name][0].copy_(value.detach())
+        penalized[name].fill_(float(is_weight(value)))
+    flat.bind(network)
+    return flat
+
+
+def stack(flats: Sequence[FlatWeights]) -> FlatWeights:
+    """A copy of several lanes of equal places in one, the gradients zero."""
+    weights = torch.cat([flat.weights for flat in flats])
+    return replace(flats[0], weights=weights, gradients=torch.zeros_like(weights))
 
 
 def is_weight(parameter: Tensor) -> bool:

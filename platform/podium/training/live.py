@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,10 @@ from podium.training import draws
 from podium.training.flat import FlatWeights, fixed_state, flatten
 from podium.training.metrics import Metric
 from podium.training.record import Record, from_plain, load_record, to_plain
-from podium.training.task import Task
+from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
-from podium.training.toolbox.optimizers import make_optimizer
+from podium.training.toolbox.optimizers import Optimizer, make_optimizer
 
 
 class Gathered:
@@ -36,6 +36,13 @@ class Gathered:
         self.metrics: dict[str, Metric] = task.metrics()
         for metric in self.metrics.values():
             metric.state = {name: value.to(device) for name, value in metric.state.items()}
+
+    def add(self, total: Tensor, weight: Tensor | int, outputs: Any, batch: Batch) -> None:
+        """Takes in a batch: its sums of weighted losses and of weights, and metrics. Gradients have to be off."""
+        self.loss += total
+        self.weight += weight
+        for metric in self.metrics.values():
+            metric.update(outputs, batch)
 
     def compute(self, split: str) -> dict[str, float]:
         """The metrics of a split, by full name."""
@@ -68,6 +75,8 @@ class LiveTrial:
         best: Tensors of the network in that epoch, by name; empty where the last epoch counts, or none yet.
         metrics: Those of the last whole epoch.
         folder: The checkpoint that holds exactly this state; empty if none does.
+        device_s: Seconds that it took since its advance began, each divided by the trials that shared it.
+        width: Lanes of the stack it was trained in last; 1 for plain training.
     """
 
     def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
@@ -87,6 +96,19 @@ class LiveTrial:
         self.metrics: dict[str, float] = {}
         self.samples_per_s = math.nan
         self.folder = ""
+        self.device_s, self.width = 0.0, 1
+
+    def move(self, flat: FlatWeights, optimizer: Optimizer, fixed: Mapping[str, Tensor]) -> None:
+        """Lives in these tensors from now on, which hold its state: its row of `flat`, and the rest by name."""
+        self.flat, self.optimizer = flat, replace(self.optimizer, state=optimizer.state)
+        flat.bind(self.network)
+        for name, value in fixed.items():
+            owner, _, own = name.rpartition(".")
+            module = self.network.get_submodule(owner)
+            if own in module._buffers:
+                module._buffers[own] = value
+            else:
+                module.get_parameter(own).data = value
 
     def network_tensors(self) -> dict[str, Tensor]:
         """The network's state, by name: its weights `[K, P]`, and what is not trained."""

@@ -1,191 +1,206 @@
-"""Training: the loop. Epochs, batches, steps, validation, early stopping, in the order they happen."""
+"""Training: the loop. Epochs, batches, steps, validation, early stopping, in the order they happen.
+
+It is the same for one trial and for many that share their batches, whether these are stacked or not.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from podium.data import reader as data
 from podium.data.reader import Reader
-from podium.errors import TaskError
 from podium.spec.sweep import SweepSpec
 from podium.training.artifacts import Log
+from podium.training.lanes import Group, groups
 from podium.training.live import Gathered, LiveTrial
-from podium.training.task import Batch, Task
-from podium.training.toolbox.dropout import begin_epoch, begin_step
-from podium.training.toolbox.penalties import add_penalties, clip
-from podium.training.toolbox.schedules import factor
+from podium.training.plain import to_device
+from podium.training.widths import Race
 
-Ending = Literal["until", "patience", "diverged", "halted"]
+Ending = Literal["until", "patience", "diverged", "infeasible", "halted"]
+Outcome = tuple[Ending, str]
+"""How a trial's advance ended, and the reason in words where that says more."""
 
 VALIDATION_BATCH = 256
-"""Samples of a validation batch at least; the trial's own batch size if that is larger."""
+"""Samples of a validation batch at least; the trials' own batch size if that is larger."""
 
 
-def train(
-    live: LiveTrial,
-    spec: SweepSpec,
-    reader: Reader,
-    until: int,
-    log: Log,
-    after_step: Callable[[LiveTrial], bool],
-    after_epoch: Callable[[LiveTrial], None],
-) -> tuple[Ending, str]:
-    """Trains until an absolute epoch, or until the trial ends by itself.
+class Loop:
+    """Trains trials of one signature that stand at the same epoch and step.
 
     Args:
-        live: The trial; changed in place.
+        lives: The trials; changed in place.
+        race: How wide their stacks are, and what is still to be measured.
         spec: The sweep.
         reader: The data.
-        until: Whole epochs to reach.
-        log: What the task logs with.
-        after_step: Told after every step but the last of the advance; true halts.
-        after_epoch: Told after every epoch, with `live.metrics` made.
-
-    Returns:
-        How it ended, and the reason in words where that says more.
+        logs: By trial, what the task logs with.
+        halted: Asked after every step but the last of the advance; true saves the trials and halts.
+        save: Saves trials; called from time to time, too.
     """
-    while True:
-        if live.record.is_out_of(live.settings.stopping.patience):
-            return "patience", f"no improvement in {live.record.stale} epochs"
-        if live.epoch >= until:
-            return "until", ""
-        if not _train_epoch(live, spec, reader, after_step):
-            return "halted", ""
-        problem = _finish_epoch(live, spec, reader, log)
-        after_epoch(live)
-        if problem:
-            return "diverged", problem
-        if live.epoch < until and not live.record.is_out_of(live.settings.stopping.patience) and after_step(live):
-            return "halted", ""
 
+    def __init__(
+        self,
+        lives: Sequence[LiveTrial],
+        race: Race,
+        spec: SweepSpec,
+        reader: Reader,
+        logs: Mapping[int, Log],
+        halted: Callable[[], bool],
+        save: Callable[[Sequence[LiveTrial]], None],
+    ) -> None:
+        assert spec.data is not None
+        self._lives, self._race, self._spec, self._reader, self._logs = list(lives), race, spec, reader, logs
+        self._halted, self._save = halted, save
+        self._in_epoch = reader.steps("train", lives[0].batch_size)
+        self._steps, self._data_seed = self._in_epoch * spec.budget.epochs.max, spec.data.seed
+        self._groups: list[Group] = []
+        self._width = 0
+        self._endings: dict[int, Outcome] = {}
+        self._clock = self._saved_at = time.monotonic()
 
-def train_step(live: LiveTrial, samples: data.Batch, steps: int, step: int) -> None:
-    """One step: forward, backward, penalties, clipping, the optimizer.
+    def train(self, until: int, after_epoch: Callable[[Sequence[LiveTrial]], None]) -> Mapping[int, Outcome]:
+        """Trains until an absolute epoch, or until every trial has ended by itself.
 
-    Args:
-        live: The trial; changed in place.
-        samples: The batch.
-        steps: Steps in `epochs.max` epochs.
-        step: The absolute step, from 0.
-    """
-    batch = to_device(samples, live)
-    if live.dropout:
-        begin_step(live.dropout, torch.from_numpy(samples.positions).to(live.device, non_blocking=True))
-    outputs = live.network(batch.inputs)
-    total, weight = weighted_sum(live.task, outputs, batch)
-    live.flat.gradients.zero_()
-    (total / weight).backward()  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        gather(live.gathered, total, weight, outputs, batch)
-        settings, flat = live.settings, live.flat
-        if settings.penalty.l1 or settings.penalty.l2:
-            add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
-        if settings.optimizer.clip is not None:
-            clip(flat.gradients, settings.optimizer.clip)
-        rate = settings.optimizer.learning_rate * factor(settings.schedule, step, steps)
-        live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
+        A trial that ends before its mates leaves at once, and stays as it is then.
 
+        Args:
+            until: Whole epochs to reach.
+            after_epoch: Told after every epoch with the trials that trained in it, their `metrics` made.
 
-def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor | int]:
-    """The sum of weighted losses over a batch, and the sum of weights: the loop owns the reduction.
+        Returns:
+            By trial, how it ended.
+        """
+        while True:
+            self._leave({live: ("patience", f"no improvement in {live.record.stale} epochs") for live in self._stale()})
+            if self._lives and self._lives[0].epoch >= until:
+                self._leave(dict.fromkeys(self._lives, ("until", "")))
+            if not self._lives:
+                return self._endings
+            if not self._train_epoch():
+                break
+            problems = self._finish_epoch()
+            self._share_time()
+            after_epoch(self._lives)
+            self._leave({live: ("diverged", problem) for live, problem in problems.items()})
+            goes_on = [live for live in self._lives if live.epoch < until and live not in self._stale()]
+            if goes_on and self._has_to_halt():
+                break
+        self._leave(dict.fromkeys(self._lives, ("halted", "")))
+        return self._endings
 
-    Raises:
-        TaskError: if the losses have another shape than the task promises.
-    """
-    losses = task.losses(outputs, batch)
-    size = len(batch.inputs)
-    if task.batch_loss:
-        if not isinstance(losses, Tensor) or losses.dim() != 0:
-            raise TaskError(
-                f"{type(task).__name__} says batch_loss, so `losses` has to return one number: {_shape(losses)}"
-            )
-        return losses * size, size
-    losses, weights = losses if isinstance(losses, tuple) else (losses, None)
-    for given in (losses, weights):
-        if given is not None and (not isinstance(given, Tensor) or given.shape != (size,)):
-            raise TaskError(
-                f"{type(task).__name__}.losses has to return one loss a sample, shape ({size},): {_shape(given)}. "
-                "A loss that does not add up over samples says `batch_loss = True`"
-            )
-    if weights is None:
-        return losses.sum(), size
-    return (losses * weights).sum(), weights.sum()
+    def _stale(self) -> list[LiveTrial]:
+        return [live for live in self._lives if live.record.is_out_of(live.settings.stopping.patience)]
 
+    def _leave(self, endings: Mapping[LiveTrial, Outcome]) -> None:
+        if endings:
+            self._share_time()
+            self._endings |= {live.trial: ending for live, ending in endings.items()}
+            self._lives = [live for live in self._lives if live not in endings]
+            self._groups, self._width = [], 0
 
-def gather(gathered: Gathered, total: Tensor, weight: Tensor | int, outputs: Any, batch: Batch) -> None:
-    """Adds a batch to the sums of a pass; gradients have to be off."""
-    gathered.loss += total
-    gathered.weight += weight
-    for metric in gathered.metrics.values():
-        metric.update(outputs, batch)
+    def _share_time(self) -> None:
+        """Adds the time that has passed to the trials there are, in equal parts."""
+        now = time.monotonic()
+        for live in self._lives:
+            live.device_s += (now - self._clock) / len(self._lives)
+        self._clock = now
 
+    def _arrange(self) -> None:
+        """Puts the trials into stacks as wide as the race wants them now."""
+        if self._race.width == self._width:
+            return
+        self._settle()
+        self._width = self._race.width
+        self._groups = groups(self._lives, self._width, self._race.known.metrics)
+        for group in self._groups:
+            group.begin_epoch(self._in_epoch, self._steps)
+            for live in group.lives:
+                live.width = len(group.lives)
 
-def to_device(samples: data.Batch, live: LiveTrial) -> Batch:
-    """The batch as tensors, where the network is."""
-    inputs = torch.from_numpy(samples.inputs).to(live.device, non_blocking=True)
-    return Batch(inputs, torch.from_numpy(samples.targets).to(live.device, non_blocking=True), live.values)
+    def _train_epoch(self) -> bool:
+        """Trains to the end of the epoch; False if halted before."""
+        first = self._lives[0]
+        batches: Iterable[data.Batch] = self._reader.epoch(
+            "train", batch_size=first.batch_size, seed=self._data_seed, epoch=first.epoch, start_step=first.step
+        )
+        for group in self._groups:
+            group.begin_epoch(self._in_epoch, self._steps)
+        began, seen = time.perf_counter(), 0
+        for samples in batches:
+            self._arrange()
+            self._step(samples, first)
+            seen += len(samples.positions)
+            if first.step < self._in_epoch and self._has_to_halt():
+                return False
+        elapsed = time.perf_counter() - began
+        for live in self._lives:
+            live.samples_per_s = seen / elapsed
+        return True
 
+    def _step(self, samples: data.Batch, first: LiveTrial) -> None:
+        began, is_racing = time.perf_counter(), not self._race.is_over and len(samples.positions) == first.batch_size
+        shared = to_device(samples, first.device)
+        for group in self._groups:
+            group.step(shared)
+        for live in self._lives:
+            live.step, live.folder = live.step + 1, ""
+        if is_racing:
+            if first.device.type == "cuda":
+                torch.cuda.synchronize()
+            self._race.note(len(samples.positions) * len(self._lives), time.perf_counter() - began)
 
-def _train_epoch(live: LiveTrial, spec: SweepSpec, reader: Reader, after_step: Callable[[LiveTrial], bool]) -> bool:
-    """Trains to the end of the epoch; False if halted before."""
-    assert spec.data is not None
-    in_epoch = reader.steps("train", live.batch_size)
-    steps = in_epoch * spec.budget.epochs.max
-    batches: Iterable[data.Batch] = reader.epoch(
-        "train", batch_size=live.batch_size, seed=spec.data.seed, epoch=live.epoch, start_step=live.step
-    )
-    live.network.train()
-    begin_epoch(live.dropout, live.seed, live.epoch)
-    began, seen = time.perf_counter(), 0
-    for samples in batches:
-        train_step(live, samples, steps, live.epoch * in_epoch + live.step)
-        live.step, live.folder = live.step + 1, ""
-        seen += len(samples.positions)
-        if live.step < in_epoch and after_step(live):
-            return False
-    live.samples_per_s = seen / (time.perf_counter() - began)
-    return True
+    def _finish_epoch(self) -> dict[LiveTrial, str]:
+        """Validates, and decides whether the epoch is each trial's best; why trials diverged, if they did."""
+        self._settle()
+        for live in self._lives:
+            live.epoch, live.step = live.epoch + 1, 0
+            live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
+            live.gathered = Gathered(live.task, live.device)
+        self._validate()
+        problems = {}
+        for group in self._groups:
+            for live, is_finite in zip(group.lives, group.are_finite(), strict=True):
+                live.metrics |= self._logs[live.trial].take_metrics()
+                if problem := self._judge(live, is_finite):
+                    problems[live] = problem
+        return problems
 
+    def _judge(self, live: LiveTrial, is_finite: bool) -> str:
+        objectives = self._spec.search.objectives
+        values = tuple(live.metrics[objective.metric] for objective in objectives)
+        if not (is_finite and math.isfinite(live.metrics["train/loss"])):
+            return f"the train loss or a weight is not finite in epoch {live.epoch}"
+        if not all(math.isfinite(value) for value in values):
+            return f"the objective is not finite in epoch {live.epoch}"
+        counts = live.record.note(live.epoch, values, objectives[0], live.settings.stopping.min_delta)
+        if counts and objectives[0].at == "best":
+            live.keep_best()
+        return ""
 
-def _finish_epoch(live: LiveTrial, spec: SweepSpec, reader: Reader, log: Log) -> str:
-    """Validates, and decides whether the epoch is the best; returns why the trial diverged, if it did."""
-    live.epoch, live.step = live.epoch + 1, 0
-    live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
-    live.metrics |= _validate(live, reader, log)
-    live.metrics |= log.take_metrics()
-    live.gathered = Gathered(live.task, live.device)
-    objectives = spec.search.objectives
-    values = tuple(live.metrics[objective.metric] for objective in objectives)
-    if not (bool(torch.isfinite(live.flat.weights).all()) and math.isfinite(live.metrics["train/loss"])):
-        return f"the train loss or a weight is not finite in epoch {live.epoch}"
-    if not all(math.isfinite(value) for value in values):
-        return f"the objective is not finite in epoch {live.epoch}"
-    counts = live.record.note(live.epoch, values, objectives[0], live.settings.stopping.min_delta)
-    if counts and objectives[0].at == "best":
-        live.keep_best()
-    return ""
+    def _validate(self) -> None:
+        size = max(VALIDATION_BATCH, self._lives[0].batch_size)
+        for group in self._groups:
+            group.begin_validation()
+        with torch.no_grad():
+            for number, samples in enumerate(self._reader.sequential("validation", size)):
+                shared = to_device(samples, self._lives[0].device)
+                for group in self._groups:
+                    logs = [self._logs[live.trial] for live in group.lives] if number == 0 else []
+                    group.validate(shared, logs)
+        for group in self._groups:
+            for live, metrics in zip(group.lives, group.end_validation(), strict=True):
+                live.metrics |= metrics
 
+    def _settle(self) -> None:
+        for group in self._groups:
+            group.settle()
 
-def _validate(live: LiveTrial, reader: Reader, log: Log) -> dict[str, float]:
-    gathered = Gathered(live.task, live.device)
-    live.network.eval()
-    with torch.no_grad():
-        for number, samples in enumerate(reader.sequential("validation", max(VALIDATION_BATCH, live.batch_size))):
-            batch = to_device(samples, live)
-            outputs = live.network(batch.inputs)
-            gather(gathered, *weighted_sum(live.task, outputs, batch), outputs, batch)
-            if number == 0:
-                live.task.log(log, outputs, batch)
-    return gathered.compute("validation")
-
-
-def _shape(given: object) -> str:
-    return (
-        f"it returned shape {tuple(given.shape)}"
-        if isinstance(given, Tensor)
-        else f"it returned {type(given).__name__}"
-    )
+    def _has_to_halt(self) -> bool:
+        halted = self._halted()
+        if halted or time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s:
+            self._settle()
+            self._save(self._lives)
+            self._saved_at = time.monotonic()
+        return halted

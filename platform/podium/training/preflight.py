@@ -16,7 +16,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
-from podium.training.loop import train_step
+from podium.training.plain import Plain, to_device
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
 from podium.training.trainer import load_task
@@ -63,8 +63,10 @@ def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters
         steps = reader.steps("train", live.batch_size)
         kept = _Kept(live.flat.weights)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-            train_step(live, samples, steps * spec.budget.epochs.max, 0)
-        step_s = statistics.median(_timed(live, samples, steps * spec.budget.epochs.max))
+            plain = Plain(live)
+            plain.begin_epoch(steps, steps * spec.budget.epochs.max)
+            plain.step(to_device(samples, live.device))
+        step_s = statistics.median(_timed(plain, samples))
     except UserError:
         raise
     except Exception as error:
@@ -78,11 +80,13 @@ def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters
     return Measured(live.flat.count, step_s, step_s * steps, copies + best + kept.bytes)
 
 
-def _timed(live: LiveTrial, samples: Batch, total_steps: int) -> Iterator[float]:
+def _timed(plain: Plain, samples: Batch) -> Iterator[float]:
     """Seconds of each of a few steps; the one before them, not timed here, has paid for what is done once."""
-    for step in range(1, 1 + TIMED_STEPS):
+    (live,) = plain.lives
+    for _ in range(TIMED_STEPS):
+        live.step += 1
         began = time.perf_counter()
-        train_step(live, samples, total_steps, step)
+        plain.step(to_device(samples, live.device))
         if live.device.type == "cuda":
             torch.cuda.synchronize()
         yield time.perf_counter() - began

@@ -12,7 +12,7 @@ from podium.data.manifest import Schema
 from podium.spec.space import Value
 from podium.training.artifacts import Log
 from podium.training.metrics import Metric
-from podium.training.toolbox.losses import Number
+from podium.training.toolbox.hyperparameters import Number
 from podium.training.toolbox.networks import make_network
 
 

@@ -1,8 +1,10 @@
 """Training: advances of a task, with the checkpoints before and after."""
 
+import gc
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,13 +17,16 @@ from podium.spec import constraints
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, LaneProgress, Progress, Report, Saved
 from podium.training.artifacts import Log, artifact_folder
-from podium.training.checkpoint import Checkpoints, Opened, reading
+from podium.training.checkpoint import Checkpoints, Opened, Storage, reading
+from podium.training.faults import is_out_of_memory
+from podium.training.fusing import Fusing
 from podium.training.live import LiveTrial
-from podium.training.loop import train
+from podium.training.loop import Ending, Loop, Outcome
 from podium.training.task import Task
+from podium.training.widths import Notes
 
-CACHED = 4
-"""Trials whose state stays in memory after their advance, in case they go on here."""
+CACHED_BYTES = 256 << 20
+"""Trials whose state stays in memory after their advance, in case they go on here: so many bytes of them, or one."""
 
 TENSORS = "state.safetensors"
 
@@ -33,9 +38,9 @@ class TaskTrainer:
         spec: The sweep.
         task: The task.
         reader: The data.
-        store: Where checkpoints and artifacts go.
-        holder: The driver's holder epoch.
-        emit: Takes `Progress` after every epoch, and `Saved`.
+        storage: Where checkpoints and artifacts go.
+        notes: What this host found out about stacks before.
+        emit: Takes `Progress` after every epoch, `Saved`, and `Measured` where something new is known of a width.
         halted: Asked after every step.
     """
 
@@ -44,83 +49,114 @@ class TaskTrainer:
         spec: SweepSpec,
         task: Task,
         reader: Reader,
-        store: str,
-        holder: int,
+        storage: Storage,
+        notes: Notes,
         emit: Callable[[Event], None],
         halted: Callable[[], bool],
     ) -> None:
         self._spec, self._task, self._reader = spec, task, reader
-        self._store, self._holder = store, holder
+        self._storage = storage
         self._emit, self._halted = emit, halted
         self._device = training_device(spec)
+        self._fusing = Fusing(spec, reader, notes, emit)
         self._cache: OrderedDict[int, LiveTrial] = OrderedDict()
         self._limits = [each for each in map(constraints.parse, spec.search.constraints) if each.name == "parameters"]
-        self._saved_at = 0.0
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
-        """Trains the one lane of `command`.
+        """Trains the lanes of `command`, in stacks as wide as is best here.
+
+        Where memory runs out, they start again in stacks half as wide.
 
         Raises:
             TaskError: if the task does not keep its contract.
         """
-        (lane,) = command.lanes
-        began = self._saved_at = time.monotonic()
-        live = self._cache.pop(lane.trial, None)
-        if live is None or not _stands_at(live, lane):
-            live = self._load(lane)
-        size = {"parameters": float(live.flat.count)}
-        nothing = (None,) * len(self._spec.search.objectives)
-        for limit in self._limits:
-            if limit.violation(size) > 0:
-                reason = f"the network has {live.flat.count} parameters; the constraint is {limit}"
-                return (
-                    Report(trial=lane.trial, epoch=0, values=nothing, metrics=size, ending="infeasible", reason=reason),
-                )
-        ending, reason = train(
-            live,
-            self._spec,
-            self._reader,
-            command.until,
-            Log(self._store, artifact_folder(self._spec.sweep, lane.trial)),
-            self._after_step,
-            lambda live: self._emit(_progress(command.gang, live)),
-        )
-        if ending in ("until", "patience"):
-            self._save(live)
-        if ending in ("until", "halted") and live.epoch < self._spec.budget.epochs.max:
-            self._cache[lane.trial] = live
-            while len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
-        return (
-            Report(
-                trial=lane.trial,
-                epoch=live.epoch,
-                values=live.record.values or nothing,
-                best_epoch=live.record.epoch,
-                metrics={**live.metrics, **size},
-                ending=ending,
-                reason=reason,
-                device_s=time.monotonic() - began,
-            ),
-        )
+        while (reports := self._attempt(command)) is None:
+            self._cache.clear()
+            gc.collect()
+            torch.cuda.empty_cache()
+        return reports
 
     def close(self) -> None:
         """Forgets what is in memory."""
         self._cache.clear()
 
-    def _after_step(self, live: LiveTrial) -> bool:
-        halted = self._halted()
-        if halted or time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s:
-            self._save(live)
-        return halted
+    def _attempt(self, command: Advance) -> tuple[Report, ...] | None:
+        """Carries out the advance; None if memory was too small for its stacks, which will be narrower next time."""
+        began = time.monotonic()
+        lives = [self._live(lane) for lane in command.lanes]
+        refused = {live.trial: reason for live in lives if (reason := self._refusal(live))}
+        trained = [live for live in lives if live.trial not in refused]
+        endings: dict[int, Outcome] = {trial: ("infeasible", reason) for trial, reason in refused.items()}
+        for live in lives:
+            live.device_s = (time.monotonic() - began) / len(lives)
+        for alike in _at_one_step(trained):
+            race = self._fusing.race(alike)
+            logs = {
+                live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in alike
+            }
+            loop = Loop(alike, race, self._spec, self._reader, logs, self._halted, self._save)
+            try:
+                endings |= loop.train(command.until, self._progress(command))
+            except Exception as error:
+                if race.width == 1 or not is_out_of_memory(error):
+                    raise
+                sys.stderr.write(f"memory ran out in stacks of {race.width} trials: {error}\n")
+                self._fusing.narrow(alike[0], race)
+                return None
+            self._fusing.note(alike[0], race)
+        began = time.monotonic()
+        self._save([live for live in trained if endings[live.trial][0] in ("until", "patience")])
+        for live in trained:
+            live.device_s += (time.monotonic() - began) / len(trained)
+        self._keep([live for live in trained if endings[live.trial][0] in ("until", "halted")])
+        return tuple(self._report(live, *endings[live.trial]) for live in lives)
 
-    def _save(self, live: LiveTrial) -> None:
-        self._saved_at = time.monotonic()
-        if live.folder:
-            return
-        saved = save(self._checkpoints(live.trial), live)
-        live.folder = saved.folder
-        self._emit(saved)
+    def _refusal(self, live: LiveTrial) -> str:
+        """Why a trial's network is not trained; empty if it is."""
+        for limit in self._limits:
+            if limit.violation({"parameters": float(live.flat.count)}) > 0:
+                return f"the network has {live.flat.count} parameters; the constraint is {limit}"
+        return ""
+
+    def _report(self, live: LiveTrial, ending: Ending, reason: str) -> Report:
+        return Report(
+            trial=live.trial,
+            epoch=live.epoch,
+            values=live.record.values or (None,) * len(self._spec.search.objectives),
+            best_epoch=live.record.epoch,
+            metrics={**live.metrics, "parameters": float(live.flat.count)},
+            ending=ending,
+            reason=reason,
+            device_s=live.device_s,
+            width=live.width,
+        )
+
+    def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:
+        def tell(lives: Sequence[LiveTrial]) -> None:
+            lanes = (LaneProgress(trial=live.trial, epoch=live.epoch, metrics=live.metrics) for live in lives)
+            self._emit(Progress(gang=command.gang, lanes=tuple(lanes)))
+
+        return tell
+
+    def _logs(self, lives: Sequence[LiveTrial]) -> dict[int, Log]:
+        return {live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in lives}
+
+    def _keep(self, lives: Sequence[LiveTrial]) -> None:
+        """Keeps unfinished trials in memory, the latest ones, as far as there is room."""
+        self._cache |= {live.trial: live for live in lives if live.epoch < self._spec.budget.epochs.max}
+        while len(self._cache) > 1 and sum(map(_bytes, self._cache.values())) > CACHED_BYTES:
+            self._cache.popitem(last=False)
+
+    def _live(self, lane: Lane) -> LiveTrial:
+        live = self._cache.pop(lane.trial, None)
+        return live if live is not None and _stands_at(live, lane) else self._load(lane)
+
+    def _save(self, lives: Sequence[LiveTrial]) -> None:
+        for live in lives:
+            if not live.folder:
+                saved = save(self._checkpoints(live.trial), live)
+                live.folder = saved.folder
+                self._emit(saved)
 
     def _load(self, lane: Lane) -> LiveTrial:
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
@@ -131,7 +167,7 @@ class TaskTrainer:
         return live
 
     def _checkpoints(self, trial: int) -> Checkpoints:
-        return Checkpoints(self._store, self._spec.sweep, trial, self._holder)
+        return Checkpoints(self._storage.store, self._spec.sweep, trial, self._storage.holder)
 
 
 def save(checkpoints: Checkpoints, live: LiveTrial) -> Saved:
@@ -183,8 +219,16 @@ def training_device(spec: SweepSpec) -> torch.device:
     return torch.device("cuda" if spec.resources.gpus > 0 and torch.cuda.is_available() else "cpu")
 
 
-def _progress(gang: str, live: LiveTrial) -> Progress:
-    return Progress(gang=gang, lanes=(LaneProgress(trial=live.trial, epoch=live.epoch, metrics=live.metrics),))
+def _at_one_step(lives: Sequence[LiveTrial]) -> list[list[LiveTrial]]:
+    """All together, unless a damaged checkpoint has thrown some of them back."""
+    places: dict[tuple[int, int], list[LiveTrial]] = {}
+    for live in lives:
+        places.setdefault((live.epoch, live.step), []).append(live)
+    return list(places.values())
+
+
+def _bytes(live: LiveTrial) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in live.tensors().values())
 
 
 def _stands_at(live: LiveTrial, lane: Lane) -> bool:

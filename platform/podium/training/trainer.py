@@ -14,11 +14,14 @@ from podium.errors import SpecError, TaskError
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Report
+from podium.training.checkpoint import Storage
 from podium.training.code import load
 from podium.training.function import FunctionTrainer, TrainingFunction, check_function
+from podium.training.fusing import circumstances
 from podium.training.task import Task
-from podium.training.task_trainer import TaskTrainer, load_best_network
+from podium.training.task_trainer import TaskTrainer, load_best_network, training_device
 from podium.training.tasks import TASKS
+from podium.training.widths import Notes
 
 
 class Trainer(Protocol):
@@ -38,8 +41,7 @@ def make_trainer(
     *,
     code: Path | None,
     data: Path | None,
-    store: str,
-    holder: int,
+    storage: Storage,
     emit: Callable[[Event], None],
     halted: Callable[[], bool],
 ) -> Trainer:
@@ -49,9 +51,8 @@ def make_trainer(
         spec: The sweep.
         code: The folder with the user's code; None for a built-in task.
         data: The folder with the prepared shards; a training function may do without.
-        store: Where checkpoints and artifacts go: a path, or any fsspec address.
-        holder: The driver's holder epoch, part of checkpoint names.
-        emit: Takes `Progress` after every epoch (a function's step), and `Saved`.
+        storage: Where checkpoints and artifacts go, and what this host found out about stacks.
+        emit: Takes `Progress` after every epoch (a function's step), `Saved`, and `Measured`.
         halted: Asked after every step; once true, the trial is saved and its advance ends.
 
     Raises:
@@ -61,10 +62,12 @@ def make_trainer(
     """
     task = load_task(spec, code)
     if not isinstance(task, Task):
-        return FunctionTrainer(spec, task, store, holder, emit, halted)
+        return FunctionTrainer(spec, task, storage.store, storage.holder, emit, halted)
     if data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
-    return TaskTrainer(spec, task, Reader(data), store, holder, emit, halted)
+    reader = Reader(data)
+    about = circumstances(spec, reader, training_device(spec), "" if code is None else code.name)
+    return TaskTrainer(spec, task, reader, storage, Notes(storage.cache, about), emit, halted)
 
 
 def load_task(spec: SweepSpec, code: Path | None) -> Task | TrainingFunction:

@@ -21,16 +21,15 @@ class Dropout(nn.Module):
     threshold: Tensor
     scale: Tensor
     key: Tensor
-    positions: Tensor
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
+        self.positions = torch.zeros(0, dtype=torch.int64)
         lowest = min(math.floor((rate - 0.5) * 2.0**64), 2**63 - 1)
         self.register_buffer("threshold", torch.tensor(lowest), persistent=False)
         self.register_buffer("scale", torch.tensor(1 / (1 - rate)), persistent=False)
         self.register_buffer("key", torch.tensor(0), persistent=False)
-        self.register_buffer("positions", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[B, ...]` to the same; the identity in evaluation and at rate 0.

@@ -3,8 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-Number = float | Tensor
-"""A hyperparameter: a number, or a tensor that broadcasts (one value for each lane)."""
+from podium.training.toolbox.hyperparameters import Number
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: Number = 0.0) -> Tensor:

@@ -1,16 +1,16 @@
 """Training, the toolbox: optimizers as pure rules over flat tensors of `[K, P]`, changed in place.
 
-Hyperparameters are values: numbers, or `[K, 1]` tensors with one value for each lane. Steps count from 1.
+Hyperparameters are values: numbers, or float64 `[K, 1]` tensors with one value for each lane. Steps count from 1.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from podium.spec.sweep import OptimizerSettings
-from podium.training.toolbox.losses import Number
+from podium.training.toolbox.hyperparameters import Number, for_lanes, like
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ def sgd(weights: Tensor, gradients: Tensor, state: State, values: Values, rate: 
 
     Nesterov's form steps along g + momentum * v (Sutskever et al., ICML 2013). State: `velocity`.
     """
-    velocity = state["velocity"].mul_(values.momentum).add_(gradients)
-    direction = velocity * values.momentum + gradients if values.nesterov else velocity
-    weights.sub_(direction * rate)
+    momentum = like(weights, values.momentum)
+    velocity = state["velocity"].mul_(momentum).add_(gradients)
+    direction = velocity * momentum + gradients if values.nesterov else velocity
+    weights.sub_(direction * like(weights, rate))
 
 
 def adam(weights: Tensor, gradients: Tensor, state: State, values: Values, rate: Number, step: int) -> None:
@@ -47,15 +48,15 @@ def adam(weights: Tensor, gradients: Tensor, state: State, values: Values, rate:
     State: `mean` and `square`, the running means of the gradients and of their squares.
     """
     mean, square = state["mean"], state["square"]
-    mean.lerp_(gradients, 1 - values.beta1)
-    square.lerp_(gradients * gradients, 1 - values.beta2)
-    root = square.sqrt().mul_((1 - values.beta2**step) ** -0.5).add_(values.epsilon)
-    weights.sub_(torch.div(mean, root, out=root).mul_(rate / (1 - values.beta1**step)))
+    mean.lerp_(gradients, like(weights, 1 - values.beta1))
+    square.lerp_(gradients * gradients, like(weights, 1 - values.beta2))
+    root = square.sqrt().mul_(like(weights, (1 - values.beta2**step) ** -0.5)).add_(like(weights, values.epsilon))
+    weights.sub_(torch.div(mean, root, out=root).mul_(like(weights, rate / (1 - values.beta1**step))))
 
 
 def adamw(weights: Tensor, gradients: Tensor, state: State, values: Values, rate: Number, step: int) -> None:
     """Adam with decoupled weight decay, of all parameters (Loshchilov and Hutter, 2017, arXiv:1711.05101)."""
-    weights.mul_(1 - rate * values.weight_decay)
+    weights.mul_(like(weights, 1 - rate * values.weight_decay))
     adam(weights, gradients, state, values, rate, step)
 
 
@@ -65,10 +66,11 @@ def adadelta(weights: Tensor, gradients: Tensor, state: State, values: Values, r
     State: `square`, the running mean of squared gradients, and `delta`, that of squared steps.
     """
     square, delta = state["square"], state["delta"]
-    square.lerp_(gradients * gradients, 1 - values.rho)
-    moved = (delta + values.epsilon).sqrt_().div_((square + values.epsilon).sqrt_()).mul_(gradients)
-    delta.lerp_(moved * moved, 1 - values.rho)
-    weights.sub_(moved.mul_(rate))
+    decay, epsilon = like(weights, 1 - values.rho), like(weights, values.epsilon)
+    square.lerp_(gradients * gradients, decay)
+    moved = (delta + epsilon).sqrt_().div_((square + epsilon).sqrt_()).mul_(gradients)
+    delta.lerp_(moved * moved, decay)
+    weights.sub_(moved.mul_(like(weights, rate)))
 
 
 RULES: Mapping[str, tuple[Rule, tuple[str, ...]]] = {
@@ -98,9 +100,26 @@ class Optimizer:
         """Changes `weights` by one step, the `step`-th from 1, with the learning rate `rate`."""
         self.rule(weights, gradients, self.state, self.values, rate, step)
 
+    def row(self, lane: int) -> "Optimizer":
+        """One lane of a stack, its state as views."""
+        return replace(self, state={name: value[lane : lane + 1] for name, value in self.state.items()})
+
 
 def make_optimizer(settings: OptimizerSettings, weights: Tensor) -> Optimizer:
     """The optimizer that `settings` name, before its first step over weights of `[K, P]`."""
     rule, names = RULES[settings.kind]
     values = Values(**{each.name: getattr(settings, each.name) for each in fields(Values)})
     return Optimizer(rule, values, {name: torch.zeros_like(weights) for name in names})
+
+
+def stack(optimizers: Sequence[Optimizer]) -> Optimizer:
+    """A copy of the optimizers of several lanes, of one kind, in one."""
+    first = optimizers[0]
+    device = next(iter(first.state.values())).device
+    numbers = {
+        each.name: for_lanes([getattr(optimizer.values, each.name) for optimizer in optimizers], device)
+        for each in fields(Values)
+        if each.name != "nesterov"
+    }
+    state = {name: torch.cat([optimizer.state[name] for optimizer in optimizers]) for name in first.state}
+    return Optimizer(first.rule, Values(**numbers, nesterov=first.values.nesterov), state)

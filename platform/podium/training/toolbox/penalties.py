@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from podium.training.flat import FlatWeights
-from podium.training.toolbox.losses import Number
+from podium.training.toolbox.hyperparameters import Number, like
 
 
 def add_penalties(flat: FlatWeights, l1: Number, l2: Number) -> None:
@@ -20,9 +20,9 @@ def add_penalties(flat: FlatWeights, l1: Number, l2: Number) -> None:
     """
     masked = flat.weights * flat.penalized
     if not _is_zero(l1):
-        flat.gradients.add_(masked.sign().mul_(l1))
+        flat.gradients.add_(masked.sign().mul_(like(masked, l1)))
     if not _is_zero(l2):
-        flat.gradients.add_(masked.mul_(2 * l2))
+        flat.gradients.add_(masked.mul_(like(masked, 2 * l2)))
 
 
 def clip(gradients: Tensor, largest: Number) -> None:
@@ -32,7 +32,7 @@ def clip(gradients: Tensor, largest: Number) -> None:
     arXiv:1211.5063.
     """
     norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-    gradients.mul_(torch.clamp(largest / (norms + 1e-6), max=1.0))
+    gradients.mul_(torch.clamp(like(norms, largest) / (norms + 1e-6), max=1.0))
 
 
 def _is_zero(number: Number) -> bool:

@@ -1,0 +1,91 @@
+"""Training: how the trials of an advance are stacked, from what was found out about their signature."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from podium.data.reader import Reader
+from podium.spec.space import Value, signature
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Event, Measured
+from podium.training.live import LiveTrial
+from podium.training.plain import to_device
+from podium.training.stackable import examine
+from podium.training.widths import Known, Notes, Race
+
+Signature = tuple[tuple[str, Value], ...]
+
+
+class Fusing:
+    """Says how wide the stacks of an advance are.
+
+    Args:
+        spec: The sweep.
+        reader: The data, for the batch of a trial step.
+        notes: What this host found out before.
+        emit: Takes `Measured` where something new is known.
+    """
+
+    def __init__(self, spec: SweepSpec, reader: Reader, notes: Notes, emit: Callable[[Event], None]) -> None:
+        self._spec, self._reader, self._notes, self._emit = spec, reader, notes, emit
+        self._fixed = spec.fuse if isinstance(spec.fuse, int) else None
+        self._known: dict[Signature, Known] = {}
+
+    def race(self, lives: Sequence[LiveTrial]) -> Race:
+        """The widths to train `lives` at, trials of one signature at the same epoch and step."""
+        key = self._key(lives[0])
+        if key not in self._known and (found := self._notes.find(key)) is not None:
+            self._tell(lives[0], key, found)
+        if key not in self._known and len(lives) > 1:
+            known = self._examined(lives)
+            self._known[key] = known
+            if known.reason:
+                self._learn(lives[0], key, known)
+        return Race(len(lives), self._known.get(key, Known()), self._fixed)
+
+    def note(self, live: LiveTrial, race: Race) -> None:
+        """Takes over what a race has found out about the signature of `live`."""
+        key = self._key(live)
+        if race.is_over and race.known != self._known.get(key, Known()):
+            self._learn(live, key, race.known)
+
+    def narrow(self, live: LiveTrial, race: Race) -> None:
+        """Memory was too small for the race's width."""
+        self._learn(live, self._key(live), race.known.ran_out(race.width))
+
+    def _key(self, live: LiveTrial) -> Signature:
+        return signature(live.parameters, self._spec.fixed())
+
+    def _learn(self, live: LiveTrial, key: Signature, known: Known) -> None:
+        self._notes.keep(key, known)
+        self._tell(live, key, known)
+
+    def _tell(self, live: LiveTrial, key: Signature, known: Known) -> None:
+        self._known[key] = known
+        self._emit(Measured(trial=live.trial, width=known.width, rates=dict(known.rates), reason=known.reason))
+
+    def _examined(self, lives: Sequence[LiveTrial]) -> Known:
+        """What a trial step on the next batch says."""
+        first, data = lives[0], self._spec.data
+        assert data is not None
+        steps = self._reader.steps("train", first.batch_size)
+        batches = self._reader.epoch(
+            "train", batch_size=first.batch_size, seed=data.seed, epoch=first.epoch, start_step=first.step
+        )
+        samples = to_device(next(iter(batches)), first.device)
+        found = examine(lives, samples, steps, steps * self._spec.budget.epochs.max)
+        return Known(reason=found.reason, metrics=found.metrics)
+
+
+def circumstances(spec: SweepSpec, reader: Reader, device: torch.device, code: str) -> dict[str, Any]:
+    """What a measurement depends on beside the signature."""
+    return {
+        "task": spec.task,
+        "code": code,
+        "inputs": reader.schema.inputs,
+        "targets": [reader.schema.targets, reader.schema.classes],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,138 @@
+"""Training: the plain case, one trial trained by itself; and what a step of it and of a stack have in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from podium.data import reader as data
+from podium.errors import TaskError
+from podium.training.artifacts import Log
+from podium.training.live import Gathered, LiveTrial
+from podium.training.task import Batch, Task
+from podium.training.toolbox.dropout import begin_epoch, begin_step
+from podium.training.toolbox.hyperparameters import Number
+from podium.training.toolbox.penalties import add_penalties, clip
+from podium.training.toolbox.schedules import factor
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A batch on the device, which all trials of an advance share.
+
+    Attributes:
+        inputs: `[B, ...]` float32.
+        targets: `[B]` int64 classes, or `[B, ...]` float32.
+        positions: `[B]` int64, where each sample stands in the epoch's order.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    positions: Tensor
+
+    def batch(self, values: Mapping[str, Number]) -> Batch:
+        """What a task is shown."""
+        return Batch(self.inputs, self.targets, values)
+
+
+def to_device(samples: data.Batch, device: torch.device) -> Samples:
+    """The batch as tensors."""
+    arrays = samples.inputs, samples.targets, samples.positions
+    return Samples(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
+
+
+class Plain:
+    """Trains one trial without a stack.
+
+    Attributes:
+        lives: The one trial.
+    """
+
+    def __init__(self, live: LiveTrial) -> None:
+        self.lives = (live,)
+        self._live = live
+        self._validation = Gathered(live.task, live.device)
+
+    def begin_epoch(self, in_epoch: int, steps: int) -> None:
+        """An epoch of `in_epoch` steps begins or goes on; `epochs.max` epochs have `steps`."""
+        self._steps, self._before = steps, self._live.epoch * in_epoch
+        self._live.network.train()
+        begin_epoch(self._live.dropout, self._live.seed, self._live.epoch)
+
+    def step(self, samples: Samples) -> None:
+        """One step: forward, backward, penalties, clipping, the optimizer."""
+        live, settings, flat = self._live, self._live.settings, self._live.flat
+        begin_step(live.dropout, samples.positions)
+        batch, step = samples.batch(live.values), self._before + live.step
+        outputs = live.network(batch.inputs)
+        total, weight = weighted_sum(live.task, outputs, batch)
+        flat.gradients.zero_()
+        (total / weight).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            live.gathered.add(total, weight, outputs, batch)
+            if settings.penalty.l1 or settings.penalty.l2:
+                add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
+            if settings.optimizer.clip is not None:
+                clip(flat.gradients, settings.optimizer.clip)
+            rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)
+            live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
+
+    def settle(self) -> None:
+        """Nothing is kept outside of the trial."""
+
+    def begin_validation(self) -> None:
+        """Validation begins."""
+        self._live.network.eval()
+        self._validation = Gathered(self._live.task, self._live.device)
+
+    def validate(self, samples: Samples, logs: Sequence[Log]) -> None:
+        """Takes in one batch; the task may log with it, one log a trial, if there are any. Gradients have to be off."""
+        live, batch = self._live, samples.batch(self._live.values)
+        outputs = live.network(batch.inputs)
+        self._validation.add(*weighted_sum(live.task, outputs, batch), outputs, batch)
+        for log in logs:
+            live.task.log(log, outputs, batch)
+
+    def end_validation(self) -> list[dict[str, float]]:
+        """The metrics of each trial."""
+        return [self._validation.compute("validation")]
+
+    def are_finite(self) -> list[bool]:
+        """Whether each trial's weights are all finite."""
+        return [bool(torch.isfinite(self._live.flat.weights).all())]
+
+
+def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor | int]:
+    """The sum of weighted losses over a batch, and the sum of weights: the loop owns the reduction.
+
+    Raises:
+        TaskError: if the losses have another shape than the task promises.
+    """
+    losses = task.losses(outputs, batch)
+    size = len(batch.inputs)
+    if task.batch_loss:
+        if not isinstance(losses, Tensor) or losses.dim() != 0:
+            raise TaskError(
+                f"{type(task).__name__} says batch_loss, so `losses` has to return one number: {_shape(losses)}"
+            )
+        return losses * size, size
+    losses, weights = losses if isinstance(losses, tuple) else (losses, None)
+    for given in (losses, weights):
+        if given is not None and (not isinstance(given, Tensor) or given.shape != (size,)):
+            raise TaskError(
+                f"{type(task).__name__}.losses has to return one loss a sample, shape ({size},): {_shape(given)}. "
+                "A loss that does not add up over samples says `batch_loss = True`"
+            )
+    if weights is None:
+        return losses.sum(), size
+    return (losses * weights).sum(), weights.sum()
+
+
+def _shape(given: object) -> str:
+    return (
+        f"it returned shape {tuple(given.shape)}"
+        if isinstance(given, Tensor)
+        else f"it returned {type(given).__name__}"
+    )
