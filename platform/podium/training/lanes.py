@@ -37,6 +37,7 @@ class Group(Protocol):
     def lives(self) -> tuple[LiveTrial, ...]: ...  # noqa: D102
     def begin_epoch(self, in_epoch: int, steps: int) -> None: ...  # noqa: D102
     def step(self, samples: Samples) -> None: ...  # noqa: D102
+    def collect(self) -> None: ...  # noqa: D102
     def settle(self) -> None: ...  # noqa: D102
     def begin_validation(self) -> None: ...  # noqa: D102
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None: ...  # noqa: D102
@@ -92,7 +93,8 @@ class Stack:
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        self._train, self._validation = self._sums([live.gathered for live in lives]), self._fresh_sums()
+        self._validation = self._fresh_sums()
+        self.collect()
 
     def begin_epoch(self, in_epoch: int, steps: int) -> None:
         """An epoch of `in_epoch` steps begins or goes on; `epochs.max` epochs have `steps`."""
@@ -123,6 +125,10 @@ class Stack:
             if self._clip is not None:
                 clip(flat.gradients, self._clip)
             self._optimizer.step(flat.weights, flat.gradients, self._rates[step], self._before + step + 1)
+
+    def collect(self) -> None:
+        """Takes over the trials' sums of the epoch so far."""
+        self._train = self._sums([live.gathered for live in self.lives])
 
     def settle(self) -> None:
         """Brings the sums of the epoch so far to the trials, so that these can be saved, or leave."""

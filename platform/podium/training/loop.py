@@ -158,6 +158,8 @@ class Loop:
             live.epoch, live.step = live.epoch + 1, 0
             live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
             live.gathered = Gathered(live.task, live.device)
+        for group in self._groups:
+            group.collect()
         self._validate()
         problems = {}
         for group in self._groups:

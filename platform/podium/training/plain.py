@@ -79,6 +79,9 @@ class Plain:
             rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)
             live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
 
+    def collect(self) -> None:
+        """Nothing is kept outside of the trial."""
+
     def settle(self) -> None:
         """Nothing is kept outside of the trial."""
 

@@ -102,7 +102,12 @@ def _near(one: Tensor, other: Tensor, near: float) -> bool:
 def _attributes(module: nn.Module | None) -> dict[str, Any]:
     """What a module holds beside tensors and modules."""
     left_out = {*vars(nn.Module()), *(("rate", "positions") if isinstance(module, Dropout) else ())}
-    return {name: value for name, value in vars(module).items() if name not in left_out}
+    is_torchs = type(module).__module__.startswith("torch.")
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name not in left_out and not (is_torchs and name.startswith("_"))
+    }
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -87,8 +87,9 @@ class TaskTrainer:
         refused = {live.trial: reason for live in lives if (reason := self._refusal(live))}
         trained = [live for live in lives if live.trial not in refused]
         endings: dict[int, Outcome] = {trial: ("infeasible", reason) for trial, reason in refused.items()}
+        share_s = (time.monotonic() - began) / len(lives)
         for live in lives:
-            live.device_s = (time.monotonic() - began) / len(lives)
+            live.device_s = share_s
         for alike in _at_one_step(trained):
             race = self._fusing.race(alike)
             logs = {
@@ -106,8 +107,9 @@ class TaskTrainer:
             self._fusing.note(alike[0], race)
         began = time.monotonic()
         self._save([live for live in trained if endings[live.trial][0] in ("until", "patience")])
-        for live in trained:
-            live.device_s += (time.monotonic() - began) / len(trained)
+        share_s = (time.monotonic() - began) / len(lives)
+        for live in lives:
+            live.device_s += share_s
         self._keep([live for live in trained if endings[live.trial][0] in ("until", "halted")])
         return tuple(self._report(live, *endings[live.trial]) for live in lives)
 

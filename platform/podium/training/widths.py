@@ -71,7 +71,8 @@ class Race:
         self._widest = min(1 << (lanes - 1).bit_length(), known.limit)
         is_settled = lanes == 1 or known.reason or fixed is not None
         halves = (self._widest >> times for times in range(self._widest.bit_length() - 1))
-        self._waiting = [] if is_settled else [width for width in (1, *halves) if width not in known.rates]
+        tried = max(known.rates, default=0)
+        self._waiting = [] if is_settled else [width for width in (1, *halves) if width > tried]
 
     @property
     def is_over(self) -> bool:

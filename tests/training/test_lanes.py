@@ -1,0 +1,447 @@
+"""Law 4: a trial's curve does not depend on its mates, nor on where it joined or left them."""
+
+import math
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from training_bench import Bench, make_spec
+
+from podium.spec.space import Value
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advance, Lane, Measured, Report
+from podium.training import live as live_module
+
+MakeBench = Callable[..., Bench]
+Parameters = Mapping[str, Value]
+
+DOUBLE = """
+from torch import nn
+from podium.training.tasks import Classification
+
+class Wide(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner.double()
+
+    def forward(self, inputs):
+        return self.inner(inputs.double())
+
+class Double(Classification):
+    def network(self, parameters, schema):
+        return Wide(super().network(parameters, schema))
+"""
+
+
+@pytest.fixture(scope="session")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of classification in float64."""
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "task.py").write_text(DOUBLE)
+    return folder
+
+
+def advance(bench: Bench, until: int, lanes: Sequence[Lane], halt_after: float = math.inf) -> dict[int, Report]:
+    """An advance of several lanes, each from where it stands."""
+    bench.patience = halt_after
+    starts = tuple(bench.lane(lane) for lane in lanes)
+    reports = bench.trainer.advance(Advance(key="key", gang="gang", until=until, lanes=starts))
+    assert [report.trial for report in reports] == [lane.trial for lane in lanes]
+    return {report.trial: report for report in reports}
+
+
+def lanes_of(each: Sequence[Parameters]) -> list[Lane]:
+    return [Lane(trial=number, parameters=dict(own), seed=100 + number) for number, own in enumerate(each)]
+
+
+def losses(bench: Bench, trial: int) -> list[float]:
+    """Of every epoch, train and validation."""
+    curve = bench.curve(trial)
+    return [curve[epoch][f"{split}/loss"] or math.nan for epoch in sorted(curve) for split in ("train", "validation")]
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    assert len(one) == len(other)
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+FUSIBLE: Mapping[str, st.SearchStrategy[Any]] = {
+    "initializer.scheme": st.sampled_from(
+        ["small_normal", "xavier_uniform", "xavier_normal", "variance_scaling", "he_uniform", "he_normal", "orthogonal"]
+    ),
+    "optimizer.learning_rate": st.sampled_from([1e-3, 1e-2, 5e-2]),
+    "optimizer.momentum": st.sampled_from([0.0, 0.5, 0.9]),
+    "optimizer.beta1": st.sampled_from([0.8, 0.9]),
+    "optimizer.beta2": st.sampled_from([0.99, 0.999]),
+    "optimizer.rho": st.sampled_from([0.8, 0.9]),
+    "optimizer.epsilon": st.sampled_from([1e-8, 1e-4]),
+    "optimizer.weight_decay": st.sampled_from([0.0, 0.1]),
+    "optimizer.clip": st.sampled_from([None, 0.5, 5.0]),
+    "penalty.l1": st.sampled_from([0.0, 1e-3]),
+    "penalty.l2": st.sampled_from([0.0, 1e-2]),
+    "network.dropout": st.sampled_from([0.0, 0.3, 0.6]),
+    "loss.label_smoothing": st.sampled_from([0.0, 0.1]),
+    "schedule.kind": st.sampled_from(["constant", "cosine", "step"]),
+    "schedule.warmup": st.sampled_from([0.0, 0.2]),
+}
+SPANS = (1, 2, 4)
+"""Epochs at which trials may change their mates."""
+
+KINDS = ["sgd", "adam", "adamw", "adadelta"]
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[dict[str, Any], list[Parameters], list[list[int]]]:
+    """A structure, fusible parameters for each trial, and who trains together in each span."""
+    network = {
+        "kind": draw(st.sampled_from(["mlp", "mlp", "convnet"])),
+        "depth": draw(st.integers(1, 2)),
+        "width": 6,
+        "channels": 2,
+        "kernel": 3,
+        "activation": draw(st.sampled_from(["relu", "tanh", "gelu"])),
+        "norm": draw(st.sampled_from(["none", "batch", "layer"])),
+    }
+    structure = {
+        "network": network,
+        "optimizer": {"kind": draw(st.sampled_from(KINDS)), "nesterov": draw(st.booleans())},
+    }
+    searched = draw(st.lists(st.sampled_from(sorted(FUSIBLE)), min_size=1, max_size=6, unique=True))
+    count = draw(st.integers(2, 4))
+    each = [{name: draw(FUSIBLE[name]) for name in searched} for _ in range(count)]
+    mates = [draw(st.lists(st.integers(0, 1), min_size=count, max_size=count)) for _ in SPANS]
+    return structure, each, mates
+
+
+def everything(kind: str, norm: str) -> tuple[dict[str, Any], list[Parameters], list[list[int]]]:
+    structure = {"network": {"width": 6, "norm": norm}, "optimizer": {"kind": kind}}
+    values = {
+        "initializer.scheme": ["orthogonal", "he_normal", "xavier_uniform"],
+        "optimizer.learning_rate": [1e-3, 1e-2, 5e-2],
+        "optimizer.momentum": [0.0, 0.5, 0.9],
+        "optimizer.beta1": [0.8, 0.9, 0.7],
+        "optimizer.rho": [0.8, 0.9, 0.7],
+        "optimizer.weight_decay": [0.0, 0.1, 0.2],
+        "optimizer.clip": [None, 0.5, 5.0],
+        "penalty.l1": [0.0, 1e-3, 0.0],
+        "penalty.l2": [1e-2, 0.0, 0.0],
+        "network.dropout": [0.0, 0.3, 0.6],
+        "loss.label_smoothing": [0.0, 0.1, 0.2],
+        "schedule.kind": ["constant", "cosine", "step"],
+        "schedule.warmup": [0.0, 0.2, 0.0],
+    }
+    each = [{name: options[trial] for name, options in values.items()} for trial in range(3)]
+    return structure, each, [[0, 0, 0], [1, 0, 1], [0, 0, 0]]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=stories())
+@example(story=everything("sgd", "batch"))
+@example(story=everything("adam", "layer"))
+@example(story=everything("adamw", "none"))
+@example(story=everything("adadelta", "batch"))
+def test_a_trial_among_mates_is_the_trial_alone(
+    story: tuple[dict[str, Any], list[Parameters], list[list[int]]],
+    blobs: Path,
+    double: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    structure, each, mates = story
+    # batches of 8 make 14 steps an epoch: 56 in all
+    data = {**make_spec().model_dump()["data"], "batch_size": 8}
+    spec = make_spec(task="task.py:Double", fuse=16, initializer={"scheme": "he_normal"}, data=data, **structure)
+    lanes = lanes_of(each)
+    together = Bench(spec, tmp_path_factory.mktemp("together"), data=blobs, code=double, holder=1)
+    for until, sides in zip(SPANS, mates, strict=True):
+        for side in sorted(set(sides)):
+            reports = advance(together, until, [lane for lane, own in zip(lanes, sides, strict=True) if own == side])
+            assert {report.width for report in reports.values()} == {sides.count(side)}
+    assert not [event for event in together.events if isinstance(event, Measured)], "nothing was found unstackable"
+    for lane in lanes:
+        alone = Bench(spec, tmp_path_factory.mktemp("alone"), data=blobs, code=double, holder=1)
+        alone.advance(4, lane)
+        apart = distance(losses(together, lane.trial), losses(alone, lane.trial))
+        if apart > 1e-10:
+            assert apart <= 10 * twins_distance(spec, lane, blobs, double, tmp_path_factory, losses(alone, lane.trial))
+
+
+def twins_distance(
+    spec: SweepSpec,
+    lane: Lane,
+    data: Path,
+    code: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    expected: Sequence[float],
+) -> float:
+    """How far rounding alone takes the trial: its twin's initial weights are one unit in the last place larger."""
+
+    def perturbed(network: torch.nn.Module, *others: Any) -> None:
+        initialize(network, *others)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(torch.nextafter(parameter, torch.full_like(parameter, math.inf)))
+
+    initialize = live_module.initialize
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_module, "initialize", perturbed)
+        twin = Bench(spec, tmp_path_factory.mktemp("twin"), data=data, code=code, holder=1)
+        twin.advance(4, lane)
+    return distance(losses(twin, lane.trial), expected)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(halts=st.lists(st.integers(0, 12), min_size=1, max_size=3), warm=st.booleans())
+def test_where_a_stack_is_interrupted_does_not_matter(
+    halts: list[int], warm: bool, blobs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    spec = make_spec(fuse=4, network={"width": 8, "norm": "batch"})
+    lanes = lanes_of([{"network.dropout": 0.5, "optimizer.learning_rate": rate} for rate in (0.01, 0.02, 0.05)])
+    undisturbed = Bench(spec, tmp_path_factory.mktemp("store"), data=blobs, code=None, holder=1)
+    expected = advance(undisturbed, 4, lanes)
+    store = tmp_path_factory.mktemp("store")
+    interrupted = Bench(spec, store, data=blobs, code=None, holder=1)
+    curves: dict[int, Any] = {lane.trial: {} for lane in lanes}
+    starts, reports = lanes, dict[int, Report]()
+    for number, halt_after in enumerate([*halts, math.inf]):
+        if not warm:
+            interrupted = Bench(spec, store, data=blobs, code=None, holder=number)
+        reports = advance(interrupted, 4, starts, halt_after)
+        curves = {trial: curve | interrupted.curve(trial) for trial, curve in curves.items()}
+        starts = [interrupted.lane(lane) for lane in starts]
+        assert len({(lane.epoch, lane.step) for lane in starts}) == 1
+    for trial, report in reports.items():
+        assert curves[trial] == undisturbed.curve(trial)
+        assert (report.values, report.best_epoch) == (expected[trial].values, expected[trial].best_epoch)
+
+
+def test_a_diverging_lane_leaves_and_touches_nobody(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+    spec = make_spec(fuse=16, optimizer={"kind": "sgd"})
+    rates = [1e30 if trial == 5 else 0.01 * (trial + 1) for trial in range(16)]
+    lanes = lanes_of([{"optimizer.learning_rate": rate} for rate in rates])
+    stacked = bench(spec, data=blobs)
+    reports = advance(stacked, 3, lanes)
+    assert (reports[5].ending, reports[5].epoch, reports[5].values) == ("diverged", 1, (None,))
+    assert {reports[trial].ending for trial in reports if trial != 5} == {"until"}
+    assert sorted(stacked.curve(5)) == [1]
+    for trial in (0, 4, 6, 15):
+        alone = bench(spec, data=blobs, store=tmp_path / f"alone{trial}")
+        alone.advance(3, lanes[trial])
+        assert losses(stacked, trial) == pytest.approx(losses(alone, trial), abs=1e-4)
+
+
+def test_a_lane_out_of_patience_stays_as_it_is(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+    spec = make_spec(fuse=3, budget={"trials": 3, "epochs": {"max": 6}})
+    lanes = lanes_of([{"stopping.patience": patience, "stopping.min_delta": 2.0} for patience in (1, 3, None)])
+    stacked = bench(spec, data=blobs)
+    reports = advance(stacked, 6, lanes)
+    assert [(report.ending, report.epoch) for report in reports.values()] == [
+        ("patience", 2),
+        ("patience", 4),
+        ("until", 6),
+    ]
+    assert {saved.trial: saved.epoch for saved in stacked.saved} == {0: 2, 1: 4, 2: 6}
+    alone = bench(spec, data=blobs, store=tmp_path / "alone")
+    report = alone.advance(6, lanes[0])
+    assert report.values[0] == pytest.approx(reports[0].values[0], abs=1e-6)
+
+
+def test_device_seconds_are_shared(bench: MakeBench, blobs: Path) -> None:
+    stacked = bench(make_spec(fuse=4), data=blobs)
+    began = time.monotonic()
+    reports = advance(stacked, 4, lanes_of([{"optimizer.learning_rate": 0.01}] * 4))
+    elapsed = time.monotonic() - began
+    spent = [report.device_s for report in reports.values()]
+    assert spent == pytest.approx([spent[0]] * 4)
+    assert 0.5 * elapsed < sum(spent) <= elapsed
+
+
+def test_the_best_width_is_measured_once_and_kept(bench: MakeBench, blobs: Path, tmp_path: Path) -> None:
+    lanes = lanes_of([{"optimizer.learning_rate": 0.01 * (trial + 1)} for trial in range(8)])
+    first = bench(make_spec(budget={"trials": 8, "epochs": {"max": 9}}), data=blobs)
+    advance(first, 9, lanes)
+    (measured,) = [event for event in first.events if isinstance(event, Measured)]
+    assert {1, 8} <= set(measured.rates) <= {1, 2, 4, 8}
+    assert measured.width in measured.rates
+    assert min(measured.rates.values()) > 0
+    second = bench(make_spec(budget={"trials": 8, "epochs": {"max": 9}}), data=blobs)
+    reports = advance(second, 9, [lane.model_copy(update={"trial": lane.trial + 10}) for lane in lanes])
+    (again,) = [event for event in second.events if isinstance(event, Measured)]
+    assert again.model_copy(update={"trial": measured.trial}) == measured
+    assert {report.width for report in reports.values()} == {measured.width}
+
+
+ODD_TASKS = """
+from torch import nn
+from podium.training.metrics import Metric
+from podium.training.tasks import Classification
+import torch
+
+class Peeking(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        outputs = self.inner(inputs)
+        return outputs if outputs.sum().item() > 1e9 else outputs + 0
+
+class Peeks(Classification):
+    def network(self, parameters, schema):
+        return Peeking(super().network(parameters, schema))
+
+class Scaled(nn.Module):
+    def __init__(self, inner, by):
+        super().__init__()
+        self.inner, self.by = inner, by
+
+    def forward(self, inputs):
+        return self.inner(inputs) * self.by
+
+class Scales(Classification):
+    def network(self, parameters, schema):
+        return Scaled(super().network(parameters, schema), parameters["optimizer.learning_rate"])
+
+class Shaken(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        return self.inner(inputs + torch.rand_like(inputs))
+
+class Shakes(Classification):
+    def network(self, parameters, schema):
+        return Shaken(super().network(parameters, schema))
+
+class Stubborn(Metric):
+    def __init__(self):
+        self.state = {"right": torch.zeros(()), "seen": torch.zeros(())}
+
+    def update(self, outputs, batch):
+        right = int((outputs.argmax(dim=1) == batch.targets).sum().item())
+        self.state = {"right": self.state["right"] + right, "seen": self.state["seen"] + len(batch.targets)}
+
+    def merge(self, other):
+        self.state = {name: value + other.state[name] for name, value in self.state.items()}
+
+    def compute(self):
+        return float(self.state["right"] / self.state["seen"])
+
+class Counts(Classification):
+    def metrics(self):
+        return {**super().metrics(), "stubborn": Stubborn()}
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.cells = kind(6, 5, num_layers=2, batch_first=True, bidirectional=True)
+        self.top = nn.Linear(10, 3)
+
+    def forward(self, inputs):
+        return self.top(self.cells(inputs[:, 0])[0][:, -1])
+
+class Sequences(Classification):
+    kind = nn.LSTM
+
+    def network(self, parameters, schema):
+        return Recurrent(self.kind)
+
+class Gated(Sequences):
+    kind = nn.GRU
+
+class Simple(Sequences):
+    kind = nn.RNN
+"""
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tasks of users that are hard to stack, or not to be stacked at all."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "task.py").write_text(ODD_TASKS)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("Peeks", r"task.py:14, `return outputs if outputs.sum\(\).item\(\) > 1e9 else outputs \+ 0`: .*\.item\(\)"),
+        ("Scales", "the networks differ in by, which is no tensor of theirs"),
+        ("Shakes", r"task.py:\d+, `return self.inner\(inputs \+ torch.rand_like\(inputs\)\)`: .*random"),
+    ],
+)
+def test_what_cannot_be_stacked_is_said_once_and_trained_plainly(
+    bench: MakeBench, blobs: Path, odd: Path, task: str, reason: str
+) -> None:
+    trained = bench(make_spec(task=f"task.py:{task}", initializer={"scheme": "he_normal"}), data=blobs, code=odd)
+    lanes = lanes_of([{"optimizer.learning_rate": rate} for rate in (0.01, 0.02, 0.05)])
+    for until in (1, 2):
+        reports = advance(trained, until, lanes)
+        assert [(report.ending, report.width) for report in reports.values()] == [("until", 1)] * 3
+    (measured,) = [event for event in trained.events if isinstance(event, Measured)]
+    assert measured.width == 1
+    assert re.search(reason, measured.reason), measured.reason
+
+
+def test_metrics_that_cannot_be_stacked_are_gathered_lane_after_lane(bench: MakeBench, blobs: Path, odd: Path) -> None:
+    spec = make_spec(task="task.py:Counts", fuse=3, initializer={"scheme": "he_normal"})
+    trained = bench(spec, data=blobs, code=odd)
+    reports = advance(trained, 2, lanes_of([{"optimizer.learning_rate": rate} for rate in (0.001, 0.02, 0.05)]))
+    assert [report.width for report in reports.values()] == [3] * 3
+    for trial in range(3):
+        for metrics in trained.curve(trial).values():
+            for split in ("train", "validation"):
+                assert metrics[f"{split}/stubborn"] == pytest.approx(metrics[f"{split}/accuracy"])
+
+
+@pytest.mark.parametrize("task", ["Sequences", "Gated", "Simple"])
+def test_recurrent_cells_are_stacked(bench: MakeBench, blobs: Path, odd: Path, tmp_path: Path, task: str) -> None:
+    spec = make_spec(task=f"task.py:{task}", fuse=3, initializer={"scheme": "orthogonal"})
+    lanes = lanes_of([{"optimizer.learning_rate": rate} for rate in (0.001, 0.01, 0.02)])
+    trained = bench(spec, data=blobs, code=odd)
+    reports = advance(trained, 2, lanes)
+    assert [report.width for report in reports.values()] == [3] * 3
+    alone = bench(spec, data=blobs, code=odd, store=tmp_path / "alone")
+    alone.advance(2, lanes[1])
+    assert losses(trained, 1) == pytest.approx(losses(alone, 1), abs=1e-5)
+
+
+STARVED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+from test_lanes import advance, lanes_of
+from training_bench import Bench, make_spec
+from podium.sweep.messages import Measured
+
+torch.set_num_threads(1)
+spec = make_spec(fuse=64, network={"depth": 3, "width": 256}, optimizer={"kind": "adam"})
+bench = Bench(spec, Path(sys.argv[3]), data=Path(sys.argv[2]), code=None, holder=1)
+advance(bench, 1, lanes_of([{"optimizer.learning_rate": 0.001}] * 2))
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
+reports = advance(bench, 1, lanes_of([{"optimizer.learning_rate": 0.001}] * 34)[2:])
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print({report.ending for report in reports.values()}, max(report.width for report in reports.values()))
+print([event.width for event in bench.events if isinstance(event, Measured)])
+"""
+
+
+def test_where_memory_runs_out_stacks_are_halved(blobs: Path, tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", STARVED, here, str(blobs), str(tmp_path)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert "memory ran out in stacks of 32 trials" in ran.stderr
+    endings, widths = ran.stdout.splitlines()
+    assert endings.startswith("{'until'}")
+    assert int(endings.split()[-1]) < 32
+    assert widths != "[]"
