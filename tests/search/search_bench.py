@@ -52,13 +52,14 @@ class Sweep:
             lambda trial: replace(trial, state=TrialState.COMPLETE, values={9: (loss(trial.parameters),)})
         )
 
-    def ask(self, number=None, **given):
+    def ask(self, number=None, mates_of=None, **given):
         number = len(self.trials) if number is None else number
-        return self.proposer.propose(Propose(key=f"propose/{number}", number=number, given=given), self.trials)
+        command = Propose(key=f"propose/{number}", number=number, given=given, mates_of=mates_of)
+        return self.proposer.propose(command, self.trials)
 
-    def run(self, count):
+    def run(self, count, mates_of=None):
         for _ in range(count):
-            answer = self.ask()
+            answer = self.ask(mates_of=mates_of)
             assert isinstance(answer, Proposed)
             trial = Trial(number=answer.number, parameters=answer.parameters, seed=0, attributes=answer.attributes)
             self.trials[answer.number] = self.end(trial)

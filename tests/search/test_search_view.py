@@ -6,7 +6,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as Shown
 from search_bench import make_spec, make_trial
 
-from podium.search.gallery import BEST_SHOWN, MOST_SHOWN, Gallery
+from podium.search.gallery import BEST_PART, MATES_SHOWN, MOST_SHOWN, Gallery
 from podium.search.translation import WORST, Translation
 from podium.search.view import NAME, LedgerView
 from podium.sweep.trial import TrialState
@@ -60,6 +60,13 @@ def test_a_trial_outside_of_the_space_is_not_shown():
     assert show(make_trial(parameters={"x": 0.5})) is None
 
 
+def test_a_trial_of_another_sweep_is_shown_if_what_it_searched_besides_is_fixed_at_the_same_value():
+    translation = Translation(make_spec(space=SPACE))
+    width = translation.space.fixed["network.width"]
+    assert translation.can_show(make_trial(parameters={**POINT, "network.width": width}))
+    assert not translation.can_show(make_trial(parameters={**POINT, "network.width": width + 1}))
+
+
 @pytest.mark.parametrize(
     ("metrics", "violation"),
     [({"parameters": 2e6}, 1.0), ({"parameters": 5e5}, -0.5), ({"parameters": None}, 1.0), ({}, 1.0)],
@@ -94,8 +101,8 @@ def point(number):
     return {"x": (number % 997) / 997}
 
 
-def gallery(prior=()):
-    return Gallery(Translation(make_spec(space={"x": {"float": [0.0, 1.0]}})), prior)
+def gallery(prior=(), most=MOST_SHOWN):
+    return Gallery(Translation(make_spec(space={"x": {"float": [0.0, 1.0]}})), prior, most)
 
 
 def test_a_changed_snapshot_is_shown_anew_and_an_equal_one_is_kept():
@@ -109,17 +116,18 @@ def test_a_changed_snapshot_is_shown_anew_and_an_equal_one_is_kept():
     assert [trial.value for trial in hall.hang({0: ended})] == [0.4]
 
 
-def test_a_long_sweep_shows_its_best_and_its_latest():
+@pytest.mark.parametrize("most", [MOST_SHOWN, MATES_SHOWN])
+def test_a_long_sweep_shows_its_best_and_its_latest(most):
     trials = {number: make_trial(number, point(number)) for number in range(2000)}
     trials[5] = make_trial(5, point(5), TrialState.RUNNING, {})
     trials[6] = make_trial(6, point(6), values={9: (1e9,)})
-    shown = [trial.number for trial in gallery().hang(trials)]
-    assert len(shown) == MOST_SHOWN + 1
+    shown = [trial.number for trial in gallery(most=most).hang(trials)]
+    best = most // BEST_PART
+    assert len(shown) == most + 1
     assert shown == sorted(shown)
-    assert 5 in shown
     assert 6 not in shown
-    assert set(range(5)) <= set(shown)
-    assert set(range(2000 - (MOST_SHOWN - BEST_SHOWN), 2000)) <= set(shown)
+    assert set(shown[: best + 1]) == set(range(best + 2)) - {6}
+    assert set(range(2000 - (most - best), 2000)) <= set(shown)
 
 
 def test_prior_trials_come_first():

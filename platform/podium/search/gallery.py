@@ -13,8 +13,11 @@ from podium.sweep.trial import Trial
 MOST_SHOWN = 300
 """Trials shown beside those that run, so that an ask costs the same at the end of a long sweep."""
 
-BEST_SHOWN = 100
-"""How many of them are the best of all, rather than the latest; TPE takes at most 25 for good."""
+MATES_SHOWN = 150
+"""The same for mates, which are drawn by the dozen: their best were no worse than with twice as many shown."""
+
+BEST_PART = 3
+"""One in so many of them is among the best of all, rather than the latest; TPE takes at most 25 for good."""
 
 
 @dataclass(slots=True)
@@ -33,21 +36,25 @@ class Gallery:
     Args:
         translation: How a trial is shown.
         prior: Ended trials of an earlier sweep, which come before the sweep's own.
+        most: Trials shown beside those that run.
+
+    Attributes:
+        prior: Those of them that can be shown.
     """
 
-    def __init__(self, translation: Translation, prior: Iterable[Trial] = ()) -> None:
-        self._translation = translation
-        self._prior = [trial for trial in prior if translation.space.contains(trial.parameters)]
+    def __init__(self, translation: Translation, prior: Iterable[Trial] = (), most: int = MOST_SHOWN) -> None:
+        self._translation, self._most = translation, most
+        self.prior = [trial for trial in prior if translation.can_show(trial)]
         self._entries: dict[int, _Entry] = {}
 
     def number(self, own: int) -> int:
         """Optuna's number for the sweep's trial `own`."""
-        return len(self._prior) + own
+        return len(self.prior) + own
 
     def hang(self, trials: Mapping[int, Trial]) -> list[FrozenTrial]:
         """The trials to show, ascending by number; those outside of the space are left out."""
-        offset = len(self._prior)
-        everything = dict(enumerate(self._prior)) | {offset + own: trials[own] for own in sorted(trials)}
+        offset = len(self.prior)
+        everything = dict(enumerate(self.prior)) | {offset + own: trials[own] for own in sorted(trials)}
         for number, trial in everything.items():
             known = self._entries.get(number)
             if known is None or known.trial is not trial:
@@ -66,12 +73,13 @@ class Gallery:
         return _Entry(trial, self._translation.state(trial) is Shown.RUNNING, merits)
 
     def _chosen(self, settled: Sequence[int]) -> set[int]:
-        if len(settled) <= MOST_SHOWN:
+        if len(settled) <= self._most:
             return set(settled)
         objectives = len(self._translation.directions)
-        chosen = set(settled[-(MOST_SHOWN - BEST_SHOWN) :])
+        best = self._most // BEST_PART
+        chosen = set(settled[best - self._most :])
         for objective in range(objectives):
-            chosen |= set(heapq.nsmallest(BEST_SHOWN // objectives, settled, key=self._merit(objective)))
+            chosen |= set(heapq.nsmallest(best // objectives, settled, key=self._merit(objective)))
         return chosen
 
     def _merit(self, objective: int) -> Callable[[int], tuple[float, ...]]:

@@ -7,7 +7,7 @@ arXiv:2310.20708.
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import optuna
@@ -16,13 +16,16 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from podium.search.gallery import Gallery
+from podium.search.gallery import MATES_SHOWN, MOST_SHOWN, Gallery
+from podium.search.mates import shared_names, space_beside
 from podium.search.method import Point, seed_of
 from podium.search.translation import Label, Translation, from_label
 from podium.search.view import NAME, LedgerView
-from podium.spec.space import Parameter, Value
+from podium.spec.space import Parameter, Space, Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial
+
+Key = frozenset[tuple[str, Value]]
 
 
 class Learned:
@@ -32,12 +35,51 @@ class Learned:
     """
 
     def __init__(self, spec: SweepSpec, prior: Iterable[Trial] = ()) -> None:
-        self._search = spec.search
-        self._translation = Translation(spec)
-        self._gallery = Gallery(self._translation, prior)
+        self._spec, self._space = spec, spec.space()
+        self._shared = shared_names(self._space)
+        self._whole = _Study(spec, self._space, prior, MOST_SHOWN)
+        self._studies: dict[Key, _Study] = {}
+        self._numbers: dict[Key, list[int]] = {}
+        self._sorted: set[int] = set()
 
     def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
         """One point; what is `given` stays as it is."""
+        return Point(self._whole.draw(number, given, trials))
+
+    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
+        """One point from a study of the trials that have what is `shared`, over the rest of the parameters alone.
+
+        The study of all trials would draw the rest for those that it thinks best, not for these.
+        """
+        for own in trials.keys() - self._sorted:
+            self._numbers.setdefault(self._key(trials[own]), []).append(own)
+        self._sorted |= trials.keys()
+        key = frozenset(shared.items())
+        if key not in self._studies:
+            rest = space_beside(self._space, shared)
+            self._studies[key] = _Study(self._spec, rest, self._whole.prior, MATES_SHOWN)
+        mates = {own: trials[own] for own in self._numbers.get(key, ()) if own in trials}
+        return Point({**shared, **self._studies[key].draw(number, {}, mates)})
+
+    def _key(self, trial: Trial) -> Key:
+        return frozenset((name, value) for name, value in trial.parameters.items() if name in self._shared)
+
+
+class _Study:
+    """A space, and the trials that a sampler is shown of it."""
+
+    def __init__(self, spec: SweepSpec, space: Space, prior: Iterable[Trial], most: int) -> None:
+        self._search = spec.search
+        self._translation = Translation(spec, space)
+        self._gallery = Gallery(self._translation, prior, most)
+
+    @property
+    def prior(self) -> Sequence[Trial]:
+        """The trials of an earlier sweep that lie in the space."""
+        return self._gallery.prior
+
+    def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> dict[str, Value]:
+        """Parameters of the space; what is `given` stays as it is."""
         learns = self._search.sampler != "random"
         shown = self._gallery.hang({own: trial for own, trial in trials.items() if own != number}) if learns else []
         view = LedgerView(self._translation.directions, shown, self._gallery.number(number))
@@ -51,7 +93,7 @@ class Learned:
         with _silence():
             study = optuna.load_study(study_name=NAME, storage=view, sampler=self._sampler(number))
             asked = study.ask()
-            return Point(self._translation.space.walk(choose))
+            return self._translation.space.walk(choose)
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = seed_of(self._search.seed, number)

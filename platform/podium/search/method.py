@@ -25,6 +25,10 @@ class Method(Protocol):
         """The point of trial `number`, None if there is none left; what is `given` stays as it is."""
         ...
 
+    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point | None:
+        """A mate of the trial with which trial `number` is to have the parameters `shared` in common."""
+        ...
+
 
 def seed_of(*parts: int) -> int:
     """A 32-bit seed from non-negative integers of any size."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from podium.search.mates import space_beside
 from podium.search.method import Point, seed_of
 from podium.search.unit import from_unit
 from podium.spec.space import Parameter, Value
@@ -37,6 +38,10 @@ class Sobol:
 
         return Point(self._space.walk(choose))
 
+    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
+        """The point `number` of the sequence, with what is `shared` put in its place."""
+        return self.draw(number, shared, trials)
+
 
 class Grid:
     """Every combination of values once, in the order of the space.
@@ -52,15 +57,27 @@ class Grid:
 
     def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point | None:
         """The first point that no trial before `number` has and that agrees with `given`; None beyond the last."""
-        for earlier in trials.keys() - self._taken.keys():
-            self._taken[earlier] = _key(trials[earlier].parameters)
-        taken = {key for earlier, key in self._taken.items() if earlier < number}
+        taken = self._taken_before(number, trials)
         free = (point for point in self._all() if _key(point) not in taken and _agrees(point, given))
         point = next(free, None)
         if point is None and given:
             point = self._beside(given)
-        if point is None:
-            return None
+        return None if point is None else self._take(number, point)
+
+    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point | None:
+        """The first free point that has what is `shared`; if there is none, the first free one of all."""
+        taken = self._taken_before(number, trials)
+        mates = ({**shared, **rest} for rest in space_beside(self._space, shared).grid())
+        free = (mate for mate in mates if _key(mate) not in taken and self._space.contains(mate))
+        point = next(free, None)
+        return self.draw(number, {}, trials) if point is None else self._take(number, point)
+
+    def _taken_before(self, number: int, trials: Mapping[int, Trial]) -> set[Key]:
+        for earlier in trials.keys() - self._taken.keys():
+            self._taken[earlier] = _key(trials[earlier].parameters)
+        return {key for earlier, key in self._taken.items() if earlier < number}
+
+    def _take(self, number: int, point: Mapping[str, Value]) -> Point:
         self._taken[number] = _key(point)
         return Point(dict(point))
 

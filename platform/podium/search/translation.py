@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as Shown
 
 from podium.spec import constraints
-from podium.spec.space import Choice, Domain, Float, Int, Parameter, Value
+from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
 
@@ -35,10 +35,14 @@ class Translation:
 
     Parameters of equal name (under conditions that exclude each other) get names of their own, since Optuna knows one
     distribution for each name.
+
+    Args:
+        spec: The sweep.
+        space: The part of its space that is shown; all of it if absent.
     """
 
-    def __init__(self, spec: SweepSpec) -> None:
-        self.space = spec.space()
+    def __init__(self, spec: SweepSpec, space: Space | None = None) -> None:
+        self.space = space or spec.space()
         self._objectives = spec.search.objectives
         self._constraints = tuple(map(constraints.parse, spec.search.constraints))
         self.directions = [
@@ -98,9 +102,15 @@ class Translation:
             return Shown.PRUNED if taught else Shown.FAIL
         return Shown.FAIL
 
+    def can_show(self, trial: Trial) -> bool:
+        """Whether its parameters lie in the space, but for those that the space holds fixed at the same value."""
+        fixed = self.space.fixed
+        own = {name: value for name, value in trial.parameters.items() if name not in fixed or fixed[name] != value}
+        return self.space.contains(own)
+
     def show(self, trial: Trial, number: int) -> FrozenTrial | None:
         """The trial under Optuna's `number`; None if its parameters lie outside of the space."""
-        if not self.space.contains(trial.parameters):
+        if not self.can_show(trial):
             return None
         state = self.state(trial)
         values = [value for value in trial.last_values if value is not None] if state is Shown.COMPLETE else None
