@@ -4,13 +4,33 @@ import pytest
 
 from podium.execution.inline import InlineExecutor
 from podium.execution.simulated import SimulatedExecutor
-from podium.testing.executors import ExecutorSuite, ProcessSuite, WorkerSuite, curve, suite_spec
+from podium.testing.executors import (
+    DIVERGES,
+    CohortSuite,
+    ExecutorSuite,
+    ProcessSuite,
+    WorkerSuite,
+    curve,
+    suite_spec,
+)
 
 
 class TestSimulatedExecutor(ExecutorSuite):
     @pytest.fixture(scope="class")
     def make_executor(self):
-        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lane: 1.0)
+        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lanes: 1.0)
+
+
+class TestSimulatedCohorts(CohortSuite):
+    @pytest.fixture(scope="class")
+    def make_executor(self):
+        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lanes: 1.0)
+
+    def parameters(self, index):
+        return {"x": 0.1 * index}
+
+    def diverging(self):
+        return {"x": DIVERGES}
 
 
 class TestInlineExecutor(WorkerSuite):

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import (
@@ -14,6 +15,8 @@ from podium.sweep.messages import (
     GangReady,
     Halt,
     Lane,
+    LaneProgress,
+    Measured,
     Progress,
     Report,
     Saved,
@@ -21,6 +24,8 @@ from podium.sweep.messages import (
 
 Curve = Callable[[Lane], Sequence[float | None]]
 """From a lane to its objective after each epoch, None where it is not a number."""
+
+Ending = Literal["until", "halted"]
 
 
 class VirtualClock:
@@ -41,13 +46,21 @@ class SimulatedExecutor:
         spec: The sweep; its first objective says which epoch of a curve is best.
         gangs: How many gangs there are.
         curve: The learning curve of a trial, at least `epochs.max` long.
-        epoch_s: How many virtual seconds an epoch of a trial takes.
+        epoch_s: How many virtual seconds an epoch of a cohort takes, which is always trained as one stack.
+        measure: What is told of the widths of stacks when a cohort begins; nothing by default.
     """
 
-    def __init__(self, spec: SweepSpec, gangs: int, curve: Curve, epoch_s: Callable[[Lane], float]) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        gangs: int,
+        curve: Curve,
+        epoch_s: Callable[[tuple[Lane, ...]], float],
+        measure: Callable[[tuple[Lane, ...]], Measured | None] = lambda lanes: None,
+    ) -> None:
         self.clock = VirtualClock()
         self._objective = spec.search.objectives[0]
-        self._gangs, self._curve, self._epoch_s = gangs, curve, epoch_s
+        self._gangs, self._curve, self._epoch_s, self._measure = gangs, curve, epoch_s, measure
         self._due: list[tuple[float, int, Advance]] = []
         self._running: dict[str, tuple[float, Advance]] = {}
         self._news: list[Event] = []
@@ -65,8 +78,9 @@ class SimulatedExecutor:
         if command.gang not in self._living or command.key in self._begun:
             return
         self._begun.add(command.key)
-        (lane,) = command.lanes
-        end = self.clock.now + (command.until - lane.epoch) * self._epoch_s(lane)
+        measured = self._measure(command.lanes)
+        self._news += [] if measured is None else [measured]
+        end = self.clock.now + (command.until - command.lanes[0].epoch) * self._epoch_s(command.lanes)
         self._running[command.key] = (self.clock.now, command)
         heapq.heappush(self._due, (end, next(self._order), command))
 
@@ -74,11 +88,9 @@ class SimulatedExecutor:
         """Ends the advance now, at the last whole epoch."""
         if command.advance in self._running:
             began, advance = self._running.pop(command.advance)
-            (lane,) = advance.lanes
-            epoch = lane.epoch + int((self.clock.now - began) / self._epoch_s(lane))
-            saved = Saved(trial=lane.trial, epoch=epoch, folder=f"{lane.trial}/{epoch}")
-            report = Report(trial=lane.trial, epoch=epoch, values=(), ending="halted")
-            self._news += [saved, Advanced(key=advance.key, gang=advance.gang, reports=(report,))]
+            passed_s = self.clock.now - began
+            epoch = advance.lanes[0].epoch + int(passed_s / self._epoch_s(advance.lanes))
+            self._news += self._end(advance, epoch, passed_s, "halted")
 
     def lose(self, gang: str, cause: Cause = "worker_lost") -> None:
         """Kills a gang in the middle of whatever it does; another one takes its place."""
@@ -94,7 +106,8 @@ class SimulatedExecutor:
             if command.key in self._running:
                 began, _ = self._running.pop(command.key)
                 self.clock.now = end
-                self._news += self._finish(command, end - began)
+                self._news.append(self._progress(command))
+                self._news += self._end(command, command.until, end - began, "until")
         news, self._news = self._news, []
         return news
 
@@ -109,33 +122,41 @@ class SimulatedExecutor:
         self._living.add(gang)
         self._news.append(GangReady(gang=gang))
 
-    def _finish(self, command: Advance, device_s: float) -> list[Event]:
-        (lane,) = command.lanes
-        curve = self._curve(lane)[: command.until]
-        metric = self._objective.metric
-        last = curve[-1]
-        if None in curve:
-            epoch, value, best_epoch, ending = curve.index(None) + 1, None, 0, "diverged"
-        else:
-            pick = max if self._objective.direction == "maximize" else min
-            numbers = [number for number in curve if number is not None]
-            value = pick(numbers) if self._objective.at == "best" else last
-            best_epoch = numbers.index(value) + 1 if value in numbers else len(numbers)
-            epoch, ending = command.until, "until"
-        report = Report(
-            trial=lane.trial,
-            epoch=epoch,
-            values=(value,),
-            best_epoch=best_epoch,
-            metrics={metric: curve[epoch - 1]},
-            ending=ending,
-            device_s=device_s,
+    def _progress(self, command: Advance) -> Progress:
+        lanes = tuple(
+            LaneProgress(trial=lane.trial, epoch=epoch, metrics={self._objective.metric: value})
+            for lane in command.lanes
+            for epoch, value in enumerate(_cut(self._curve(lane)[: command.until]), start=1)
+            if epoch > lane.epoch
         )
-        progress = tuple(
-            {"trial": lane.trial, "epoch": index + 1, "metrics": {metric: curve[index]}}
-            for index in range(lane.epoch, epoch)
+        return Progress(gang=command.gang, lanes=lanes)
+
+    def _end(self, command: Advance, epoch: int, passed_s: float, ending: Ending) -> list[Event]:
+        """The end of an advance at an epoch: a checkpoint of each lane that got there, and the reports of all."""
+        device_s = passed_s / len(command.lanes)
+        reports = tuple(
+            self._report(lane, epoch, ending).model_copy(update={"device_s": device_s, "width": len(command.lanes)})
+            for lane in command.lanes
         )
-        events: list[Event] = [Progress.model_validate({"gang": command.gang, "lanes": progress})]
-        if ending == "until":
-            events.append(Saved(trial=lane.trial, epoch=epoch, folder=f"{lane.trial}/{epoch}"))
-        return [*events, Advanced(key=command.key, gang=command.gang, reports=(report,))]
+        arrived = [report.trial for report in reports if report.ending == ending]
+        saved = [Saved(trial=trial, epoch=epoch, folder=f"{trial}/{epoch}") for trial in arrived]
+        return [*saved, Advanced(key=command.key, gang=command.gang, reports=reports)]
+
+    def _report(self, lane: Lane, epoch: int, ending: Ending) -> Report:
+        metric, curve = self._objective.metric, _cut(self._curve(lane)[:epoch])
+        numbers = [number for number in curve if number is not None]
+        if len(numbers) < len(curve):
+            return Report(trial=lane.trial, epoch=len(curve), values=(None,), metrics={metric: None}, ending="diverged")
+        if ending == "halted":
+            return Report(trial=lane.trial, epoch=epoch, values=(), ending=ending)
+        pick = max if self._objective.direction == "maximize" else min
+        value = pick(numbers) if self._objective.at == "best" else numbers[-1]
+        best_epoch = numbers.index(value) + 1
+        return Report(
+            trial=lane.trial, epoch=epoch, values=(value,), best_epoch=best_epoch, metrics={metric: curve[-1]}
+        )
+
+
+def _cut(curve: Sequence[float | None]) -> Sequence[float | None]:
+    """A curve up to its first value that is not a number, which is still told."""
+    return curve[: curve.index(None) + 1] if None in curve else curve

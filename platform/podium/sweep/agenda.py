@@ -1,6 +1,6 @@
 """The agenda: the gangs there are, and the commands that are open. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from podium.spec.space import Value
 from podium.sweep.messages import Advance, Command, Halt, Lane, Propose
@@ -17,6 +17,7 @@ class Agenda:
         self.gangs: dict[str, str | None] = {}
         self._gone: set[str] = set()
         self._open: dict[str, Command] = {}
+        self._leads: dict[int, int] = {}
         self._begun = 0
 
     def pending(self) -> list[Command]:
@@ -54,23 +55,53 @@ class Agenda:
     @property
     def num_proposing(self) -> int:
         """How many proposals are open."""
-        return sum(isinstance(command, Propose) for command in self._open.values())
+        return len(self._proposals)
+
+    @property
+    def num_coming(self) -> int:
+        """How many cohorts of new trials are being drawn: open proposals that are free, and leads with open mates."""
+        return sum(proposal.mates_of is None for proposal in self._proposals) + len(self._drawing)
 
     def propose(self, number: int, given: Mapping[str, Value]) -> Propose:
         """Opens a proposal."""
-        command = Propose(key=f"propose/{number}", number=number, given=dict(given))
-        self._open[command.key] = command
-        return command
+        return self._ask(Propose(key=f"propose/{number}", number=number, given=dict(given)))
 
-    def answer(self, number: int) -> bool:
-        """Closes a proposal; False if it was not open."""
-        return self._open.pop(f"propose/{number}", None) is not None
+    def propose_mate(self, number: int, lead: int) -> Propose:
+        """Opens a proposal of a mate; its lead, and the mates that are there already, are held until it is closed."""
+        return self._ask(Propose(key=f"propose/{number}", number=number, mates_of=lead))
+
+    def answer(self, number: int) -> Propose | None:
+        """Closes a proposal; None if it was not open."""
+        proposal = self._open.pop(f"propose/{number}", None)
+        if not isinstance(proposal, Propose):
+            return None
+        if proposal.mates_of is not None:
+            self._leads[number] = proposal.mates_of
+        return proposal
 
     def withdraw(self, number: int) -> None:
         """Closes the proposals of all trials from `number` on."""
-        beyond = [c for c in self._open.values() if isinstance(c, Propose) and c.number >= number]
-        for command in beyond:
-            del self._open[command.key]
+        for proposal in self._proposals:
+            if proposal.number >= number:
+                del self._open[proposal.key]
+
+    def held(self, numbers: Iterable[int]) -> set[int]:
+        """Those of some trials that no gang takes yet, because mates of theirs are still being drawn."""
+        drawing = self._drawing
+        return {number for number in numbers if self._leads.get(number, number) in drawing}
+
+    @property
+    def _proposals(self) -> list[Propose]:
+        return [command for command in self._open.values() if isinstance(command, Propose)]
+
+    @property
+    def _drawing(self) -> set[int]:
+        """The leads whose mates are being drawn."""
+        return {proposal.mates_of for proposal in self._proposals if proposal.mates_of is not None}
+
+    def _ask(self, proposal: Propose) -> Propose:
+        self._open[proposal.key] = proposal
+        return proposal
 
     # advances
 
@@ -79,10 +110,10 @@ class Agenda:
         """The open advances."""
         return [command for command in self._open.values() if isinstance(command, Advance)]
 
-    def begin(self, gang: str, until: int, lane: Lane) -> Advance:
+    def begin(self, gang: str, until: int, lanes: tuple[Lane, ...]) -> Advance:
         """Opens an advance on an idle gang."""
         self._begun += 1
-        command = Advance(key=f"advance/{self._begun}", gang=gang, until=until, lanes=(lane,))
+        command = Advance(key=f"advance/{self._begun}", gang=gang, until=until, lanes=lanes)
         self._open[command.key] = command
         self.gangs[gang] = command.key
         return command

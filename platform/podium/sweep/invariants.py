@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterator
 
+from podium.spec.space import signature
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Advance, Halt, Propose
+from podium.sweep.rungs import make_policy
 from podium.sweep.trial import TrialState
 
 
@@ -58,6 +60,26 @@ def _of_advances(machine: Machine, advances: Collection[Advance]) -> Iterator[st
                 yield f"an advance backwards: {advance}"
             if machine.trials[lane.trial].rung >= advance.until:
                 yield f"a rung trained twice: {advance}"
+        if len(advance.lanes) > 1:
+            yield from _of_cohort(machine, advance)
+
+
+def _of_cohort(machine: Machine, advance: Advance) -> Iterator[str]:
+    """A width may be measured while a cohort is trained: its size is held against the largest there can be."""
+    if len(advance.lanes) > machine.cohorts.most:
+        yield f"a cohort of more than {machine.cohorts.most} lanes: {advance}"
+    fixed, budget = machine.spec.fixed(), machine.spec.budget
+    policy = make_policy(budget.policy, machine.spec.rungs(), budget.epochs.factor)
+    trials = [machine.trials[lane.trial] for lane in advance.lanes]
+    if len({signature(trial.parameters, fixed) for trial in trials}) > 1:
+        yield f"lanes of different signatures: {advance}"
+    if len({(lane.epoch, lane.step) for lane in advance.lanes}) > 1:
+        yield f"lanes that start at different places: {advance}"
+    ahead = {min(rung for rung in policy.rungs(trial.number) if rung > trial.rung) for trial in trials}
+    if ahead != {advance.until}:
+        yield f"lanes with different rungs ahead: {advance}"
+    if any(trial.alone for trial in trials):
+        yield f"a trial with mates that was to go on alone: {advance}"
 
 
 def _of_capacity(machine: Machine) -> Iterator[str]:
@@ -68,9 +90,9 @@ def _of_capacity(machine: Machine) -> Iterator[str]:
     if len(busy) != len(advances):
         yield "a gang with two open advances"
     if not machine.is_ended and not machine.is_closing and len(busy) < len(machine.gangs):
-        waiting = [trial.number for trial in machine.trials.values() if trial.state is TrialState.WAITING]
-        if waiting:
-            yield f"trials {waiting} wait while a gang is idle"
+        waiting = {trial.number for trial in machine.trials.values() if trial.state is TrialState.WAITING}
+        if unheld := sorted(waiting - machine.held):
+            yield f"trials {unheld} wait while a gang is idle"
 
 
 def _of_ending(machine: Machine) -> Iterator[str]:

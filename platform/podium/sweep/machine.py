@@ -1,7 +1,7 @@
 """The machine: events in, commands out. State is a function of events, open commands of the state. Pure."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +9,7 @@ from podium.errors import LedgerError
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
+from podium.sweep.cohorts import Cohorts
 from podium.sweep.judge import Judge
 from podium.sweep.messages import (
     Advance,
@@ -23,8 +24,8 @@ from podium.sweep.messages import (
     GangLost,
     GangReady,
     InterruptRequested,
-    Lane,
     Launched,
+    Measured,
     Propose,
     Proposed,
     Resumed,
@@ -60,6 +61,7 @@ class Machine:
         budget: How many trials it may have.
         spent_s: Seconds of running that `budget.wall_time` has counted.
         ranking: Compares its trials.
+        cohorts: Which of its trials share stacks.
     """
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -72,7 +74,9 @@ class Machine:
         self._roster = Roster(self.ranking)
         self._judge = Judge(spec, self._roster)
         self._outcomes = Outcomes(spec, self._roster, self._judge)
+        self.cohorts = Cohorts(spec, self._roster, self._judge)
         self._agenda = Agenda()
+        self._drawn: list[int] = []
         self._enqueued: deque[dict[str, Value]] = deque()
         self._points = deque(([spec.given()] if spec.given() else []) + [dict(p) for p in spec.search.points])
         self._closing: SweepState | None = None
@@ -99,6 +103,11 @@ class Machine:
     def gangs(self) -> Mapping[str, str | None]:
         """By gang, the key of the advance it runs; None if idle."""
         return self._agenda.gangs
+
+    @property
+    def held(self) -> set[int]:
+        """The waiting trials that no gang takes yet, because mates of theirs are still being drawn."""
+        return self._agenda.held(self._roster.waiting)
 
     @property
     def is_ended(self) -> bool:
@@ -135,9 +144,13 @@ class Machine:
 
     # events
 
+    def _on_launched(self, event: Launched) -> None:
+        if event.fuses:
+            self.cohorts.enable()
+
     def _on_extended(self, event: Extended) -> None:
         self.budget = max(self.budget, event.trials)
-        if self._can_go_on():
+        if self._num_left() > 0:
             self._reopen()
 
     def _on_resumed(self, event: Resumed) -> None:
@@ -147,7 +160,7 @@ class Machine:
         if self._closing is SweepState.INTERRUPTED:
             self._closing, self.reason = None, ""
         resumable = self.state in (SweepState.INTERRUPTED, SweepState.FAILED, SweepState.STOPPED)
-        if resumable and (self.state is SweepState.INTERRUPTED or self._can_go_on()):
+        if resumable and (self.state is SweepState.INTERRUPTED or self._num_left() > 0):
             self._reopen()
 
     def _reopen(self) -> None:
@@ -162,12 +175,16 @@ class Machine:
             self._break_off(key, event.cause, event.detail or f"its gang {event.gang} was lost", event.log_tail)
 
     def _on_proposed(self, event: Proposed) -> None:
-        if not self._agenda.answer(event.number):
+        proposal = self._agenda.answer(event.number)
+        if proposal is None:
             return
         seed = trial_seed(self.spec, event.number, event.parameters)
         self._roster.add(
             Trial(number=event.number, parameters=event.parameters, seed=seed, attributes=event.attributes)
         )
+        self.cohorts.add(event.number)
+        if proposal.mates_of is None:
+            self._drawn.append(event.number)
 
     def _on_exhausted(self, event: Exhausted) -> None:
         if self._agenda.answer(event.number):
@@ -181,9 +198,11 @@ class Machine:
         advance = self._agenda.end(event.key)
         if advance is None:
             return
-        if {report.trial for report in event.reports} != {lane.trial for lane in advance.lanes}:
+        reports = sorted(event.reports, key=lambda report: report.trial)
+        if [report.trial for report in reports] != sorted(lane.trial for lane in advance.lanes):
             raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
-        reports = [self._judge.record(report, advance.until) for report in event.reports]
+        self._roster.note_lanes(advance, reports)
+        reports = [self._judge.record(report, advance.until) for report in reports]
         for report in reports:
             self._outcomes.settle(report, advance.until)
         target = self.spec.budget.target
@@ -194,6 +213,9 @@ class Machine:
 
     def _on_advance_failed(self, event: AdvanceFailed) -> None:
         self._break_off(event.key, event.cause, event.detail, event.log_tail)
+
+    def _on_measured(self, event: Measured) -> None:
+        self.cohorts.measure(event)
 
     def _on_time_spent(self, event: TimeSpent) -> None:
         self.spent_s += event.seconds
@@ -220,7 +242,7 @@ class Machine:
         if advance is None:
             return
         for lane in advance.lanes:
-            self._outcomes.break_off(lane.trial, cause, detail, log_tail)
+            self._outcomes.break_off(lane.trial, cause, detail, log_tail, has_mates=len(advance.lanes) > 1)
         if cause == "storage":
             self._begin_closing(SweepState.INTERRUPTED, f"{detail}; it can be resumed")
         failures = self._outcomes.failures
@@ -241,73 +263,83 @@ class Machine:
             for advance in self._agenda.advances
             if all(self._outcomes.is_cancelled(lane.trial) for lane in advance.lanes)
         ]
-        commands = [*self._halt(unwanted), *self._assign()]
+        commands = [*self._halt(unwanted), *self._ask_for_mates(), *self._assign()]
         if not self._agenda.advances and not self._agenda.num_proposing:
             commands += self._last_resort()
         return commands
 
-    def _assign(self) -> list[Command]:
-        """Free gangs take their own trial if it waits, then what `_next` gives, then ask for new trials."""
-        idle = self._agenda.idle()
+    def _ask_for_mates(self) -> list[Command]:
+        """Mates for what was drawn freely; how many depends on the gangs, so that it waits for one."""
+        if not self.gangs:
+            return []
+        leads, self._drawn = self._drawn, []
         commands: list[Command] = []
-        for gang in list(idle):
+        for lead in leads:
+            left = self._num_left() - len(self._enqueued) - len(self._points)
+            for _ in range(self.cohorts.num_mates(lead, self.budget, left, len(self.gangs))):
+                commands.append(self._agenda.propose_mate(self._next_number(), lead))
+        return commands
+
+    def _assign(self) -> list[Command]:
+        """Free gangs take their own trial if it waits, then the first that is ready, then ask for new trials."""
+        commands: list[Command] = []
+        for gang in self._agenda.idle():
             waiting = (self.trials[number] for number in self._roster.waiting)
-            number = next((t.number for t in waiting if t.gang == gang and t.avoids != gang), None)
-            if number is not None:
-                commands.append(self._advance(number, gang))
-                idle.remove(gang)
-        while idle:
-            number = self._next(idle[0])
-            if number is None:
+            own = next((trial.number for trial in waiting if trial.gang == gang and trial.avoids != gang), None)
+            if own is not None:
+                commands.append(self._advance(own, gang))
+        for gang in self._agenda.idle():
+            lead = next(self._ready(gang), None)
+            if lead is None:
                 break
-            commands.append(self._advance(number, idle.pop(0)))
-        while self._agenda.num_proposing < len(idle) and self._can_go_on():
+            commands.append(self._advance(lead, gang))
+        while self._agenda.num_coming < len(self._agenda.idle()) and self._num_left() > 0:
             commands.append(self._propose())
         return commands
 
-    def _next(self, gang: str) -> int | None:
-        """What a gang takes: retries, then promotable trials, then new ones, and last what broke off on it before."""
-        welcome = [number for number in self._roster.waiting if self.trials[number].avoids != gang]
-        retry = next((number for number in welcome if self.trials[number].gang), None)
-        if retry is not None:
-            return retry
-        promotable = next(self._judge.promotable(), None)
-        return promotable if promotable is not None else next(iter([*welcome, *self._roster.waiting]), None)
+    def _ready(self, gang: str) -> Iterator[int]:
+        """What a gang may take: retries, then promotable trials, then new ones, last what broke off on it before."""
+        held = self.held
+        waiting = [self.trials[number] for number in self._roster.waiting if number not in held]
+        welcome = [trial for trial in waiting if trial.avoids != gang]
+        yield from (trial.number for trial in welcome if trial.gang)
+        yield from self._judge.promotable()
+        yield from (trial.number for trial in welcome if not trial.gang)
+        yield from (trial.number for trial in waiting if trial.avoids == gang)
 
     def _last_resort(self) -> list[Command]:
         """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""
-        if not self.gangs and (self._roster.has_unfinished or self._can_go_on()):
+        if not self.gangs and (self._roster.has_unfinished or self._num_left() > 0):
             return []
         number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
         if number is not None:
-            return [self._advance(number, self._agenda.idle()[0])]
+            return [self._begin((number,), self._agenda.idle()[0])]
         self.reason = "every point of the grid was tried" if self._exhausted else "budget spent"
         self._end_if_idle(SweepState.EXHAUSTED if self._exhausted else SweepState.FINISHED)
         return []
 
-    def _can_go_on(self) -> bool:
-        return not self._exhausted and len(self.trials) + self._agenda.num_proposing < self.budget
+    def _num_left(self) -> int:
+        """How many trials may still be asked for."""
+        return 0 if self._exhausted else self.budget - self._next_number()
+
+    def _next_number(self) -> int:
+        return len(self.trials) + self._agenda.num_proposing
 
     def _propose(self) -> Propose:
-        number = len(self.trials) + self._agenda.num_proposing
         points = self._enqueued or self._points
-        return self._agenda.propose(number, points.popleft() if points else {})
+        return self._agenda.propose(self._next_number(), points.popleft() if points else {})
 
-    def _advance(self, number: int, gang: str) -> Advance:
-        trial = self.trials[number]
-        if self._roster.is_paused(number):
-            self._judge.let_go(number)
-        lane = Lane(
-            trial=number,
-            parameters=dict(trial.parameters),
-            seed=trial.seed,
-            epoch=trial.saved_epoch,
-            step=trial.saved_step,
-            folder=trial.folder,
-            reached=trial.epoch,
-        )
-        self._roster.move(number, TrialState.RUNNING, gang=gang)
-        return self._agenda.begin(gang, self._judge.next_rung(number), lane)
+    def _advance(self, lead: int, gang: str) -> Advance:
+        """A trial goes on, with all mates that are ready."""
+        return self._begin((lead, *self.cohorts.mates(lead, gang, self._ready(gang))), gang)
+
+    def _begin(self, numbers: Sequence[int], gang: str) -> Advance:
+        until = self._judge.next_rung(numbers[0])
+        for number in numbers:
+            if self._roster.is_paused(number):
+                self._judge.let_go(number)
+            self._roster.move(number, TrialState.RUNNING, gang=gang)
+        return self._agenda.begin(gang, until, tuple(map(self._roster.lane, numbers)))
 
     def _halt(self, advances: Iterable[Advance]) -> list[Command]:
         return [halt for advance in advances for halt in self._agenda.halt(advance)]
@@ -344,6 +376,7 @@ def replay(events: Iterable[Event]) -> Machine:
 
 
 _HANDLERS: Mapping[type, Callable[[Machine, Any], None]] = {
+    Launched: Machine._on_launched,
     Extended: Machine._on_extended,
     Resumed: Machine._on_resumed,
     GangReady: Machine._on_gang_ready,
@@ -353,6 +386,7 @@ _HANDLERS: Mapping[type, Callable[[Machine, Any], None]] = {
     Saved: Machine._on_saved,
     Advanced: Machine._on_advanced,
     AdvanceFailed: Machine._on_advance_failed,
+    Measured: Machine._on_measured,
     TimeSpent: Machine._on_time_spent,
     Enqueued: Machine._on_enqueued,
     StopRequested: Machine._on_stop_requested,

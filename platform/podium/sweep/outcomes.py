@@ -11,6 +11,9 @@ from podium.sweep.trial import TrialState
 
 CANCELLED = "stopped by a user"
 
+BLAMELESS: tuple[Cause, ...] = ("preempted", "storage")
+"""Causes that are no trial's fault, and have no limit."""
+
 
 class Outcomes:
     """Moves trials from running to what comes next.
@@ -62,11 +65,20 @@ class Outcomes:
             if not self._roster.trials[number].state.is_ended:
                 move(number, TrialState.CANCELLED, reason=CANCELLED)
 
-    def break_off(self, number: int, cause: Cause, detail: str, log_tail: str) -> None:
-        """The trial's advance ended without a report: it goes back to its last checkpoint, or fails."""
+    def break_off(self, number: int, cause: Cause, detail: str, log_tail: str, *, has_mates: bool) -> None:
+        """The trial's advance ended without a report: it goes back to its last checkpoint, or fails.
+
+        With mates nobody knows whose fault it was: it is held against none of them, and each goes on alone.
+        """
         trial = self._roster.trials[number]
+        is_fault = cause not in BLAMELESS
+        alone = trial.alone or is_fault
+        self._roster.change(number, avoids=trial.gang, alone=alone, cause=cause, log_tail=log_tail)
+        if has_mates and is_fault:
+            self.go_back(number)
+            return
         attempts = {**trial.attempts, cause: trial.attempts.get(cause, 0) + 1}
-        self._roster.change(number, attempts=attempts, avoids=trial.gang, cause=cause, log_tail=log_tail)
+        self._roster.change(number, attempts=attempts)
         if number in self._cancelled or attempts[cause] <= self._allowed(cause):
             self.go_back(number)
             return

@@ -1,11 +1,11 @@
 """The roster: all trials of a sweep, the states they may move between, and the best of them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from podium.errors import LedgerError
-from podium.sweep.messages import Saved
+from podium.sweep.messages import Advance, Lane, Report, Saved
 from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial, TrialState
 
@@ -66,6 +66,27 @@ class Roster:
             return
         if (saved.epoch, saved.step) >= (trial.saved_epoch, trial.saved_step):
             self.change(saved.trial, folder=saved.folder, saved_epoch=saved.epoch, saved_step=saved.step)
+
+    def lane(self, number: int) -> Lane:
+        """Where a trial starts: at its last checkpoint."""
+        trial = self.trials[number]
+        return Lane(
+            trial=number,
+            parameters=dict(trial.parameters),
+            seed=trial.seed,
+            epoch=trial.saved_epoch,
+            step=trial.saved_step,
+            folder=trial.folder,
+            reached=trial.epoch,
+        )
+
+    def note_lanes(self, advance: Advance, reports: Iterable[Report]) -> None:
+        """Notes in which cohort and lane each trial was trained."""
+        lanes = {lane.trial: index for index, lane in enumerate(advance.lanes)}
+        for report in reports:
+            self.change(
+                report.trial, cohort=advance.key, lane=lanes[report.trial], lanes=len(lanes), width=report.width
+            )
 
     def end_all(self, ending: TrialState, reason: str) -> None:
         """Ends what is left when the sweep ends: paused trials are stopped, waiting ones get the `ending`."""

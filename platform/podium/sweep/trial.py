@@ -45,10 +45,15 @@ class Trial:
         saved_step: Steps beyond them.
         gang: The gang it runs on, or ran on last.
         avoids: The gang on which its last advance broke off; another one is tried first.
-        attempts: By cause, how often an advance broke off.
+        alone: Whether it shares no stack any more: an advance of it broke off, and the fault may have been its own.
+        attempts: By cause, how often an advance broke off for which no mate can be to blame.
         cause: Of the last time; empty if it never did.
         log_tail: The last lines of its log then.
         device_s: Seconds of gang time, divided by the lanes that shared it.
+        cohort: The advance of its last report; empty if it has none.
+        lane: Its index in that cohort.
+        lanes: How many lanes the cohort had.
+        width: Lanes of the stack in which it was trained there; 1 for plain training.
     """
 
     number: int
@@ -66,10 +71,15 @@ class Trial:
     saved_step: int = 0
     gang: str = ""
     avoids: str = ""
+    alone: bool = False
     attempts: Mapping[str, int] = field(default_factory=dict)
     cause: str = ""
     log_tail: str = ""
     device_s: float = 0.0
+    cohort: str = ""
+    lane: int = 0
+    lanes: int = 1
+    width: int = 1
 
     @property
     def rung(self) -> int:

@@ -106,12 +106,15 @@ class Stage:
 
     def new_trial(self, x: float, **lane: Any) -> Lane:
         """The lane of a trial that nobody has trained."""
-        parameters: dict[str, Value] = {"x": x}
+        return self.new_lane({"x": x}, **lane)
+
+    def new_lane(self, parameters: dict[str, Value], **lane: Any) -> Lane:
+        """The lane of a trial of these parameters that nobody has trained."""
         return Lane(trial=next(self._trials), parameters=parameters, seed=0, **lane)
 
-    def command(self, lane: Lane, until: int, gang: str | None = None) -> Advance:
+    def command(self, *lanes: Lane, until: int, gang: str | None = None) -> Advance:
         """A new command, not yet given."""
-        return Advance(key=f"advance/{next(self._keys)}", gang=gang or self.gang, until=until, lanes=(lane,))
+        return Advance(key=f"advance/{next(self._keys)}", gang=gang or self.gang, until=until, lanes=lanes)
 
     def run(self, command: Advance) -> list[Event]:
         """Gives a command; returns all events until its end."""
@@ -250,6 +253,95 @@ class ExecutorSuite(ABC):
         stage.executor.advance(stage.command(stage.new_trial(SLOW), until=9))
         stage.executor.close()
         assert list(stage.executor.wait(0.2)) == []
+
+
+class CohortSuite(ABC):
+    """What executors keep whose gangs train several trials as one. Subclass it as `ExecutorSuite`.
+
+    Executors are made for a sweep with rungs at 1, 3 and 9 whose trials may share a stack.
+    """
+
+    @pytest.fixture(scope="class")
+    @abstractmethod
+    def make_executor(self) -> Callable[[], Executor]:
+        """Makes an executor with at least one gang, not yet started."""
+
+    @abstractmethod
+    def parameters(self, index: int) -> dict[str, Value]:
+        """The parameters of one of many trials of the same signature."""
+
+    @abstractmethod
+    def diverging(self) -> dict[str, Value]:
+        """The parameters of a trial of that signature that has no number to report in its third epoch, or before."""
+
+    @pytest.fixture(scope="class")
+    def stage(self, make_executor: Callable[[], Executor]) -> Iterator[Stage]:
+        """An executor with its gangs ready."""
+        stage = Stage(make_executor())
+        yield stage
+        stage.executor.close()
+
+    def test_every_lane_is_told_of_before_the_one_end(self, stage: Stage) -> None:
+        lanes = self._lanes(stage, 3)
+        command = stage.command(*lanes, until=3)
+        stage.executor.advance(command)
+        events = stage.run(command)
+        advanced = events[-1]
+        assert isinstance(advanced, Advanced)
+        assert sum(isinstance(event, END) for event in [*events, *stage.rest()]) == 1
+        assert [report.trial for report in advanced.reports] == [lane.trial for lane in lanes]
+        assert {(report.ending, report.epoch) for report in advanced.reports} == {("until", 3)}
+        assert len({report.device_s for report in advanced.reports}) == 1, "the gang's time is shared evenly"
+        for lane in lanes:
+            assert self._epochs(events, lane) == [1, 2, 3]
+            assert self._saved(events, lane).epoch == 3
+
+    def test_lanes_leave_and_others_join(self, stage: Stage) -> None:
+        first, second = self._lanes(stage, 3), self._lanes(stage, 2)
+        events = stage.run(stage.command(*first, until=1)) + stage.run(stage.command(*second, until=1))
+        mixed = [self._further(events, lane) for lane in (second[1], first[2], first[0])]
+        events = stage.run(stage.command(*mixed, until=3))
+        assert isinstance(events[-1], Advanced)
+        assert [report.trial for report in events[-1].reports] == [lane.trial for lane in mixed]
+        assert [self._epochs(events, lane) for lane in mixed] == [[2, 3]] * 3
+        alone = self._further(events, mixed[1])
+        assert self._epochs(stage.run(stage.command(alone, until=9)), alone) == [4, 5, 6, 7, 8, 9]
+
+    def test_a_lane_that_diverges_leaves_its_mates_alone(self, stage: Stage) -> None:
+        lost, *mates = stage.new_lane(self.diverging()), *self._lanes(stage, 2)
+        events = stage.run(stage.command(mates[0], lost, mates[1], until=3))
+        assert isinstance(events[-1], Advanced)
+        assert [report.ending for report in events[-1].reports] == ["until", "diverged", "until"]
+        assert [self._epochs(events, lane) for lane in mates] == [[1, 2, 3]] * 2
+        assert self._epochs(events, lost)[-1] == events[-1].reports[1].epoch <= 3
+
+    def test_a_halt_ends_all_lanes_at_one_place(self, stage: Stage) -> None:
+        lanes = self._lanes(stage, 2)
+        command = stage.command(*lanes, until=9)
+        stage.executor.advance(command)
+        stage.executor.halt(Halt(key=f"halt/{command.key}", gang=stage.gang, advance=command.key))
+        events = stage.until(*END)
+        assert isinstance(events[-1], Advanced)
+        assert {report.ending for report in events[-1].reports} == {"halted"}
+        assert len({(self._saved(events, lane).epoch, self._saved(events, lane).step) for lane in lanes}) == 1
+        events = stage.run(stage.command(*(self._further(events, lane) for lane in lanes), until=9))
+        assert {self._epochs(events, lane)[-1] for lane in lanes} == {9}
+
+    def _lanes(self, stage: Stage, count: int) -> list[Lane]:
+        return [stage.new_lane(self.parameters(index)) for index in range(count)]
+
+    def _epochs(self, events: Sequence[Event], lane: Lane) -> list[int]:
+        return [one.epoch for one in progress(events) if one.trial == lane.trial]
+
+    def _saved(self, events: Sequence[Event], lane: Lane) -> Saved:
+        return last_saved([event for event in events if isinstance(event, Saved) and event.trial == lane.trial])
+
+    def _further(self, events: Sequence[Event], lane: Lane) -> Lane:
+        """The lane from its last checkpoint on."""
+        saved = self._saved(events, lane)
+        return lane.model_copy(
+            update={"epoch": saved.epoch, "step": saved.step, "folder": saved.folder, "reached": saved.epoch}
+        )
 
 
 class WorkerSuite(ExecutorSuite):

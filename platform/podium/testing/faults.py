@@ -85,7 +85,7 @@ class ChaosExecutor:
 
     def _gang_of(self, event: Event) -> str:
         if isinstance(event, Saved):
-            return next(gang for gang, advance in self._running.items() if advance.lanes[0].trial == event.trial)
+            return next(gang for gang, advance in self._running.items() if event.trial in _trials(advance))
         gang = getattr(event, "gang", "")
         assert isinstance(gang, str)
         return gang
@@ -115,16 +115,18 @@ class ChaosExecutor:
         return []
 
     def _lose(self, gang: str) -> None:
-        """Kills a gang, perhaps after a checkpoint between two rungs, perhaps with what it had not told yet."""
+        """Kills a gang, perhaps after checkpoints of some lanes between two rungs, perhaps with what was not told."""
         self._line_up(self._inner.wait(0))
         if self._random.random() < 0.5:
             self._lines.pop(gang, None)
         advance = self._running.pop(gang, None)
         if advance is not None and self._random.random() < 0.5:
-            (lane,) = advance.lanes
-            epoch, step = int(self._random.integers(lane.epoch, advance.until + 1)), lane.step + 1
-            saved = Saved(trial=lane.trial, epoch=epoch, step=step, folder=f"{lane.trial}/{epoch}+{step}")
-            self._lines.setdefault(gang, deque()).append(saved)
+            first = advance.lanes[0]
+            epoch, step = int(self._random.integers(first.epoch, advance.until + 1)), first.step + 1
+            told = _trials(advance)[: int(self._random.integers(1, len(advance.lanes) + 1))]
+            self._lines.setdefault(gang, deque()).extend(
+                Saved(trial=trial, epoch=epoch, step=step, folder=f"{trial}/{epoch}+{step}") for trial in told
+            )
         self._living.remove(gang)
         self._dead.add(gang)
         self._inner.lose(gang, LOSSES[int(self._random.integers(len(LOSSES)))])
@@ -140,6 +142,10 @@ class ChaosExecutor:
                 cause = FAILURES[int(self._random.integers(len(FAILURES)))]
                 line.append(AdvanceFailed(key=ended.key, gang=ended.gang, cause=cause, detail="chaos"))
                 return
+
+
+def _trials(advance: Advance) -> list[int]:
+    return [lane.trial for lane in advance.lanes]
 
 
 class DriverKilled(Exception):

@@ -1,17 +1,17 @@
 """Whole sweeps on a virtual clock: the real machine and driver over a simulated executor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from podium.execution.simulated import Curve, SimulatedExecutor
-from podium.spec.space import Choice, Float, Int, Parameter, Space, Value
+from podium.spec.space import Choice, Float, Int, Parameter, Space, Value, fusible_because
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine
-from podium.sweep.messages import Event, Exhausted, Lane, Launched, Propose, Proposed
+from podium.sweep.messages import Event, Exhausted, Lane, Launched, Measured, Propose, Proposed
 from podium.sweep.protocols import Clock, Executor, Ledger, Proposer
 from podium.sweep.trial import Trial
 from podium.testing.ledgers import MemoryBook
@@ -21,7 +21,7 @@ STALLED = 1000
 
 
 class RandomProposer:
-    """Draws each trial from the whole space, from its number alone.
+    """Draws each trial from the whole space, from its number alone; a mate shares the structure of its lead.
 
     Args:
         space: What is searched.
@@ -32,12 +32,14 @@ class RandomProposer:
     def __init__(self, space: Space, seed: int = 0, most: int | None = None) -> None:
         self._space, self._seed, self._most = space, seed, most
 
-    def propose(self, command: Propose, trials: object) -> Proposed | Exhausted:
+    def propose(self, command: Propose, trials: Mapping[int, Trial]) -> Proposed | Exhausted:
         """A point that keeps what the command gives."""
         if self._most is not None and command.number >= self._most:
             return Exhausted(number=command.number)
         random = np.random.default_rng([self._seed, command.number])
-        point = self._space.walk(lambda parameter: command.given.get(parameter.name, _draw(parameter, random)))
+        lead = {} if command.mates_of is None else trials[command.mates_of].parameters
+        kept = {name: value for name, value in lead.items() if fusible_because(name) is None} | command.given
+        point = self._space.walk(lambda parameter: kept.get(parameter.name, _draw(parameter, random)))
         return Proposed(number=command.number, parameters=point)
 
 
@@ -67,8 +69,11 @@ def simulate(
     spec: SweepSpec,
     gangs: int,
     curve: Curve,
-    epoch_s: Callable[[Lane], float] = lambda lane: 1.0,
+    epoch_s: Callable[[tuple[Lane, ...]], float] = lambda lanes: 1.0,
     proposer: Proposer | None = None,
+    *,
+    fuses: bool = False,
+    measure: Callable[[tuple[Lane, ...]], Measured | None] = lambda lanes: None,
 ) -> Simulation:
     """Runs a sweep on a virtual clock to its end.
 
@@ -76,13 +81,15 @@ def simulate(
         spec: The sweep.
         gangs: How many gangs there are.
         curve: The learning curve of a trial, at least `epochs.max` long.
-        epoch_s: How many virtual seconds an epoch of a trial takes.
+        epoch_s: How many virtual seconds an epoch of a cohort takes.
         proposer: Draws the trials; random ones if there is none.
+        fuses: Whether the trials can share stacks.
+        measure: What is told of the widths of stacks when a cohort begins; nothing by default.
     """
-    executor = SimulatedExecutor(spec, gangs, curve, epoch_s)
+    executor = SimulatedExecutor(spec, gangs, curve, epoch_s, measure)
     executor.start()
     machine, ledger = Machine(spec), MemoryBook().hold(spec.sweep)
-    drive(machine, ledger, proposer or RandomProposer(spec.space()), executor, executor.clock, (launched(spec),))
+    drive(machine, ledger, proposer or RandomProposer(spec.space()), executor, executor.clock, (launched(spec, fuses),))
     return Simulation(machine, tuple(ledger.events()), executor.clock.monotonic())
 
 
@@ -119,9 +126,9 @@ def drive(
     ).run(opening)
 
 
-def launched(spec: SweepSpec) -> Launched:
-    """The first event of a sweep."""
-    return Launched(identity="simulated", spec=spec.written())
+def launched(spec: SweepSpec, fuses: bool = False) -> Launched:
+    """The first event of a sweep; `fuses` says whether its trials can share stacks."""
+    return Launched(identity="simulated", spec=spec.written(), fuses=fuses)
 
 
 def toy_spec(
