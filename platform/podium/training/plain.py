@@ -38,9 +38,12 @@ class Samples:
 
 
 def to_device(samples: data.Batch, device: torch.device) -> Samples:
-    """The batch as tensors."""
+    """The batch as tensors; images for a CPU with their channels last in memory, where it convolves and pools faster."""
     arrays = samples.inputs, samples.targets, samples.positions
-    return Samples(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
+    inputs, targets, positions = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    if device.type == "cpu" and inputs.dim() == 4:
+        inputs = torch.empty(inputs.shape, dtype=inputs.dtype, memory_format=torch.channels_last).copy_(inputs)
+    return Samples(inputs, targets, positions)
 
 
 class Plain:
@@ -72,8 +75,7 @@ class Plain:
         (total / weight).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             live.gathered.add(total, weight, outputs, batch)
-            if settings.penalty.l1 or settings.penalty.l2:
-                add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
+            add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
             if settings.optimizer.clip is not None:
                 clip(flat.gradients, settings.optimizer.clip)
             rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)

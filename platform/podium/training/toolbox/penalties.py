@@ -18,6 +18,8 @@ def add_penalties(flat: FlatWeights, l1: Number, l2: Number) -> None:
         l1: A number, or `[K, 1]`.
         l2: A number, or `[K, 1]`.
     """
+    if _is_zero(l1) and _is_zero(l2):
+        return
     masked = flat.weights * flat.penalized
     if not _is_zero(l1):
         flat.gradients.add_(masked.sign().mul_(like(masked, l1)))
