@@ -47,7 +47,7 @@ class Facts(dict[str, Any]):
 class Story:
     """Plays a sweep on one gang; `outcome(number, epoch)` is a value, or None for not a number, or an exception."""
 
-    def __init__(self, spec: SweepSpec, outcome: Callable[[int, int], Any]) -> None:
+    def __init__(self, spec: SweepSpec, outcome: Callable[[int, int], Any], *, fuses: bool = False) -> None:
         self.spec, self.outcome, self.rows = spec, outcome, list[Row]()
         self.machine = Machine(spec)
         self.launched = Launched(
@@ -55,8 +55,13 @@ class Story:
             spec=spec.model_dump(mode="json"),
             text="sweep: shown\n",
             provenance={"git": {"commit": "c0ffee", "diff": "+a line"}},
+            fuses=fuses,
         )
         self.todo = self.tell(self.launched)
+
+    def point(self, number: int) -> dict[str, Any]:
+        """The parameters of a trial."""
+        return {"rate": 0.1 / (number + 1), "kind": "ab"[number % 2]}
 
     def tell(self, event: Event) -> list[Any]:
         self.rows.append((len(self.rows), 1_700_000_000 + len(self.rows) / 8, event))
@@ -70,35 +75,41 @@ class Story:
             return False
         command = self.todo.pop(0)
         if isinstance(command, Propose):
-            parameters = {"rate": 0.1 / (command.number + 1), "kind": "ab"[command.number % 2]}
-            self.todo += self.tell(Proposed(number=command.number, parameters=parameters))
+            self.todo += self.tell(Proposed(number=command.number, parameters=self.point(command.number)))
         elif isinstance(command, Advance):
             self._advance(command)
         return True
 
     def _advance(self, command: Advance) -> None:
-        lane = command.lanes[0]
-        for epoch in range(lane.epoch + 1, command.until + 1):
-            value = self.outcome(lane.trial, epoch)
-            if isinstance(value, Exception):
-                why = {"cause": "exception", "detail": str(value), "log_tail": f"Traceback: {value}"}
-                failed = AdvanceFailed(key=command.key, gang=command.gang, **why)
-                self.todo += self.tell(failed)
-                return
-            metrics = {"validation/loss": value, "train/loss": value}
-            lanes = (LaneProgress(trial=lane.trial, epoch=epoch, metrics=metrics),)
+        first = command.lanes[0]
+        for epoch in range(first.epoch + 1, command.until + 1):
+            values = {lane.trial: self.outcome(lane.trial, epoch) for lane in command.lanes}
+            for error in values.values():
+                if isinstance(error, Exception):
+                    why = {"cause": "exception", "detail": str(error), "log_tail": f"Traceback: {error}"}
+                    self.todo += self.tell(AdvanceFailed(key=command.key, gang=command.gang, **why))
+                    return
+            lanes = tuple(
+                LaneProgress(trial=trial, epoch=epoch, metrics={"validation/loss": value, "train/loss": value})
+                for trial, value in values.items()
+            )
             self.tell(Progress(gang=command.gang, lanes=lanes))
-        self.tell(Saved(trial=lane.trial, epoch=command.until, folder=f"{lane.trial}"))
-        report = Report(
-            trial=lane.trial,
-            epoch=command.until,
-            values=(value,) * len(self.spec.search.objectives),
-            best_epoch=command.until,
-            metrics={"validation/loss": value, "parameters": 10.0},
-            ending="diverged" if value is None else "until",
-            device_s=0.5,
+        for trial in values:
+            self.tell(Saved(trial=trial, epoch=command.until, folder=f"{trial}"))
+        reports = tuple(
+            Report(
+                trial=trial,
+                epoch=command.until,
+                values=(value,) * len(self.spec.search.objectives),
+                best_epoch=command.until,
+                metrics={"validation/loss": value, "parameters": 10.0},
+                ending="diverged" if value is None else "until",
+                device_s=0.5 / len(values),
+                width=len(values),
+            )
+            for trial, value in values.items()
         )
-        self.todo += self.tell(Advanced(key=command.key, gang=command.gang, reports=(report,)))
+        self.todo += self.tell(Advanced(key=command.key, gang=command.gang, reports=reports))
 
     def play(self) -> "Story":
         while self.step():
@@ -145,8 +156,10 @@ def steady(number: int, epoch: int) -> float:
 
 @pytest.fixture
 def make_story(make_spec: Callable[..., SweepSpec]) -> Callable[..., Story]:
-    def make(policy: str = "none", outcome: Callable[[int, int], Any] = steady, **changes: Any) -> Story:
-        return Story(make_spec(policy, **changes), outcome)
+    def make(
+        policy: str = "none", outcome: Callable[[int, int], Any] = steady, fuses: bool = False, **changes: Any
+    ) -> Story:
+        return Story(make_spec(policy, **changes), outcome, fuses=fuses)
 
     return make
 

@@ -259,6 +259,25 @@ def test_files_of_a_trial_are_kept_with_its_run(
     assert names == {0: {"trial-00000.log", "figure.png"}, 1: set(), 2: set()}
 
 
+def test_the_trials_of_a_cohort_say_where_they_were_trained(
+    make_story: MakeStory, show: Show, tracking_uri: str
+) -> None:
+    space = {"penalty.l1": {"float": [0.0, 0.2]}}
+    loss = {"metric": "validation/loss", "direction": "minimize"}
+    search = {"objective": loss, "space": space}
+    story = make_story("asha", fuses=True, fuse=2, search=search, task="task.py:Mine")
+    story.point = lambda number: {"penalty.l1": 0.1 * number}  # type: ignore[method-assign]
+    show(story.play())
+    _, children = runs(tracking_uri)
+    names = ("podium.cohort", "podium.lane", "podium.width")
+    assert [tuple(children[number].data.tags[name] for name in names) for number in range(3)] == [
+        ("advance/1", "0", "2"),
+        ("advance/1", "1", "2"),
+        ("advance/3", "0", "1"),
+    ]
+    assert children[0].data.metrics["device_s"] == 0.25
+
+
 def test_a_failed_trial_says_why(make_story: MakeStory, show: Show, tracking_uri: str, tmp_path: Path) -> None:
     log = tmp_path / "trial-00001.log"
     log.write_text("the whole log")

@@ -34,7 +34,9 @@ METRIC = "validation/accuracy"
 class Bench:
     """A machine that is fed by hand, with a view of it and a clock that stands still."""
 
-    def __init__(self, trials: int, gangs: int, policy: str = "asha", budget: Mapping[str, Any] = {}) -> None:
+    def __init__(
+        self, trials: int, gangs: int, policy: str = "asha", budget: Mapping[str, Any] = {}, fuses: bool = False
+    ) -> None:
         spec = parse_sweep(
             {
                 "sweep": "shown",
@@ -55,7 +57,7 @@ class Bench:
         self.view = View(lambda: self.at_s)
         self._proposer = RandomProposer(spec.space())
         self.open: list[Advance] = []
-        self.tell(Launched(identity="1", spec=spec.written()))
+        self.tell(Launched(identity="1", spec=spec.written(), fuses=fuses))
         self.tell(*(GangReady(gang=f"g{index}") for index in range(gangs)))
 
     def tell(self, *events: Event) -> None:
@@ -65,7 +67,7 @@ class Bench:
             commands = [command for event in told for command in self.machine.handle(event)]
             self.view.take(self.machine, told)
             self.open += [command for command in commands if isinstance(command, Advance)]
-            told = [self._proposer.propose(ask, {}) for ask in commands if isinstance(ask, Propose)]
+            told = [self._proposer.propose(ask, self.machine.trials) for ask in commands if isinstance(ask, Propose)]
         assert not any(isinstance(command, Proposed) for command in told)
 
     def progress(self, advance: Advance, epoch: int, value: float | None) -> None:
@@ -78,15 +80,19 @@ class Bench:
         advance = self.open.pop(0)
         for epoch in range(advance.lanes[0].epoch + 1, advance.until + 1):
             self.progress(advance, epoch, value)
-        report = Report(
-            trial=advance.lanes[0].trial,
-            epoch=advance.until,
-            values=(value,),
-            best_epoch=advance.until,
-            metrics={METRIC: value},
+        trials = [lane.trial for lane in advance.lanes]
+        reports = tuple(
+            Report(
+                trial=trial,
+                epoch=advance.until,
+                values=(value,),
+                best_epoch=advance.until,
+                metrics={METRIC: value},
+            )
+            for trial in trials
         )
-        self.tell(Saved(trial=report.trial, epoch=report.epoch, folder="saved"))
-        self.tell(Advanced(key=advance.key, gang=advance.gang, reports=(report,)))
+        self.tell(*(Saved(trial=trial, epoch=advance.until, folder="saved") for trial in trials))
+        self.tell(Advanced(key=advance.key, gang=advance.gang, reports=reports))
 
     def drawn(self, width: int, height: int = 30, **console: Any) -> list[str]:
         """The lines on a screen."""
@@ -103,6 +109,17 @@ def test_the_headline_says_counts_best_speed_and_time_left() -> None:
     headline = bench.view.headline(bench.machine)
     assert headline.startswith("9/40 trials · 8 running · 1 paused · 6 trials/min · about ")
     assert headline.endswith("left · best validation/accuracy 0.75 (trial 0, epoch 1)")
+
+
+def test_the_trials_of_a_cohort_count_one_by_one() -> None:
+    bench = Bench(trials=40, gangs=1, fuses=True)
+    assert [len(advance.lanes) for advance in bench.open] == [6], "a lead, and 40 // 8 mates"
+    assert bench.view.counts(bench.machine) == "6/40 trials · 6 running"
+    bench.progress(bench.open[0], 1, 0.25)
+    assert [(epoch, metrics) for _, epoch, metrics in bench.view.running(bench.machine)] == [(1, {METRIC: 0.25})] * 6
+    bench.at_s = 10.0
+    bench.finish(0.75)
+    assert bench.view.pace(bench.machine).startswith("36 trials/min")
 
 
 def test_running_trials_stand_with_their_last_metric() -> None:

@@ -37,6 +37,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     if summary["best"]:
         width = max(map(len, summary["best"]["params"]), default=0)
         lines += [("", f"{key:<{width}}  {short(value)}") for key, value in summary["best"]["params"].items()]
+        lines += _stack_of(summary["best"])
     if summary["wall_s"] is not None:
         lines.append(("time", f"{duration(summary['wall_s'])}, after {duration(summary['startup_s'])} to start"))
     if summary["model"]:
@@ -49,6 +50,16 @@ def print_summary(summary: dict[str, Any]) -> None:
     for key, value in lines:
         click.echo(f"{key:>8}  {value}")
     _print_failures(summary)
+
+
+def _stack_of(trial: dict[str, Any]) -> list[tuple[str, str]]:
+    """With whom a trial was trained; nothing if it had no mates."""
+    from podium.wiring.summaries import place_in
+
+    if trial["lanes"] == 1:
+        return []
+    how = f"in a stack of {trial['width']}" if trial["width"] > 1 else "each by itself"
+    return [("", f"trained as {place_in(trial['cohort'], trial['lane'], trial['lanes'])}, {how}")]
 
 
 def best_of(summary: dict[str, Any]) -> str:

@@ -48,6 +48,8 @@ def run_name(spec: SweepSpec, number: int) -> str:
 def trial_tags(trial: Trial) -> dict[str, str]:
     """The tags that follow a trial through its life."""
     tags = {"podium.state": str(trial.state), "podium.rung": str(trial.rung)}
+    if trial.cohort:
+        tags |= {"podium.cohort": trial.cohort, "podium.lane": str(trial.lane), "podium.width": str(trial.width)}
     if trial.reason:
         tags["podium.reason"] = trial.reason[:REASON_LIMIT]
     if trial.attempts:

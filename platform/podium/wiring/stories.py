@@ -18,6 +18,7 @@ from podium.sweep.messages import (
     GangReady,
     InterruptRequested,
     Launched,
+    Measured,
     Proposed,
     Resumed,
     Saved,
@@ -89,8 +90,10 @@ class _Teller:
         yield from _told(event)
         if isinstance(event, GangLost | AdvanceFailed):
             for number in concerned:
-                count = machine.trials[number].attempts[event.cause]
+                count = machine.trials[number].attempts.get(event.cause, 0)
                 yield number, f"broke off on gang {event.gang} ({event.cause}, {count} so far): {event.detail}"
+                if len(concerned) > 1 and machine.trials[number].alone:
+                    yield number, "goes on alone: nobody knows which lane was to blame"
         yield from self._changed(machine.trials if machine.is_ended else concerned)
         for command in commands:
             if isinstance(command, Advance):
@@ -121,10 +124,12 @@ class _Teller:
 
     def _begun(self, command: Advance) -> Iterator[Told]:
         self._running[command.key] = [lane.trial for lane in command.lanes]
-        for lane in command.lanes:
+        for index, lane in enumerate(command.lanes):
             self._states[lane.trial] = TrialState.RUNNING
             start = f"from {_place(lane.epoch, lane.step)}" if lane.folder else "from the beginning"
-            yield lane.trial, f"trains on gang {command.gang} until epoch {command.until}, {start}"
+            cohort = f", as {summaries.place_in(command.key, index, len(command.lanes))}"
+            among = cohort if len(command.lanes) > 1 else ""
+            yield lane.trial, f"trains on gang {command.gang} until epoch {command.until}, {start}{among}"
 
 
 def _told(event: Event) -> list[Told]:
@@ -143,8 +148,17 @@ def _tell_advanced(event: Advanced) -> list[Told]:
     for report in event.reports:
         values = ", ".join("not a number" if value is None else f"{value:.5g}" for value in report.values)
         ending = "" if report.ending == "until" else f" ({report.ending}{': ' if report.reason else ''}{report.reason})"
-        told.append((report.trial, f"reached epoch {report.epoch}{ending}: {values or 'no value'}"))
+        stack = f", in a stack of {report.width}" if report.width > 1 else ""
+        told.append((report.trial, f"reached epoch {report.epoch}{stack}{ending}: {values or 'no value'}"))
     return told
+
+
+def _tell_measured(event: Measured) -> list[Told]:
+    rates = ", ".join(f"{width}: {rate:.4g}" for width, rate in sorted(event.rates.items()))
+    tried = f" (samples a second by width: {rates})" if rates else ""
+    if event.reason:
+        return [(event.trial, f"is of a kind that cannot be stacked: {event.reason}")]
+    return [(event.trial, f"is of a kind whose best width is {event.width}{tried}")]
 
 
 def _tell_gang_lost(event: GangLost) -> list[Told]:
@@ -165,6 +179,7 @@ _TELLERS: Mapping[type, Callable[[Any], list[Told]]] = {
     Exhausted: lambda event: [(None, "the proposer has nothing more to propose")],
     Saved: lambda event: [(event.trial, f"saved at {_place(event.epoch, event.step)}: {event.folder}")],
     Advanced: _tell_advanced,
+    Measured: _tell_measured,
     Enqueued: lambda event: [(None, f"a user wants this tried: {_settings(event.parameters)}")],
     StopRequested: _tell_stop,
     InterruptRequested: lambda event: [(None, "the driver was asked to leave")],

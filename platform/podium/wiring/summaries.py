@@ -83,8 +83,17 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
         "params": dict(trial.parameters),
         "metrics": dict(trial.metrics),
         "device_s": round(trial.device_s, 3),
+        "cohort": trial.cohort,
+        "lane": trial.lane,
+        "lanes": trial.lanes,
+        "width": trial.width,
         "run_id": facts.get(f"run/{trial.number}"),
     }
+
+
+def place_in(cohort: str, lane: int, lanes: int) -> str:
+    """Where in a cohort a trial is trained, in words."""
+    return f"lane {lane} of {lanes} in cohort {cohort}"
 
 
 def overview(book: Book) -> list[dict[str, Any]]:
