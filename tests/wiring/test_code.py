@@ -101,3 +101,27 @@ def test_a_disk_that_fills_up_leaves_no_half_of_the_code(folder: Path, small_dis
     assert list((small_disk / "code").iterdir()) == []
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     assert "big.py" in names(place.fetch(code.staged(code.stage(folder, place))))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Kind", True), ("made", True), ("train", False), ("other", False), ("missing", False), ("twice", False)],
+)
+def test_a_task_is_told_from_a_training_function(tmp_path: Path, name: str, expected: bool) -> None:
+    text = """
+import no_such_library
+class Kind: ...
+made = Kind()
+other = made
+class twice: ...
+def train(trial): ...
+def twice(trial): ...
+"""
+    (tmp_path / "task.py").write_text(text)
+    assert code.is_task(f"task.py:{name}", tmp_path) is expected
+
+
+def test_code_that_cannot_be_read_holds_no_task(tmp_path: Path) -> None:
+    assert not code.is_task("task.py:Kind", tmp_path)
+    (tmp_path / "task.py").write_text("class Kind(:")
+    assert not code.is_task("task.py:Kind", tmp_path)

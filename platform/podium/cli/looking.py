@@ -52,10 +52,13 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
     name, number = summaries.find_trial(place, trial)
     if as_json:
         text = "".join(summaries.read_log(place, name, number, follow=False))
-        print_json({"sweep": name, "trial": number, "log": text})
+        print_json({"sweep": name, "trial": number, "log": text, "see": summaries.leads(place, name, number)})
         return
     for text in summaries.read_log(place, name, number, follow=follow):
         click.echo(text, nl=False)
+    if others := summaries.leads(place, name, number):
+        shown = ", ".join(f"{name}/{other}" for other in others)
+        click.echo(f"trained among mates, too: what they printed together is in the log of {shown}", err=True)
 
 
 @click.command()

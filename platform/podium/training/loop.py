@@ -140,16 +140,23 @@ class Loop:
         return True
 
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
-        began, is_racing = time.perf_counter(), not self._race.is_over and len(samples.positions) == first.batch_size
+        is_racing = not self._race.is_over and len(samples.positions) == first.batch_size
+        began = self._stopwatch()
         shared = to_device(samples, first.device)
         for group in self._groups:
             group.step(shared)
         for live in self._lives:
             live.step, live.folder = live.step + 1, ""
         if is_racing:
-            if first.device.type == "cuda":
+            self._race.note(len(samples.positions) * len(self._lives), self._stopwatch() - began)
+
+    def _stopwatch(self) -> float:
+        """Seconds; where one thread does all the work, its own, which other work on the machine does not lengthen."""
+        if self._lives[0].device.type == "cuda":
+            if not self._race.is_over:
                 torch.cuda.synchronize()
-            self._race.note(len(samples.positions) * len(self._lives), time.perf_counter() - began)
+            return time.perf_counter()
+        return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
     def _finish_epoch(self) -> dict[LiveTrial, str]:
         """Validates, and decides whether the epoch is each trial's best; why trials diverged, if they did."""

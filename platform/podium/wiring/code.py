@@ -1,5 +1,6 @@
 """The user's code, copied into the store under its digest, so that every host runs what was launched."""
 
+import ast
 import hashlib
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def stage(folder: Path, place: Place) -> str:
     digest = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
     make(place.store, staged(digest), place.cache, lambda made: _write(contents, made))
     return digest
+
+
+def is_task(reference: str, folder: Path) -> bool:
+    """Whether `file.py:name` is a class or what one makes, so a task; a function, or what cannot be told, is none.
+
+    The file is read and not run, since the driver has no other use for the libraries that it imports.
+    """
+    file, _, name = reference.partition(":")
+    try:
+        tree = ast.parse((folder / file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    for node in reversed(tree.body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return isinstance(node, ast.ClassDef)
+        if isinstance(node, ast.Assign) and any(
+            isinstance(each, ast.Name) and each.id == name for each in node.targets
+        ):
+            return isinstance(node.value, ast.Call)
+    return False
 
 
 def staged(digest: str) -> str:

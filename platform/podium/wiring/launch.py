@@ -19,7 +19,7 @@ from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
-from podium.sweep.messages import Event, Extended, GangReady, Launched, Resumed
+from podium.sweep.messages import Event, Extended, GangReady, Launched, Measured, Resumed
 from podium.sweep.protocols import Executor, Proposer
 from podium.tracking.provenance import provenance
 from podium.wiring import code, summaries
@@ -80,6 +80,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         code="" if spec.is_built_in else code.stage(file.folder, place),
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
+        fuses=spec.is_built_in or code.is_task(spec.task, file.folder),
     )
     with _attempt(spec.sweep, place, watcher, began) as attempt:
         if not attempt.book.has(spec.sweep):
@@ -191,9 +192,14 @@ def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) 
 def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequence[Event]) -> dict[str, Any]:
     watcher, place, spec = attempt.watcher, attempt.place, machine.spec
     ready: list[float] = []
+    told: set[str] = set()
 
     def watch(events: Sequence[Event]) -> None:
         keeper.news(events)
+        for event in events:
+            if isinstance(event, Measured) and event.reason and event.reason not in told:
+                told.add(event.reason)
+                watcher.warn(f"trials are trained one by one instead of in stacks: {event.reason}")
         if not ready and any(isinstance(event, GangReady) for event in events):
             ready.append(time.monotonic())
         follower.tend()

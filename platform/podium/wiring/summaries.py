@@ -13,7 +13,7 @@ from podium.ledger import Book
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
 from podium.sweep.machine import Machine, replay
-from podium.sweep.messages import Launched, Progress
+from podium.sweep.messages import Advanced, Launched, Progress
 from podium.sweep.trial import Trial, TrialState
 from podium.wiring.place import Place
 
@@ -188,6 +188,13 @@ def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[
         if ended:
             return
         time.sleep(FOLLOW_EVERY_S)
+
+
+def leads(place: Place, sweep: str, trial: int) -> list[int]:
+    """The trials in whose logs stands what `trial` printed when it was trained among mates: the first of each cohort."""
+    reports = [row.event.reports for row in place.book().rows(sweep) if isinstance(row.event, Advanced)]
+    firsts = (each[0].trial for each in reports if any(report.trial == trial for report in each))
+    return [first for first in dict.fromkeys(firsts) if first != trial]
 
 
 def empty(launched: Launched) -> Machine:
