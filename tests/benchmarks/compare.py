@@ -1,6 +1,6 @@
 """Runs both sides of a benchmark in turn and prints the ratio with its spread.
 
-python tests/benchmarks/compare.py noop|mlp|startup|memory [--rounds 3]
+python tests/benchmarks/compare.py noop|mlp|mlp-tune|asha-tune|startup|fused-tabular|…|memory [--rounds 3]
 """
 
 import argparse
@@ -35,12 +35,29 @@ PAIRS: dict[str, tuple[list[str], list[str], str, Callable[[Figures, Figures], f
         "times less wall time than Ray Tune's glue for the same 16 trials",
         lambda ours, theirs: theirs["wall_s"] / ours["wall_s"],
     ),
+    "asha-tune": (
+        [OURS, "asha"],
+        ["tune_mlp.py", "--trials", "64", "--epochs", "9", "--asha"],
+        "times less wall time than Ray Tune's glue for the same 64 trials under ASHA (at least 25)",
+        lambda ours, theirs: theirs["wall_s"] / ours["wall_s"],
+    ),
     "startup": (
         [OURS, "startup"],
         ["bare_startup.py"],
         "times what ray.init, import torch and import mlflow take, to the first report (at most 2)",
         lambda ours, theirs: ours["first_report_s"] / theirs["wall_s"],
     ),
+}
+
+LEAST = {"tabular": "4", "dropout": "4", "digits": "1.5", "lenet": "1.2, or plain training chosen"}
+PAIRS |= {
+    f"fused-{sweep}": (
+        [OURS, sweep],
+        [OURS, sweep, "--fuse", "off"],
+        f"times as many trials an hour as plain training on warm workers (at least {least})",
+        lambda ours, theirs: theirs["wall_s"] / ours["wall_s"],
+    )
+    for sweep, least in LEAST.items()
 }
 
 

@@ -52,6 +52,42 @@ fuse: off
 tracking: {plots: false, model: false}
 """
 
+FUSIBLE = """
+sweep: fusible
+task: classification
+data:
+  source: {kind: arrays, path: digits.npz}
+  split: {train: 0.8, validation: 0.2, test: 0}
+  batch_size: 64
+network: NETWORK
+search:
+  objective: {metric: validation/accuracy, direction: maximize}
+  space:
+    initializer.scheme: {choice: [xavier_uniform, he_normal, orthogonal]}
+    optimizer.learning_rate: {log: [1e-4, 1e-1]}
+    penalty.l2: {log: [1e-7, 1e-3]}
+    loss.label_smoothing: {float: [0, 0.2]}MORE
+budget: {trials: TRIALS, epochs: {max: EPOCHS}, policy: none}
+fuse: FUSE
+tracking: {plots: false, model: false}
+"""
+DROPOUT = "\n    network.dropout: {float: [0, 0.5]}"
+ASHA = """
+sweep: asha
+task: classification
+data:
+  source: {kind: arrays, path: digits.npz}
+  split: {train: 0.8, validation: 0.2, test: 0}
+  batch_size: 64
+network: {kind: mlp, depth: 2, width: 64}
+search:
+  objective: {metric: validation/accuracy, direction: maximize}
+  space:
+    optimizer.learning_rate: {log: [1e-4, 1e-1]}
+budget: {trials: TRIALS, epochs: {min: 1, max: 9, factor: 3}, policy: asha}
+tracking: {plots: false, model: false}
+"""
+
 
 def noop(trials: int) -> dict[str, Any]:
     """Trials that return at once, through the whole stack."""
@@ -61,6 +97,39 @@ def noop(trials: int) -> dict[str, Any]:
 def mlp(trials: int) -> dict[str, Any]:
     """16 small MLPs on 4,000 of 5,000 digits, 5 epochs each."""
     return _launch(MLP.replace("TRIALS", str(trials)), {}, with_digits=True)
+
+
+def tabular(trials: int, fuse: str, more: str = "") -> dict[str, Any]:
+    """64-64-10 MLPs on the 1,797 digits of 8 x 8 pixels, 40 epochs."""
+    return _fusible(trials, fuse, "{kind: mlp, depth: 1, width: 64}", 40, more, small=True)
+
+
+def dropout(trials: int, fuse: str) -> dict[str, Any]:
+    """The same, each with its own rate of dropout."""
+    return tabular(trials, fuse, DROPOUT)
+
+
+def digits(trials: int, fuse: str) -> dict[str, Any]:
+    """784-64-64-10 MLPs on 4,000 of 5,000 digits, 9 epochs."""
+    return _fusible(trials, fuse, "{kind: mlp, depth: 2, width: 64}", 9)
+
+
+def lenet(trials: int, fuse: str) -> dict[str, Any]:
+    """Small LeNets on the same digits, 3 epochs."""
+    return _fusible(trials, fuse, "{kind: convnet, depth: 2, channels: 8, width: 64}", 3)
+
+
+def asha(trials: int) -> dict[str, Any]:
+    """784-64-64-10 MLPs on 4,000 of 5,000 digits, at most 9 epochs under successive halving."""
+    return _launch(ASHA.replace("TRIALS", str(trials)), {}, with_digits=True, prepared=True)
+
+
+def _fusible(
+    trials: int, fuse: str, network: str, epochs: int, more: str = "", *, small: bool = False
+) -> dict[str, Any]:
+    text = FUSIBLE.replace("NETWORK", network).replace("EPOCHS", str(epochs)).replace("MORE", more)
+    text = text.replace("TRIALS", str(trials)).replace("FUSE", fuse)
+    return _launch(text, {}, with_digits=not small, with_small_digits=small, prepared=True)
 
 
 def startup(trials: int) -> dict[str, Any]:
@@ -76,7 +145,13 @@ def memory(trials: int) -> dict[str, Any]:
 
 
 def _launch(
-    text: str, files: dict[str, str], *, with_digits: bool = False, prepared: bool = False, sampled: bool = False
+    text: str,
+    files: dict[str, str],
+    *,
+    with_digits: bool = False,
+    with_small_digits: bool = False,
+    prepared: bool = False,
+    sampled: bool = False,
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -85,6 +160,8 @@ def _launch(
             (folder / file).write_text(content)
         if with_digits:
             _write_digits(folder / "digits.npz")
+        if with_small_digits:
+            _write_small_digits(folder / "digits.npz")
         command = [sys.executable, "-m", "podium"]
         place = ["--home", str(folder / "home")]
         if prepared:
@@ -120,6 +197,14 @@ def _write_digits(path: Path) -> None:
 
     pixels, labels = mnist_data()
     np.savez(path, x=pixels.astype(np.uint8), y=labels)
+
+
+def _write_small_digits(path: Path) -> None:
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    np.savez(path, x=pixels.astype(np.float32), y=labels)
 
 
 def _sample(process: "subprocess.Popen[str]", place: Place) -> list[tuple[int, float, int]]:
@@ -160,14 +245,26 @@ def _growth(samples: list[tuple[int, float, int]]) -> dict[str, Any]:
     }
 
 
-SIDES = {"noop": (noop, 100), "mlp": (mlp, 16), "startup": (startup, 2), "memory": (memory, 5000)}
+SIDES = {
+    "noop": (noop, 100),
+    "mlp": (mlp, 16),
+    "startup": (startup, 2),
+    "memory": (memory, 5000),
+    "asha": (asha, 64),
+}
+FUSED = {"tabular": (tabular, 512), "dropout": (dropout, 512), "digits": (digits, 128), "lenet": (lenet, 32)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("side", choices=[*SIDES, *FUSED])
     parser.add_argument("--trials", type=int)
+    parser.add_argument("--fuse", default="auto")
     options = parser.parse_args()
+    if options.side in FUSED:
+        fused, trials = FUSED[options.side]
+        print(json.dumps(fused(options.trials or trials, options.fuse)))
+        return
     side, trials = SIDES[options.side]
     print(json.dumps(side(options.trials or trials)))
 

@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--asha", action="store_true", help="stop trials by successive halving")
     options = parser.parse_args()
     from ray import tune
 
@@ -38,7 +39,12 @@ def main() -> None:
         "epochs": options.epochs,
         "folder": str(Path(__file__).parent),
     }
-    run(lambda: tune.with_parameters(train, data=[part.numpy() for part in load()]), space, options.trials)
+    run(
+        lambda: tune.with_parameters(train, data=[part.numpy() for part in load()]),
+        space,
+        options.trials,
+        options.epochs if options.asha else None,
+    )
 
 
 if __name__ == "__main__":

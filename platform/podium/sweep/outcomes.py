@@ -58,6 +58,7 @@ class Outcomes:
         elif self._judge.is_last(number, until):
             move(number, TrialState.COMPLETE, reason="full budget")
         else:
+            self._roster.change(number, alone=False)
             self._compare(number, until)
         self._roster.note_best(number)
         if number in self._cancelled:

@@ -45,7 +45,7 @@ class Trial:
         saved_step: Steps beyond them.
         gang: The gang it runs on, or ran on last.
         avoids: The gang on which its last advance broke off; another one is tried first.
-        alone: Whether it shares no stack any more: an advance of it broke off, and the fault may have been its own.
+        alone: Whether it shares no stack until its next rung: an advance of it broke off, perhaps by its own fault.
         attempts: By cause, how often an advance broke off for which no mate can be to blame.
         cause: Of the last time; empty if it never did.
         log_tail: The last lines of its log then.

@@ -38,7 +38,7 @@ class Samples:
 
 
 def to_device(samples: data.Batch, device: torch.device) -> Samples:
-    """The batch as tensors; images for a CPU with their channels last in memory, where it convolves and pools faster."""
+    """The batch as tensors; on a CPU, images have their channels last in memory: it convolves and pools faster so."""
     arrays = samples.inputs, samples.targets, samples.positions
     inputs, targets, positions = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
     if device.type == "cpu" and inputs.dim() == 4:

@@ -17,6 +17,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
 from podium.training.plain import Plain, to_device
+from podium.training.stackable import examine
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
 from podium.training.trainer import load_task
@@ -33,16 +34,32 @@ class Measured:
         step_s: Seconds of one training step, the reading of its batch left out.
         epoch_s: Seconds of an epoch of such steps; validation comes on top.
         memory_bytes: Weights, gradients, optimizer state, the best epoch's copy, and what a step keeps for `backward`.
+        obstacle: Why its trials have to be trained one by one; empty if they can be trained as a stack.
     """
 
     parameters_count: int
     step_s: float
     epoch_s: float
     memory_bytes: int
+    obstacle: str = ""
 
 
-def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters: Mapping[str, Value]) -> Measured:
+def measure(
+    spec: SweepSpec,
+    *,
+    code: Path | None,
+    data: Path | None,
+    parameters: Mapping[str, Value],
+    mate: Mapping[str, Value] | None = None,
+) -> Measured:
     """Builds the network of one point and trains it for some steps on the first batch, with the sweep's threads.
+
+    Args:
+        spec: The sweep.
+        code: The folder with the user's code; None for a built-in task.
+        data: The folder with the prepared shards.
+        parameters: The point.
+        mate: Another point of its signature, to find out whether the two can be trained as a stack.
 
     Raises:
         TaskError: if the user's code fails, with what it raised, or is a training function, which has no network.
@@ -67,6 +84,12 @@ def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters
             plain.begin_epoch(steps, steps * spec.budget.epochs.max)
             plain.step(to_device(samples, live.device))
         step_s = statistics.median(_timed(plain, samples))
+        obstacle = ""
+        if mate is not None:
+            other = Lane(trial=1, parameters=dict(mate), seed=1)
+            pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
+            on_device = to_device(samples, live.device)
+            obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
     except UserError:
         raise
     except Exception as error:
@@ -77,7 +100,7 @@ def measure(spec: SweepSpec, *, code: Path | None, data: Path | None, parameters
     held = {**live.tensors(), "gradients": live.flat.gradients}
     copies = sum(value.numel() * value.element_size() for value in held.values())
     best = live.flat.weights.numel() * live.flat.weights.element_size()
-    return Measured(live.flat.count, step_s, step_s * steps, copies + best + kept.bytes)
+    return Measured(live.flat.count, step_s, step_s * steps, copies + best + kept.bytes, obstacle)
 
 
 def _timed(plain: Plain, samples: Batch) -> Iterator[float]:

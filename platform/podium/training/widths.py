@@ -38,10 +38,12 @@ class Known:
 
     @property
     def width(self) -> int:
-        """The best width among those tried; 1 unless a stack pays."""
+        """The best width among those tried, 1 unless a stack pays; the widest that has room if none was measured."""
         if self.reason or not self.rates:
             return 1
         best = max(self.rates, key=lambda width: self.rates[width])
+        if self.rates[best] == 0.0:
+            return self.limit
         return best if self.rates[best] >= PAYS * self.rates.get(1, 0.0) else 1
 
     @property

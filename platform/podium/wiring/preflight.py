@@ -45,12 +45,13 @@ def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     spec = file.spec
     for text in warnings(spec):
         watcher.warn(text)
-    report: dict[str, Any] = {"sweep": spec.sweep, "task": spec.task, "parameters": _parameters(spec)}
+    report: dict[str, Any] = {"sweep": spec.sweep, "task": spec.task}
     place.require_writable()
     report["gangs"] = _gangs(spec, place)
     data = prepare_data(spec, file.folder, place, watcher)
     code_folder = None if spec.is_built_in else file.folder
     task = load_task(spec, code_folder)
+    report["parameters"] = _parameters(spec, is_task=isinstance(task, Task))
     if isinstance(task, Task):
         report |= _try_all(spec, code_folder, data, report["gangs"], watcher)
     else:
@@ -71,7 +72,16 @@ def structures(spec: SweepSpec) -> Iterator[dict[str, Value]]:
     if not 0 < len(points) <= MOST_STRUCTURES:
         points = list(_drawn(structural, spec.search.seed))
     for point in points:
-        yield space.walk(lambda parameter, point=point: point.get(parameter.name, _ends(parameter.domain)[0]))  # type: ignore[misc]
+        yield _completed(space, point, end=0)
+
+
+def _completed(space: Space, point: dict[str, Value], end: int) -> dict[str, Value]:
+    """A whole point, what `point` leaves open at one end of its domain."""
+    return space.walk(lambda parameter: point.get(parameter.name, _ends(parameter.domain)[end]))
+
+
+def _structural(point: dict[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in point.items() if fusible_because(name) is None}
 
 
 def to_text(report: dict[str, Any]) -> str:
@@ -89,10 +99,21 @@ def to_text(report: dict[str, Any]) -> str:
             "",
             f"{len(sizes)} structure(s) tried: {min(sizes):,} to {max(sizes):,} weights, {min(epochs):.2g} to "
             f"{max(epochs):.2g} s an epoch, at most {memory / 1e6:,.0f} MB",
+            _stacks(report),
             f"The sweep trains for at most about {report['most_s']:,.0f} s: every trial to its last epoch, at the "
             "slowest structure's speed; validation comes on top",
         ]
     return "\n".join(lines)
+
+
+def _stacks(report: dict[str, Any]) -> str:
+    if report["fuse"] == "off":
+        return "Trials are trained one by one, as `fuse: off` says"
+    obstacles = sorted({entry["obstacle"] for entry in report["structures"]} - {""})
+    if not obstacles:
+        return "Trials that differ in fusible parameters alone are trained as stacks, as wide as is measured to be best"
+    which = "Trials" if all(entry["obstacle"] for entry in report["structures"]) else "Trials of some structures"
+    return f"{which} are trained one by one, since they cannot be stacked: {'; '.join(obstacles)}"
 
 
 def _try_all(
@@ -102,26 +123,29 @@ def _try_all(
 
     points = list(structures(spec))
     watcher.stage(f"Trying {len(points)} structure(s)")
-    measured = [measure(spec, code=code_folder, data=data, parameters=point) for point in points]
+    mates = [_completed(spec.space(), _structural(point), end=1) for point in points]
+    measured = [
+        measure(spec, code=code_folder, data=data, parameters=point, mate=mate)
+        for point, mate in zip(points, mates, strict=True)
+    ]
     slowest_s = max(each.epoch_s for each in measured)
     return {
         "structures": [
-            {"point": {k: v for k, v in point.items() if fusible_because(k) is None}, **asdict(each)}
-            for point, each in zip(points, measured, strict=True)
+            {"point": _structural(point), **asdict(each)} for point, each in zip(points, measured, strict=True)
         ],
+        "fuse": spec.fuse,
         "most_s": round(spec.budget.trials * spec.budget.epochs.max * slowest_s / gangs, 1),
     }
 
 
-def _parameters(spec: SweepSpec) -> list[dict[str, str]]:
-    return [
-        {
-            "name": name,
-            "kind": "structural" if (why := fusible_because(name)) is None else "fusible",
-            "because": why or "changes shapes, the graph or the batch",
-        }
-        for name in spec.space().names
-    ]
+def _parameters(spec: SweepSpec, *, is_task: bool) -> list[dict[str, str]]:
+    """Each searched key, whether it is fusible, and why. Where a function owns the loop, nothing is."""
+    entries = []
+    for name in spec.space().names:
+        why = fusible_because(name) if is_task else None
+        otherwise = "changes shapes, the graph or the batch" if is_task else "a training function owns its loop"
+        entries.append({"name": name, "kind": "fusible" if why else "structural", "because": why or otherwise})
+    return entries
 
 
 def _gangs(spec: SweepSpec, place: Place) -> int:

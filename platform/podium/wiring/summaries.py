@@ -191,7 +191,7 @@ def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[
 
 
 def leads(place: Place, sweep: str, trial: int) -> list[int]:
-    """The trials in whose logs stands what `trial` printed when it was trained among mates: the first of each cohort."""
+    """The first trials of the cohorts that `trial` was in: their logs have what was printed in them."""
     reports = [row.event.reports for row in place.book().rows(sweep) if isinstance(row.event, Advanced)]
     firsts = (each[0].trial for each in reports if any(report.trial == trial for report in each))
     return [first for first in dict.fromkeys(firsts) if first != trial]

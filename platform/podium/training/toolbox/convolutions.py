@@ -17,7 +17,7 @@ class _Convolve(torch.autograd.Function):
     """`conv2d` of logical `[B, C, H, W]`; only its rule for `vmap` is ever differentiated."""
 
     @staticmethod
-    def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Tensor:  # type: ignore[override]
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None, *settings: Any) -> Any:
         return functional.conv2d(inputs, weight, bias, *settings)
 
     @staticmethod
@@ -30,24 +30,23 @@ class _Convolve(torch.autograd.Function):
     ) -> tuple[Tensor, int]:
         """Physical `[B, K, C, H, W]`, the lanes at 1."""
         lanes: int = info.batch_size
-        *others, groups = settings
+        stride, padding, dilation, groups = settings
         if in_dims[0] is None and groups == 1:
             folded = inputs
         else:
             folded, groups = _folded(inputs, in_dims[0], lanes), groups * lanes
-        weights = weight.flatten(0, 1)
+        weights = _lanes_first(weight, in_dims[1], lanes).flatten(0, 1)
+        biases = None if bias is None else _lanes_first(bias, in_dims[2], lanes).flatten()
         if inputs.device.type == "cpu":
             folded, weights = (each.contiguous(memory_format=torch.channels_last) for each in (folded, weights))
-        biases = None if bias is None else bias.flatten()
-        outputs = functional.conv2d(folded, weights, biases, *others, groups)
-        return outputs.unflatten(1, (lanes, -1)), 1
+        return _unfolded(functional.conv2d(folded, weights, biases, stride, padding, dilation, groups), lanes), 1
 
 
 class _Pool(torch.autograd.Function):
     """`max_pool2d` of logical `[B, C, H, W]`; only its rule for `vmap` is ever differentiated."""
 
     @staticmethod
-    def forward(inputs: Tensor, *settings: Any) -> Tensor:  # type: ignore[override]
+    def forward(inputs: Tensor, *settings: Any) -> Any:
         return functional.max_pool2d(inputs, *settings)
 
     @staticmethod
@@ -58,7 +57,7 @@ class _Pool(torch.autograd.Function):
     def vmap(info: Any, in_dims: Dims, inputs: Tensor, *settings: Any) -> tuple[Tensor, int]:
         """Physical `[B, K, C, H, W]`, the lanes at 1."""
         lanes: int = info.batch_size
-        return functional.max_pool2d(_folded(inputs, in_dims[0], lanes), *settings).unflatten(1, (lanes, -1)), 1
+        return _unfolded(functional.max_pool2d(_folded(inputs, in_dims[0], lanes), *settings), lanes), 1
 
 
 class Convolution(nn.Module):
@@ -103,3 +102,11 @@ def _folded(inputs: Tensor, lane_axis: int | None, lanes: int) -> Tensor:
     if lane_axis is None:
         return inputs.unsqueeze(1).expand(-1, lanes, *inputs.shape[1:]).flatten(1, 2)
     return inputs.movedim(lane_axis, 1).flatten(1, 2)
+
+
+def _unfolded(outputs: Tensor, lanes: int) -> Tensor:
+    return outputs.view(len(outputs), lanes, -1, *outputs.shape[2:])
+
+
+def _lanes_first(tensor: Tensor, lane_axis: int | None, lanes: int) -> Tensor:
+    return tensor.expand(lanes, *tensor.shape) if lane_axis is None else tensor.movedim(lane_axis, 0)
