@@ -489,7 +489,7 @@ def test_a_trial_that_broke_off_by_itself_takes_no_mate_with_it():
     assert (sweep.trial(0).alone, sweep.trial(0).attempts, sweep.cohorts) == (True, {"worker_lost": 1}, {"g1": [0]})
 
 
-def test_who_goes_on_alone_does_so_to_its_end():
+def test_who_goes_on_alone_does_so_until_it_has_got_on():
     sweep = Stacked(2, trials=2, kinds="a")
     sweep.tell(GangReady(gang="g0"))
     sweep.propose()
@@ -497,7 +497,7 @@ def test_who_goes_on_alone_does_so_to_its_end():
     sweep.tell(GangReady(gang="g2"))
     assert sweep.cohorts == {"g2": [1]}
     sweep.end("g2")
-    assert [trial.alone for trial in sweep.machine.trials.values()] == [True, True]
+    assert [trial.alone for trial in sweep.machine.trials.values()] == [True, False]
     assert sweep.cohorts == {"g2": [0]}
 
 
