@@ -272,7 +272,12 @@ class RayExecutor:
             return "worker_lost", "is out of reach"
         if _host_died(error):
             return "worker_lost", "died with its host"
-        return "worker_lost", "died: it was killed, or crashed; the trial's log may say more"
+        return "worker_lost", "died: it was killed, or crashed" + _pointer(gang.advance)
+
+
+def _pointer(advance: Advance | None) -> str:
+    """Whose log has what the lanes of an advance printed; nothing if none ran."""
+    return "" if advance is None else f"; the log of trial {advance.lanes[0].trial} may say more"
 
 
 def _host_died(error: Exception) -> bool:

@@ -255,95 +255,6 @@ class ExecutorSuite(ABC):
         assert list(stage.executor.wait(0.2)) == []
 
 
-class CohortSuite(ABC):
-    """What executors keep whose gangs train several trials as one. Subclass it as `ExecutorSuite`.
-
-    Executors are made for a sweep with rungs at 1, 3 and 9 whose trials may share a stack.
-    """
-
-    @pytest.fixture(scope="class")
-    @abstractmethod
-    def make_executor(self) -> Callable[[], Executor]:
-        """Makes an executor with at least one gang, not yet started."""
-
-    @abstractmethod
-    def parameters(self, index: int) -> dict[str, Value]:
-        """The parameters of one of many trials of the same signature."""
-
-    @abstractmethod
-    def diverging(self) -> dict[str, Value]:
-        """The parameters of a trial of that signature that has no number to report in its third epoch, or before."""
-
-    @pytest.fixture(scope="class")
-    def stage(self, make_executor: Callable[[], Executor]) -> Iterator[Stage]:
-        """An executor with its gangs ready."""
-        stage = Stage(make_executor())
-        yield stage
-        stage.executor.close()
-
-    def test_every_lane_is_told_of_before_the_one_end(self, stage: Stage) -> None:
-        lanes = self._lanes(stage, 3)
-        command = stage.command(*lanes, until=3)
-        stage.executor.advance(command)
-        events = stage.run(command)
-        advanced = events[-1]
-        assert isinstance(advanced, Advanced)
-        assert sum(isinstance(event, END) for event in [*events, *stage.rest()]) == 1
-        assert [report.trial for report in advanced.reports] == [lane.trial for lane in lanes]
-        assert {(report.ending, report.epoch) for report in advanced.reports} == {("until", 3)}
-        assert len({report.device_s for report in advanced.reports}) == 1, "the gang's time is shared evenly"
-        for lane in lanes:
-            assert self._epochs(events, lane) == [1, 2, 3]
-            assert self._saved(events, lane).epoch == 3
-
-    def test_lanes_leave_and_others_join(self, stage: Stage) -> None:
-        first, second = self._lanes(stage, 3), self._lanes(stage, 2)
-        events = stage.run(stage.command(*first, until=1)) + stage.run(stage.command(*second, until=1))
-        mixed = [self._further(events, lane) for lane in (second[1], first[2], first[0])]
-        events = stage.run(stage.command(*mixed, until=3))
-        assert isinstance(events[-1], Advanced)
-        assert [report.trial for report in events[-1].reports] == [lane.trial for lane in mixed]
-        assert [self._epochs(events, lane) for lane in mixed] == [[2, 3]] * 3
-        alone = self._further(events, mixed[1])
-        assert self._epochs(stage.run(stage.command(alone, until=9)), alone) == [4, 5, 6, 7, 8, 9]
-
-    def test_a_lane_that_diverges_leaves_its_mates_alone(self, stage: Stage) -> None:
-        lost, *mates = stage.new_lane(self.diverging()), *self._lanes(stage, 2)
-        events = stage.run(stage.command(mates[0], lost, mates[1], until=3))
-        assert isinstance(events[-1], Advanced)
-        assert [report.ending for report in events[-1].reports] == ["until", "diverged", "until"]
-        assert [self._epochs(events, lane) for lane in mates] == [[1, 2, 3]] * 2
-        assert self._epochs(events, lost)[-1] == events[-1].reports[1].epoch <= 3
-
-    def test_a_halt_ends_all_lanes_at_one_place(self, stage: Stage) -> None:
-        lanes = self._lanes(stage, 2)
-        command = stage.command(*lanes, until=9)
-        stage.executor.advance(command)
-        stage.executor.halt(Halt(key=f"halt/{command.key}", gang=stage.gang, advance=command.key))
-        events = stage.until(*END)
-        assert isinstance(events[-1], Advanced)
-        assert {report.ending for report in events[-1].reports} == {"halted"}
-        assert len({(self._saved(events, lane).epoch, self._saved(events, lane).step) for lane in lanes}) == 1
-        events = stage.run(stage.command(*(self._further(events, lane) for lane in lanes), until=9))
-        assert {self._epochs(events, lane)[-1] for lane in lanes} == {9}
-
-    def _lanes(self, stage: Stage, count: int) -> list[Lane]:
-        return [stage.new_lane(self.parameters(index)) for index in range(count)]
-
-    def _epochs(self, events: Sequence[Event], lane: Lane) -> list[int]:
-        return [one.epoch for one in progress(events) if one.trial == lane.trial]
-
-    def _saved(self, events: Sequence[Event], lane: Lane) -> Saved:
-        return last_saved([event for event in events if isinstance(event, Saved) and event.trial == lane.trial])
-
-    def _further(self, events: Sequence[Event], lane: Lane) -> Lane:
-        """The lane from its last checkpoint on."""
-        saved = self._saved(events, lane)
-        return lane.model_copy(
-            update={"epoch": saved.epoch, "step": saved.step, "folder": saved.folder, "reached": saved.epoch}
-        )
-
-
 class WorkerSuite(ExecutorSuite):
     """What executors keep besides that run a user's training function."""
 
@@ -409,20 +320,21 @@ class ProcessSuite(WorkerSuite):
         events = stage.until(Saved)
         process = process_of(stage)
         os.kill(process, signal.SIGKILL)
-        lost, events = self._replaced(stage, events)
+        lost, events = replaced(stage, events)
         assert (lost.cause, lost.log_tail.splitlines()[0]) == ("worker_lost", "step 1")
         assert f"process {process} on" in lost.detail
         assert self._goes_on(stage, command, last_saved(events))
 
     def test_an_idle_gang_that_is_killed_is_replaced(self, stage: Stage) -> None:
         os.kill(process_of(stage), signal.SIGKILL)
-        lost, _ = self._replaced(stage, [])
+        lost, _ = replaced(stage, [])
         assert (lost.cause, lost.log_tail) == ("worker_lost", "")
+        assert lost.detail.endswith("it was killed, or crashed")
         assert isinstance(stage.run(stage.command(stage.new_trial(0.25), until=1))[-1], Advanced)
 
     def test_a_crash_tells_where_it_was(self, stage: Stage) -> None:
         stage.executor.advance(stage.command(stage.new_trial(CRASHES), until=9))
-        lost, _ = self._replaced(stage, [])
+        lost, _ = replaced(stage, [])
         assert lost.cause == "worker_lost"
         assert "Segmentation fault" in lost.log_tail
         assert "in train" in lost.log_tail
@@ -431,7 +343,7 @@ class ProcessSuite(WorkerSuite):
     def test_a_gang_that_hangs_is_replaced(self, stage: Stage, x: float, shown: str) -> None:
         process = psutil.Process(process_of(stage))
         stage.executor.advance(stage.command(stage.new_trial(x), until=9))
-        lost, _ = self._replaced(stage, [])
+        lost, _ = replaced(stage, [])
         assert (lost.cause, shown in lost.log_tail) == ("hang", True), lost
         assert f"limits.heartbeat_s is {HEARTBEAT_S:g}" in lost.detail
         process.wait(GIVE_UP_S)
@@ -442,7 +354,7 @@ class ProcessSuite(WorkerSuite):
         events = stage.until(Saved)
         process = psutil.Process(process_of(stage))
         process.suspend()
-        lost, events = self._replaced(stage, events)
+        lost, events = replaced(stage, events)
         assert (lost.cause, "did not answer" in lost.detail) == ("hang", True)
         assert self._goes_on(stage, command, last_saved(events))
         process.wait(GIVE_UP_S)
@@ -461,7 +373,7 @@ class ProcessSuite(WorkerSuite):
         events = stage.until(Saved)
         process = psutil.Process(process_of(stage))
         process.terminate()
-        lost, events = self._replaced(stage, events)
+        lost, events = replaced(stage, events)
         assert (lost.cause, "SIGTERM" in lost.detail) == ("preempted", True)
         assert last_saved(events).epoch == max(steps(events)) < 9
         process.wait(GIVE_UP_S)
@@ -470,7 +382,7 @@ class ProcessSuite(WorkerSuite):
     def test_an_idle_gang_that_is_told_to_leave_is_replaced(self, stage: Stage) -> None:
         process = psutil.Process(process_of(stage))
         process.terminate()
-        lost, _ = self._replaced(stage, [])
+        lost, _ = replaced(stage, [])
         assert lost.cause == "preempted"
         process.wait(GIVE_UP_S)
 
@@ -479,20 +391,6 @@ class ProcessSuite(WorkerSuite):
         process = psutil.Process(process_of(stage))
         stage.executor.close()
         process.wait(GIVE_UP_S)
-
-    def _replaced(self, stage: Stage, events: list[Event]) -> tuple[GangLost, list[Event]]:
-        """Waits until the stage's gang is lost, and another one ready; also gives all events since the advance."""
-        before = {event.gang for event in stage.events if isinstance(event, GangReady)}
-        for kind in (GangLost, GangReady):
-            if not any(isinstance(event, kind) for event in events):
-                events = [*events, *stage.until(kind)]
-        (lost,) = (event for event in events if isinstance(event, GangLost))
-        (ready,) = (event for event in events if isinstance(event, GangReady))
-        assert lost.gang == stage.gang
-        assert ready.gang not in before
-        assert not any(isinstance(event, Advanced | AdvanceFailed) for event in events)
-        stage.gang = ready.gang
-        return lost, events
 
     def _goes_on(self, stage: Stage, command: Advance, saved: Saved) -> bool:
         """Whether the trial goes on from its last checkpoint."""
@@ -508,3 +406,18 @@ def process_of(stage: Stage) -> int:
     """The process of the stage's gang."""
     ready = next(event for event in stage.events if isinstance(event, GangReady) and event.gang == stage.gang)
     return int(ready.devices.partition("process ")[2].partition(",")[0])
+
+
+def replaced(stage: Stage, events: list[Event]) -> tuple[GangLost, list[Event]]:
+    """Waits until the stage's gang is lost, and another one ready; also gives all events since the advance."""
+    before = {event.gang for event in stage.events if isinstance(event, GangReady)}
+    for kind in (GangLost, GangReady):
+        if not any(isinstance(event, kind) for event in events):
+            events = [*events, *stage.until(kind)]
+    (lost,) = (event for event in events if isinstance(event, GangLost))
+    (ready,) = (event for event in events if isinstance(event, GangReady))
+    assert lost.gang == stage.gang
+    assert ready.gang not in before
+    assert not any(isinstance(event, Advanced | AdvanceFailed) for event in events)
+    stage.gang = ready.gang
+    return lost, events
