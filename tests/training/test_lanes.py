@@ -1,10 +1,7 @@
 """Law 4: a trial's curve does not depend on its mates, nor on where it joined or left them."""
 
-import json
 import math
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +18,8 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, Measured, Report
 from podium.training import live as live_module
+from podium.training.lanes import Stack
+from podium.training.plain import Samples
 
 MakeBench = Callable[..., Bench]
 Parameters = Mapping[str, Value]
@@ -455,35 +454,29 @@ def test_recurrent_cells_are_stacked(bench: MakeBench, blobs: Path, odd: Path, t
     assert losses(trained, 1) == pytest.approx(losses(alone, 1), abs=1e-5)
 
 
-STARVED = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import torch
-from test_lanes import advance, lanes_of
-from training_bench import Bench, make_spec
-from podium.sweep.messages import Measured
+def test_where_memory_runs_out_stacks_are_halved_and_start_again(
+    bench: MakeBench, blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(fuse=16, network={"width": 8, "dropout": 0.3, "norm": "batch"})
+    lanes = lanes_of([{"optimizer.learning_rate": 0.002 * (trial + 1)} for trial in range(12)])
+    expected = bench(spec.model_copy(update={"fuse": 4}), data=blobs, store=tmp_path / "undisturbed")
+    advance(expected, 3, lanes)
+    step, made = Stack.step, list[int]()
 
-torch.set_num_threads(1)
-spec = make_spec(fuse=64, network={"depth": 3, "width": 256}, optimizer={"kind": "adam"})
-bench = Bench(spec, Path(sys.argv[3]), data=Path(sys.argv[2]), code=None, holder=1)
-advance(bench, 1, lanes_of([{"optimizer.learning_rate": 0.001}] * 2))
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 160_000_000, resource.RLIM_INFINITY))
-reports = advance(bench, 1, lanes_of([{"optimizer.learning_rate": 0.001}] * 34)[2:])
-resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print({report.ending for report in reports.values()}, max(report.width for report in reports.values()))
-print([event.width for event in bench.events if isinstance(event, Measured)])
-"""
+    def starved(stack: Stack, samples: Samples) -> None:
+        made.append(len(stack.lives))
+        if len(stack.lives) > 4 and len(made) % 10 == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        step(stack, samples)
 
-
-def test_where_memory_runs_out_stacks_are_halved(blobs: Path, tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", STARVED, here, str(blobs), str(tmp_path)]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    assert "memory ran out in stacks of 32 trials" in ran.stderr
-    endings, told = ran.stdout.splitlines()
-    assert endings.startswith("{'until'}")
-    widths = json.loads(told)
-    assert widths[0] == 16
-    assert int(endings.split()[-1]) == widths[-1]
+    monkeypatch.setattr(Stack, "step", starved)
+    trained = bench(spec, data=blobs)
+    reports = advance(trained, 3, lanes)
+    assert {(report.ending, report.width) for report in reports.values()} == {("until", 4)}
+    assert list(dict.fromkeys(made)) == [12, 6, 4]
+    assert [event.width for event in trained.events if isinstance(event, Measured)] == [8, 4]
+    for trial in range(12):
+        assert trained.curve(trial) == expected.curve(trial)
+    made.clear()
+    again = [lane.model_copy(update={"trial": lane.trial + 100}) for lane in lanes]
+    assert {report.width for report in advance(trained, 1, again).values()} == {4}, "the limit is remembered"

@@ -20,9 +20,9 @@ from podium.training.flat import stack as stack_weights
 from podium.training.live import Gathered, LiveTrial
 from podium.training.plain import Plain, Samples, weighted_sum
 from podium.training.task import Task
-from podium.training.toolbox.convolutions import fold_convolutions
 from podium.training.toolbox.dropout import Dropout, begin_step
 from podium.training.toolbox.hyperparameters import for_lanes
+from podium.training.toolbox.layers import replace_layers
 from podium.training.toolbox.optimizers import stack as stack_optimizers
 from podium.training.toolbox.penalties import add_penalties, clip
 from podium.training.toolbox.recurrent import unroll_recurrent
@@ -257,7 +257,7 @@ def _template(lives: Sequence[LiveTrial]) -> nn.Module:
     """A network that computes a lane's outputs once it is given the lane's tensors."""
     template = copy.deepcopy(lives[0].network)
     unroll_recurrent(template)
-    fold_convolutions(template)
+    replace_layers(template)
     for parameter in template.parameters():
         parameter.grad = None
     networks = [dict(live.network.named_modules()) for live in lives]

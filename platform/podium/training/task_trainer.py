@@ -5,6 +5,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +28,9 @@ from podium.training.widths import Notes
 
 CACHED_BYTES = 256 << 20
 """Trials whose state stays in memory after their advance, in case they go on here: so many bytes of them, or one."""
+
+SAVING = 8
+"""Checkpoints that are written at the same time."""
 
 TENSORS = "state.safetensors"
 
@@ -154,11 +158,13 @@ class TaskTrainer:
         return live if live is not None and _stands_at(live, lane) else self._load(lane)
 
     def _save(self, lives: Sequence[LiveTrial]) -> None:
-        for live in lives:
-            if not live.folder:
-                saved = save(self._checkpoints(live.trial), live)
-                live.folder = saved.folder
-                self._emit(saved)
+        """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
+        unsaved = [live for live in lives if not live.folder]
+        with ThreadPoolExecutor(SAVING) as pool:
+            saved = list(pool.map(lambda live: save(self._checkpoints(live.trial), live), unsaved))
+        for live, each in zip(unsaved, saved, strict=True):
+            live.folder = each.folder
+            self._emit(each)
 
     def _load(self, lane: Lane) -> LiveTrial:
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)

@@ -1,7 +1,8 @@
-"""Training, the toolbox: convolutions and pooling of a stack, with its lanes folded into the channels.
+"""Training, the toolbox: torch's layers in the form that a stack of lanes computes fastest.
 
-One grouped convolution does what K convolutions do, one large one where all lanes see the same input; between layers
-nothing is copied. On the CPU channels come last in memory, which is measured to be the fastest.
+A linear layer is one batched product. Convolutions and pooling have the lanes folded into the channels: one grouped
+convolution does what K convolutions do, one large one where all lanes see the same input, and between layers nothing
+is copied. On the CPU channels come last in memory, where convolution and pooling are measured to be faster.
 """
 
 from typing import Any
@@ -11,6 +12,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Dims = tuple[int | None, ...]
+
+
+class _Multiply(torch.autograd.Function):
+    """`linear` of logical `[..., I]`; only its rule for `vmap` is ever differentiated."""
+
+    @staticmethod
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
+        return functional.linear(inputs, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Dims, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
+        """Physical `[K, ..., O]`, the lanes at 0."""
+        lanes: int = info.batch_size
+        weights = _lanes_first(weight, in_dims[1], lanes).transpose(1, 2)
+        if in_dims[0] is None:
+            shape, rows = inputs.shape[:-1], inputs.reshape(-1, inputs.shape[-1]).expand(lanes, -1, -1)
+        else:
+            moved = inputs.movedim(in_dims[0], 0)
+            shape, rows = moved.shape[1:-1], moved.reshape(lanes, -1, moved.shape[-1])
+        if bias is None:
+            outputs = torch.bmm(rows, weights)
+        else:
+            outputs = torch.baddbmm(_lanes_first(bias, in_dims[2], lanes).unsqueeze(1), rows, weights)
+        return outputs.view(lanes, *shape, -1), 0
 
 
 class _Convolve(torch.autograd.Function):
@@ -60,6 +89,19 @@ class _Pool(torch.autograd.Function):
         return _unfolded(functional.max_pool2d(_folded(inputs, in_dims[0], lanes), *settings), lanes), 1
 
 
+class Linear(nn.Module):
+    """What an `nn.Linear` does, with its parameters, inside a stack."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[..., I]`."""
+        outputs: Tensor = _Multiply.apply(inputs, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return outputs
+
+
 class Convolution(nn.Module):
     """What an `nn.Conv2d` does, with its parameters, inside a stack."""
 
@@ -87,11 +129,13 @@ class Pooling(nn.Module):
         return outputs
 
 
-def fold_convolutions(network: nn.Module) -> None:
-    """Puts `Convolution` and `Pooling` in the place of torch's layers inside a network."""
+def replace_layers(network: nn.Module) -> None:
+    """Puts `Linear`, `Convolution` and `Pooling` in the place of torch's layers inside a network."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Conv2d and child.padding_mode == "zeros":
+            if type(child) is nn.Linear:
+                setattr(module, name, Linear(child))
+            elif type(child) is nn.Conv2d and child.padding_mode == "zeros":
                 setattr(module, name, Convolution(child))
             elif type(child) is nn.MaxPool2d and not child.return_indices:
                 setattr(module, name, Pooling(child))
