@@ -118,6 +118,21 @@ def test_a_function_is_called_again_by_another_worker(
     assert calls(tmp_path) == ["3 0", "3 2"]
 
 
+def test_a_function_that_waits_behind_the_newest_checkpoint_is_called_again(
+    run: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """Another worker went on with the trial, saved, and was lost before it told the end of its advance."""
+    first = run(SAVING)
+    first.advance(2, LANE)
+    second = run(SAVING, holder=2)
+    second.advance(3, first.lane(LANE, reached=2))
+    second.trainer.close()
+    first.advance(4, second.lane(LANE, reached=2))
+    assert calls(tmp_path) == ["3 0", "3 2", "3 3"]
+    assert sorted(first.curve(3)) == [1, 2, 4]
+    first.trainer.close()
+
+
 def test_without_a_checkpoint_it_starts_over(run: Callable[..., Bench]) -> None:
     first = run(NOT_SAVING)
     first.advance(2, LANE)

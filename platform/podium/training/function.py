@@ -73,12 +73,12 @@ class FunctionTrainer:
             call.unwind()
 
     def _waiting(self, lane: Lane) -> Call | None:
-        """The call that waits exactly where the lane goes on."""
+        """The call that waits exactly where the lane goes on; not if another gang has saved the trial further since."""
         call, last = self._call, self._lane
         if call is None or last is None or not call.is_waiting:
             return None
         same = (last.trial, last.seed, last.parameters) == (lane.trial, lane.seed, lane.parameters)
-        return call if same and call.step == lane.reached else None
+        return call if same and call.step == lane.reached >= lane.epoch else None
 
     def _begin(self, lane: Lane) -> Call:
         self.close()
