@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from search_bench import SAMPLERS, Sweep, make_spec, make_trial
 
 from podium.search.gallery import MATES_SHOWN
-from podium.search.mates import shared_names
+from podium.search.mates import Mates
 from podium.search.proposer import OptunaProposer
 from podium.spec.space import fusible_because, signature
 from podium.spec.sweep import SweepSpec
@@ -111,6 +111,21 @@ def test_below_ten_ended_trials_mates_are_drawn_from_the_prior(earlier, learns):
     low, high = (make_sweep(space=space, loss=off(rate)).run(1).run(earlier - 1, mates_of=0) for rate in (1e-4, 1.0))
     assert low.points == high.points
     assert (low.ask(mates_of=0) != high.ask(mates_of=0)) == learns
+
+
+def test_a_structure_counts_once_among_the_free_draws():
+    """Else two structures that were drawn early, with many mates, would be all that is known when learning begins."""
+    space = {"network.depth": {"int": [1, 9]}, RATE: {"log": [1e-4, 1.0]}}
+
+    def free_draws(leads, good):
+        sweep = make_sweep(space=space, loss=lambda parameters: abs(parameters["network.depth"] - good))
+        for _ in range(leads):
+            lead = len(sweep.trials)
+            sweep.run(1).run(11, mates_of=lead)
+        return [sweep.ask(number).parameters for number in range(500, 505)]
+
+    assert free_draws(9, good=1) == free_draws(9, good=9)
+    assert free_draws(10, good=1) != free_draws(10, good=9)
 
 
 def test_mates_that_wait_are_shunned():
@@ -304,7 +319,7 @@ def test_a_mate_lies_in_any_space_and_has_its_trials_signature(sampler, space, s
     )
     sweep = Sweep(spec, end=ending(len)).run(1)
     points = [frozenset(point.items()) for point in spec.space().grid()]
-    shared = {item for item in sweep.points[0].items() if item[0] in shared_names(spec.space())}
+    shared = Mates(spec.space()).shared(sweep.points[0]).items()
     alike = sum(shared <= point for point in points)
     sweep.run(min(alike, 12) - 1 if sampler == "grid" else 11, mates_of=0)
     for point in sweep.points:

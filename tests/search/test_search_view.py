@@ -6,7 +6,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState as Shown
 from search_bench import make_spec, make_trial
 
-from podium.search.gallery import BEST_PART, MATES_SHOWN, MOST_SHOWN, Gallery
+from podium.search.gallery import BEST_PART, MATE_OF, MATES_SHOWN, MOST_SHOWN, Gallery
 from podium.search.translation import WORST, Translation
 from podium.search.view import NAME, LedgerView
 from podium.sweep.trial import TrialState
@@ -101,8 +101,8 @@ def point(number):
     return {"x": (number % 997) / 997}
 
 
-def gallery(prior=(), most=MOST_SHOWN):
-    return Gallery(Translation(make_spec(space={"x": {"float": [0.0, 1.0]}})), prior, most)
+def gallery(prior=(), most=MOST_SHOWN, merges=False, **search):
+    return Gallery(Translation(make_spec(space={"x": {"float": [0.0, 1.0]}}, **search)), prior, most, merges=merges)
 
 
 def test_a_changed_snapshot_is_shown_anew_and_an_equal_one_is_kept():
@@ -128,6 +128,39 @@ def test_a_long_sweep_shows_its_best_and_its_latest(most):
     assert 6 not in shown
     assert set(shown[: best + 1]) == set(range(best + 2)) - {6}
     assert set(range(2000 - (most - best), 2000)) <= set(shown)
+
+
+def mate(number, lead, value, state=TrialState.COMPLETE):
+    return make_trial(number, point(number), state, {9: value}, attributes={MATE_OF: lead})
+
+
+@pytest.mark.parametrize(("merges", "numbers"), [(True, [0, 2, 4, 5]), (False, [0, 1, 2, 3, 4, 5])])
+def test_of_a_lead_and_its_mates_the_best_is_shown_and_all_that_run(merges, numbers):
+    trials = {
+        0: make_trial(0, point(0), values={9: (5.0,)}),
+        1: make_trial(1, point(1), values={9: (4.0,)}),
+        2: mate(2, 1, (3.0,)),
+        3: mate(3, 1, (3.5,)),
+        4: mate(4, 1, (None,), TrialState.RUNNING),
+        5: mate(5, 0, (6.0,), TrialState.RUNNING),
+    }
+    assert [trial.number for trial in gallery(merges=merges).hang(trials)] == numbers
+
+
+def test_of_several_objectives_the_best_mate_in_each_is_shown():
+    objective = [
+        {"metric": "one", "direction": "minimize", "at": "last"},
+        {"metric": "two", "direction": "maximize", "at": "last"},
+    ]
+    lead = make_trial(0, point(0), values={9: (1.0, 1.0)})
+    trials = {0: lead, 1: mate(1, 0, (2.0, 2.0)), 2: mate(2, 0, (0.0, 0.0)), 3: mate(3, 0, (3.0, 0.5))}
+    assert [trial.number for trial in gallery(merges=True, objective=objective).hang(trials)] == [1, 2]
+
+
+def test_leads_of_an_earlier_sweep_are_not_mistaken_for_those_of_this_one():
+    prior = [make_trial(0, point(0)), make_trial(1, point(1)), mate(2, 0, (-1.0,))]
+    hall = gallery(prior, merges=True)
+    assert [trial.number for trial in hall.hang({0: make_trial(0, point(0), values={9: (7.0,)})})] == [1, 2, 3]
 
 
 def test_prior_trials_come_first():

@@ -64,8 +64,8 @@ class Evolution:
         }
         return Point(point, attributes)
 
-    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
-        """A point like any other: with numbers held in common, it would belong to no generation."""
+    def draw_mate(self, number: int, lead: Trial, trials: Mapping[int, Trial]) -> Point:
+        """A point like any other: with numbers that it shared, it would belong to no generation."""
         return self.draw(number, {}, trials)
 
     def _replay(self, trials: Sequence[Trial]) -> tuple[CMA, tuple[int, ...]]:

@@ -7,7 +7,7 @@ arXiv:2310.20708.
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import optuna
@@ -16,13 +16,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from podium.search.gallery import MATES_SHOWN, MOST_SHOWN, Gallery
-from podium.search.mates import shared_names, space_beside
+from podium.search.gallery import MATE_OF, MATES_SHOWN, MOST_SHOWN, Gallery
+from podium.search.mates import Mates
 from podium.search.method import Point, seed_of
 from podium.search.translation import Label, Translation, from_label
 from podium.search.view import NAME, LedgerView
-from podium.spec.space import Parameter, Space, Value
-from podium.spec.sweep import SweepSpec
+from podium.spec.space import Parameter, Value
+from podium.spec.sweep import SearchSettings, SweepSpec
 from podium.sweep.trial import Trial
 
 Key = frozenset[tuple[str, Value]]
@@ -35,9 +35,9 @@ class Learned:
     """
 
     def __init__(self, spec: SweepSpec, prior: Iterable[Trial] = ()) -> None:
-        self._spec, self._space = spec, spec.space()
-        self._shared = shared_names(self._space)
-        self._whole = _Study(spec, self._space, prior, MOST_SHOWN)
+        space = spec.space()
+        self._spec, self._mates = spec, Mates(space)
+        self._whole = _Study(spec.search, Gallery(Translation(spec, space), prior, MOST_SHOWN, merges=True))
         self._studies: dict[Key, _Study] = {}
         self._numbers: dict[Key, list[int]] = {}
         self._sorted: set[int] = set()
@@ -46,43 +46,37 @@ class Learned:
         """One point; what is `given` stays as it is."""
         return Point(self._whole.draw(number, given, trials))
 
-    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
-        """One point from a study of the trials that have what is `shared`, over the rest of the parameters alone.
+    def draw_mate(self, number: int, lead: Trial, trials: Mapping[int, Trial]) -> Point:
+        """One point from a study that holds only the trials of the lead's signature, over the rest of the parameters.
 
-        The study of all trials would draw the rest for those that it thinks best, not for these.
+        The study of all trials would draw the rest for the signatures that it thinks best, not for this one.
         """
         for own in trials.keys() - self._sorted:
             self._numbers.setdefault(self._key(trials[own]), []).append(own)
         self._sorted |= trials.keys()
-        key = frozenset(shared.items())
+        shared, key = self._mates.shared(lead.parameters), self._key(lead)
         if key not in self._studies:
-            rest = space_beside(self._space, shared)
-            self._studies[key] = _Study(self._spec, rest, self._whole.prior, MATES_SHOWN)
-        mates = {own: trials[own] for own in self._numbers.get(key, ()) if own in trials}
-        return Point({**shared, **self._studies[key].draw(number, {}, mates)})
+            rest = Translation(self._spec, self._mates.rest(shared))
+            gallery = Gallery(rest, self._whole.gallery.prior, MATES_SHOWN, merges=False)
+            self._studies[key] = _Study(self._spec.search, gallery)
+        alike = {own: trials[own] for own in self._numbers.get(key, ()) if own in trials}
+        return Point({**shared, **self._studies[key].draw(number, {}, alike)}, {MATE_OF: lead.number})
 
     def _key(self, trial: Trial) -> Key:
-        return frozenset((name, value) for name, value in trial.parameters.items() if name in self._shared)
+        return frozenset(self._mates.shared(trial.parameters).items())
 
 
 class _Study:
     """A space, and the trials that a sampler is shown of it."""
 
-    def __init__(self, spec: SweepSpec, space: Space, prior: Iterable[Trial], most: int) -> None:
-        self._search = spec.search
-        self._translation = Translation(spec, space)
-        self._gallery = Gallery(self._translation, prior, most)
-
-    @property
-    def prior(self) -> Sequence[Trial]:
-        """The trials of an earlier sweep that lie in the space."""
-        return self._gallery.prior
+    def __init__(self, search: SearchSettings, gallery: Gallery) -> None:
+        self._search, self.gallery, self._translation = search, gallery, gallery.translation
 
     def draw(self, number: int, given: Mapping[str, Value], trials: Mapping[int, Trial]) -> dict[str, Value]:
         """Parameters of the space; what is `given` stays as it is."""
         learns = self._search.sampler != "random"
-        shown = self._gallery.hang({own: trial for own, trial in trials.items() if own != number}) if learns else []
-        view = LedgerView(self._translation.directions, shown, self._gallery.number(number))
+        shown = self.gallery.hang({own: trial for own, trial in trials.items() if own != number}) if learns else []
+        view = LedgerView(self._translation.directions, shown, self.gallery.number(number))
 
         def choose(parameter: Parameter) -> Value:
             if parameter.name in given:

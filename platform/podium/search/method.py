@@ -25,8 +25,8 @@ class Method(Protocol):
         """The point of trial `number`, None if there is none left; what is `given` stays as it is."""
         ...
 
-    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point | None:
-        """A mate of the trial with which trial `number` is to have the parameters `shared` in common."""
+    def draw_mate(self, number: int, lead: Trial, trials: Mapping[int, Trial]) -> Point | None:
+        """The point of trial `number`, which is to be a mate of `lead`; None if there is none left."""
         ...
 
 

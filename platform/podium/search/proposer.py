@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from podium.search.mates import shared_names
 from podium.search.method import Method
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Exhausted, Propose, Proposed
@@ -18,7 +17,6 @@ class OptunaProposer:
     """
 
     def __init__(self, spec: SweepSpec, prior: Sequence[Trial] = ()) -> None:
-        self._shared = shared_names(spec.space())
         self._method = _method(spec, [trial for trial in prior if trial.state.is_ended])
 
     def propose(self, command: Propose, trials: Mapping[int, Trial]) -> Proposed | Exhausted:
@@ -29,9 +27,7 @@ class OptunaProposer:
         if command.mates_of is None or command.given:
             point = self._method.draw(command.number, command.given, trials)
         else:
-            mate = trials[command.mates_of].parameters
-            shared = {name: value for name, value in mate.items() if name in self._shared}
-            point = self._method.draw_mate(command.number, shared, trials)
+            point = self._method.draw_mate(command.number, trials[command.mates_of], trials)
         if point is None:
             return Exhausted(number=command.number)
         return Proposed(number=command.number, parameters=point.parameters, attributes=point.attributes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from podium.search.mates import space_beside
+from podium.search.mates import Mates
 from podium.search.method import Point, seed_of
 from podium.search.unit import from_unit
 from podium.spec.space import Parameter, Value
@@ -38,9 +38,9 @@ class Sobol:
 
         return Point(self._space.walk(choose))
 
-    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point:
-        """The point `number` of the sequence, with what is `shared` put in its place."""
-        return self.draw(number, shared, trials)
+    def draw_mate(self, number: int, lead: Trial, trials: Mapping[int, Trial]) -> Point:
+        """The point `number` of the sequence, but for what it shares with its lead."""
+        return self.draw(number, Mates(self._space).shared(lead.parameters), trials)
 
 
 class Grid:
@@ -64,11 +64,13 @@ class Grid:
             point = self._beside(given)
         return None if point is None else self._take(number, point)
 
-    def draw_mate(self, number: int, shared: Mapping[str, Value], trials: Mapping[int, Trial]) -> Point | None:
-        """The first free point that has what is `shared`; if there is none, the first free one of all."""
+    def draw_mate(self, number: int, lead: Trial, trials: Mapping[int, Trial]) -> Point | None:
+        """The first free point that can be a mate of `lead`; if there is none, the first free one of all."""
         taken = self._taken_before(number, trials)
-        mates = ({**shared, **rest} for rest in space_beside(self._space, shared).grid())
-        free = (mate for mate in mates if _key(mate) not in taken and self._space.contains(mate))
+        mates = Mates(self._space)
+        shared = mates.shared(lead.parameters)
+        points = ({**shared, **rest} for rest in mates.rest(shared).grid())
+        free = (point for point in points if _key(point) not in taken and self._space.contains(point))
         point = next(free, None)
         return self.draw(number, {}, trials) if point is None else self._take(number, point)
 
