@@ -112,7 +112,9 @@ def scripts(root: Path) -> Path:
 def hosts(scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """A head on this machine."""
     token = tmp_path_factory.mktemp("secret") / "new" / "auth_token"
-    environment = {**os.environ, **ports_of_a_host(20000), "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_MODE": "token"}
+    # a token that another test has left in the environment would win over the file
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    environment = {**inherited, **ports_of_a_host(20000), "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_MODE": "token"}
     with started([str(scripts / "head.sh"), HERE], environment) as head:
         yield Hosts(scripts, environment, head)
 
