@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import mlflow
 import pytest
-from wiring_cases import BLOBS_METRIC, TRAIN, podium, write_blobs
+from wiring_cases import BLOBS_METRIC, paced, podium, write_blobs
 
 from podium.cli import podium as command_line
 
@@ -192,7 +192,7 @@ def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
 
 
 def test_a_second_driver_is_told_who_holds_the_sweep(quick: Path) -> None:
-    with launching_slowly(quick) as process:
+    with launching_slowly(quick, "budget.trials=60") as process:
         second = podium(quick, "launch", "sweep.yaml", *INLINE)
         assert second.code == 3
         assert f"process {process.pid}" in second.problems
@@ -278,7 +278,7 @@ def test_the_schema_is_one_line_for_machines(quick: Path) -> None:
 @contextmanager
 def launching_slowly(folder: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
     """A slow launch in the background that has begun to train, ended with the block."""
-    (folder / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.4)\n        print"))
+    (folder / "train.py").write_text(paced(0.3))
     command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *overrides, *INLINE]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -287,7 +287,7 @@ def launching_slowly(folder: Path, *overrides: str) -> Iterator["subprocess.Pope
             while not log.exists() and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.05)
             assert log.exists()
-            time.sleep(0.6)
+            time.sleep(0.3)
             yield process
         finally:
             if process.poll() is None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from ruamel.yaml import YAML
-from wiring_cases import BLOBS, QUICK, TRAIN, podium, write_blobs
+from wiring_cases import BLOBS, QUICK, podium, write_blobs
 
 from podium.console import Silent
 from podium.errors import CapacityError, UserError
@@ -108,14 +108,12 @@ def test_a_function_without_checkpoints_is_told_what_follows(quick: Path) -> Non
     assert "The function saves no checkpoint" in outcome.output
 
 
-def test_a_sweep_larger_than_the_machine_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    place = Place.of(tmp_path / "home", cluster="local")
+def test_a_sweep_larger_than_the_machine_is_refused_with_what_there_is(quick: Path) -> None:
+    place = Place.of(quick / "home", cluster="local")
     wanted = {"resources.gpus=64": "64 GPU", "resources.cpus=100000": "100000 CPU"}
     for override, said in wanted.items():
         with pytest.raises(CapacityError, match=said) as refusal:
-            preflight.check(read_sweep(tmp_path / "sweep.yaml", [override]), place, Silent())
+            preflight.check(read_sweep(quick / "sweep.yaml", [override]), place, Silent())
         assert f"this machine has {os.cpu_count()} CPUs" in str(refusal.value)
         assert "Lower `resources`" in str(refusal.value)
 
