@@ -166,8 +166,10 @@ def test_a_second_host_joins(hosts: Hosts, tmp_path: Path) -> None:
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_another_token_is_kept_out(hosts: Hosts, tiny: Path) -> None:
-    code, _, said = podium(hosts, tiny, "launch", "sweep.yaml", RAY_AUTH_TOKEN="0" * 64)
+    other = {"RAY_AUTH_TOKEN": "0" * 64, "RAY_NUM_REDIS_GET_RETRIES": "2"}
+    code, _, said = podium(hosts, tiny, "launch", "sweep.yaml", **other)
     assert code == 2, said
+    assert "InvalidAuthToken" in said
 
 
 @pytest.mark.cluster

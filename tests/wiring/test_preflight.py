@@ -89,11 +89,15 @@ def test_time_is_at_most_that_of_the_slowest_structure_with_the_threads_of_a_tri
     assert torch.get_num_threads() == file.spec.resources.cpus
 
 
+def checked(folder: Path) -> str:
+    """What `podium check` finds, in words."""
+    return preflight.to_text(
+        preflight.check(read_sweep(folder / "sweep.yaml"), Place.of(folder / ".podium", cluster="inline"), Silent())
+    )
+
+
 def test_the_text_says_all_that_was_found(tmp_path: Path) -> None:
-    write_blobs(tmp_path)
-    outcome = podium(tmp_path, "check", "sweep.yaml", "--cluster", "inline")
-    assert outcome.code == 0, outcome.problems
-    lines = outcome.output.splitlines()
+    lines = checked(write_blobs(tmp_path)).splitlines()
     assert lines[0] == "blobs can be launched: task classification, 1 gang(s) at a time"
     assert "  optimizer.learning_rate  fusible     a number the optimizer multiplies by" in lines
     assert any(line.startswith("1 structure(s) tried: 131 to 131 weights, ") for line in lines)
@@ -101,7 +105,7 @@ def test_the_text_says_all_that_was_found(tmp_path: Path) -> None:
 
 
 def test_a_function_without_checkpoints_is_told_what_follows(quick: Path) -> None:
-    assert "saves no checkpoint" not in podium(quick, "check", "sweep.yaml", "--cluster", "inline").output
+    assert "saves no checkpoint" not in checked(quick)
     (quick / "train.py").write_text("def train(trial):\n    trial.report(1, {'score': 0.5})\n")
     outcome = podium(quick, "check", "sweep.yaml", "--cluster", "inline")
     assert outcome.code == 0

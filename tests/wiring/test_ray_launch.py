@@ -110,6 +110,13 @@ def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
     assert "5/5 trials" in outcome.problems
 
 
+def test_what_no_host_has_is_refused(slow: Path, running_ray: str) -> None:
+    outcome = podium(slow, "launch", "sweep.yaml", "resources.gpus=64", "--cluster", running_ray)
+    assert outcome.code == 2
+    assert "64 GPU" in outcome.problems
+    assert "Traceback" not in outcome.problems
+
+
 def test_a_killed_worker_loses_no_trial(slow: Path, running_ray: str) -> None:
     with launching(slow, "launch", "sweep.yaml", "--cluster", running_ray, "--json") as process:
         process_of(events(slow, GangReady)[0]).kill()
