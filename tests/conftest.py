@@ -92,10 +92,10 @@ def dead_s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def running_ray() -> Iterator[None]:
-    """One Ray of our own for all tests that need it."""
+def running_ray() -> Iterator[str]:
+    """One Ray of our own for all tests that need it, to which this process is connected; its address."""
     import podium.execution.ray as adapter
 
     adapter.connect(None)
-    yield
+    yield str(adapter.ray.get_runtime_context().gcs_address)
     adapter.ray.shutdown()

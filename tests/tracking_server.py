@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
+from empty_runs import make_empty_runs
+
 Mode = Literal["pass", "slow", "error", "hang", "lose", "flaky", "refuse", "deny"]
 
 HOP = {"connection", "transfer-encoding", "keep-alive", "content-length"}
@@ -25,13 +27,13 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, _free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._runs = make_empty_runs(folder / "mlflow.db")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it where it was, and waits until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
+        command += ["--workers", "1", "--backend-store-uri", self._runs]
         command += ["--artifacts-destination", str(self.folder / "files")]
         settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         log = self.folder / "log"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from empty_runs import make_empty_runs
 
 QUICK = """
 sweep: quick
@@ -73,8 +74,22 @@ def podium(folder: Path, *arguments: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def paced(step_s: float) -> str:
+    """That training function, with a pause before each step."""
+    return TRAIN.replace("        print", f"        time.sleep({step_s})\n        print")
+
+
+def write_quick(folder: Path, text: str = QUICK, train: str = TRAIN) -> Path:
+    """A folder with a sweep of a training function, and a home whose database of runs has its schema."""
+    make_empty_runs(folder / ".podium" / "mlflow.db")
+    (folder / "sweep.yaml").write_text(text)
+    (folder / "train.py").write_text(train)
+    return folder
+
+
 def write_blobs(folder: Path) -> Path:
-    """A folder with a sweep of the built-in classification over three clouds of points."""
+    """The like for the built-in classification over three clouds of points."""
+    make_empty_runs(folder / ".podium" / "mlflow.db")
     source = np.random.default_rng(0)
     labels = source.integers(0, 3, 600)
     centres = np.array([[2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 2.0, 0]])

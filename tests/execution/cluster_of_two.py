@@ -1,10 +1,12 @@
 """A Ray of two hosts with one CPU each beside the head: tells its address, then kills or adds one for each line."""
 
+import os
 import sys
 
 from podium.execution.token import ensure_token
 
 ensure_token()
+os.environ |= {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
 
 from ray.cluster_utils import Cluster  # noqa: E402
 

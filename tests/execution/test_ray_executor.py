@@ -105,28 +105,20 @@ def make_cgroup() -> Iterator[Callable[[int], Path]]:
             group.rmdir()
 
 
-@pytest.fixture
-def address(running_ray: None) -> str:
-    """The address of the shared Ray."""
-    import ray
-
-    return str(ray.get_runtime_context().gcs_address)
-
-
 def newest(assignment: Assignment) -> int:
     """The step of the last checkpoint in the store."""
     return max(int(path.read_text()) for path in Path(assignment.store).rglob("step"))
 
 
-def test_workers_of_a_killed_driver_end(address: str, assignment: Assignment) -> None:
-    with other_driver(address, 1, assignment) as driver:
+def test_workers_of_a_killed_driver_end(running_ray: str, assignment: Assignment) -> None:
+    with other_driver(running_ray, 1, assignment) as driver:
         worker = driver.train()
         driver.process.kill()
         worker.wait(GONE_S + LATE_S)
 
 
-def test_workers_of_a_stopped_driver_save_and_leave_and_it_goes_on(address: str, assignment: Assignment) -> None:
-    with other_driver(address, 1, assignment) as driver:
+def test_workers_of_a_stopped_driver_save_and_leave_and_it_goes_on(running_ray: str, assignment: Assignment) -> None:
+    with other_driver(running_ray, 1, assignment) as driver:
         worker = driver.train()
         told = last_saved(driver.events).epoch
         driver.process.send_signal(signal.SIGSTOP)
@@ -140,7 +132,7 @@ def test_workers_of_a_stopped_driver_save_and_leave_and_it_goes_on(address: str,
         driver.train(trial=1)
 
 
-def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: None, assignment: Assignment) -> None:
+def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: str, assignment: Assignment) -> None:
     """Nobody beats it, and Ray sees nothing amiss: what a host's reset or a cut link looks like from here."""
     import ray
 
@@ -157,7 +149,7 @@ def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: None, assignmen
     assert newest(assignment) > 1
 
 
-def test_a_rank_that_was_stopped_itself_stays(running_ray: None, assignment: Assignment) -> None:
+def test_a_rank_that_was_stopped_itself_stays(running_ray: str, assignment: Assignment) -> None:
     from podium.execution.ray import RayExecutor
 
     patient = Assignment(**{**vars(assignment), "spec": assignment.spec | {"limits": {"heartbeat_s": 60}}})
@@ -221,7 +213,7 @@ def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
         assert (lost.cause, "running low on memory" in lost.detail) == ("out_of_memory", True)
 
 
-def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, assignment: Assignment) -> None:
+def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: str, assignment: Assignment) -> None:
     from podium.execution.ray import RayExecutor
 
     (Path(str(assignment.code)) / "train.py").write_text("import os\n\nos._exit(3)\n")
@@ -232,7 +224,7 @@ def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: None, 
 
 
 def test_a_replacement_that_cannot_work_ends_the_launch_with_its_own_words(
-    running_ray: None, assignment: Assignment
+    running_ray: str, assignment: Assignment
 ) -> None:
     from podium.execution.ray import RayExecutor
 
@@ -245,7 +237,7 @@ def test_a_replacement_that_cannot_work_ends_the_launch_with_its_own_words(
 
 
 def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
-    running_ray: None, assignment: Assignment, make_cgroup: Callable[[int], Path]
+    running_ray: str, assignment: Assignment, make_cgroup: Callable[[int], Path]
 ) -> None:
     from podium.execution.ray import RayExecutor
 

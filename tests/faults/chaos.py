@@ -214,6 +214,12 @@ class Stage:
             self._start("sync", self.name)
             self.wait([FINISHED])
 
+    @property
+    def was_silent(self) -> bool:
+        """Whether the last driver had not yet said a word, or its last one: only in between it heeds a signal."""
+        said = self._log.read_text(errors="replace")
+        return not said or '{"sweep": ' in said
+
     def trackers(self) -> list[psutil.Process]:
         """Those that show this sweep."""
         return [process for process in psutil.process_iter() if has_words(process, "sync", str(self.place.home))]
@@ -253,8 +259,8 @@ class Killer:
         with suppress(psutil.NoSuchProcess):
             self._source.choice(victims).send_signal(kill.number)
         if kill.victim == "driver":
-            cannot_answer = kill.number == signal.SIGKILL or kill.phase == "start"
-            self._stage.wait([FINISHED, INTERRUPTED, *([-kill.number] if cannot_answer else [])])
+            code = self._stage.wait([FINISHED, INTERRUPTED, -kill.number])
+            assert code != -signal.SIGTERM or self._stage.was_silent, f"{kill} was not heeded"
             self._stage.drive()
         return True
 

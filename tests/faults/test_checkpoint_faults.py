@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from empty_runs import make_empty_runs
 
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Advanced, Progress
@@ -83,7 +84,7 @@ class Launch:
 
     def __init__(self, folder: Path, text: str, store: Path | None = None) -> None:
         self.folder, self.store = folder, store or folder / "home"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_empty_runs(folder / "home" / "mlflow.db")
         (folder / "sweep.yaml").write_text(text)
         (folder / "train.py").write_text(TRAIN)
         draws = np.random.default_rng(0)

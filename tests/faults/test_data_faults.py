@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from empty_runs import make_empty_runs
 from s3_server import Store
 
 from podium.execution.logs import read_log
@@ -64,6 +65,7 @@ class Launch:
 
     def __init__(self, folder: Path, store: str | Path | None = None, samples: int = 600) -> None:
         self.folder, self.home, self.store = folder, folder / "home", str(store or folder / "home")
+        make_empty_runs(self.home / "mlflow.db")
         (folder / "sweep.yaml").write_text(SWEEP)
         (folder / "task.py").write_text(TASK)
         draws = np.random.default_rng(0)

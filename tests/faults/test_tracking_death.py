@@ -241,7 +241,7 @@ def test_a_launch_says_that_the_server_is_down(launch, proxy: Proxy, server: Ser
 
 
 def test_a_slow_server_is_waited_for_while_it_gets_on(launch, proxy: Proxy, server: Server) -> None:
-    proxy.slow_s = 0.5
+    proxy.slow_s = 0.2
     proxy.mode = "slow"
     sweep = launch(proxy.address)
     sweep.open_gate()

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from empty_runs import make_empty_runs
 from verdict import assert_nothing_lost, replayed_in_steps
 from wiring_cases import podium
 
@@ -40,6 +41,7 @@ def train(trial):
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a sweep that has ended."""
     folder = tmp_path_factory.mktemp("whole")
+    make_empty_runs(folder / "home" / "mlflow.db")
     (folder / "sweep.yaml").write_text(SWEEP)
     (folder / "train.py").write_text(TRAIN)
     done = podium(folder, "launch", "sweep.yaml", "--cluster", "inline", "--home", "home", "--json")

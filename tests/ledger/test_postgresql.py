@@ -6,7 +6,7 @@ import sys
 import mlflow
 import pytest
 from postgresql_server import PASSWORD
-from wiring_cases import QUICK, TRAIN, podium
+from wiring_cases import podium, write_quick
 
 from podium.errors import StorageFault, UserError
 from podium.ledger import Book, audit
@@ -45,8 +45,7 @@ def test_a_missing_driver_is_named(monkeypatch):
 
 @pytest.mark.slow
 def test_a_sweep_is_launched_and_gone_on_with(postgresql, tmp_path):
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    (tmp_path / "train.py").write_text(TRAIN)
+    write_quick(tmp_path)
     where = ("--ledger", postgresql.new_database())
     launched = podium(tmp_path, "launch", "sweep.yaml", "--cluster", "inline", "--json", *where)
     assert launched.code == 0, launched.problems

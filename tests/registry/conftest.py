@@ -1,12 +1,11 @@
 """A registry of its own for each test."""
 
-import sqlite3
 import warnings
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from empty_runs import make_empty_runs
 from mlflow import MlflowClient
 
 from podium.registry.client import connect
@@ -16,19 +15,9 @@ with warnings.catch_warnings():
     import mlflow.pyfunc  # noqa: F401  it warns of hints in its own code
 
 
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its schema, which takes seconds to write."""
-    database = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    connect(f"sqlite:///{database}").search_experiments()
-    return database
-
-
 @pytest.fixture
-def registry_uri(empty_registry: Path, tmp_path: Path) -> str:
-    with closing(sqlite3.connect(empty_registry)) as source, closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy:
-        source.backup(copy)
-    address = f"sqlite:///{tmp_path}/mlflow.db"
+def registry_uri(tmp_path: Path) -> str:
+    address = make_empty_runs(tmp_path / "mlflow.db")
     client: MlflowClient = connect(address)
     client.create_experiment("shapes", artifact_location=str(tmp_path / "runs"))
     return address

@@ -1,12 +1,11 @@
 """Sweeps as stories: the real machine answers, the story tells it what happened, and keeps the ledger's rows."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from empty_runs import make_empty_runs
 
 from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine
@@ -164,35 +163,14 @@ def make_story(make_spec: Callable[..., SweepSpec]) -> Callable[..., Story]:
     return make
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from podium.tracking.client import connect
-
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"sqlite:///{database}").search_experiments()
-    return database
-
-
-@pytest.fixture(scope="session")
-def make_database(empty_database: Path) -> Callable[[Path], str]:
-    """Copies the empty database, whose schema takes seconds to write; returns the address of the copy."""
-
-    def make(path: Path) -> str:
-        with closing(sqlite3.connect(empty_database)) as source, closing(sqlite3.connect(path)) as target:
-            source.backup(target)
-        return f"sqlite:///{path}"
-
-    return make
+@pytest.fixture
+def tracking_uri(tmp_path: Path) -> str:
+    return make_empty_runs(tmp_path / "mlflow.db")
 
 
 @pytest.fixture
-def tracking_uri(make_database: Callable[[Path], str], tmp_path: Path) -> str:
-    return make_database(tmp_path / "mlflow.db")
-
-
-@pytest.fixture
-def other_uri(make_database: Callable[[Path], str], tmp_path: Path) -> str:
-    return make_database(tmp_path / "other.db")
+def other_uri(tmp_path: Path) -> str:
+    return make_empty_runs(tmp_path / "other.db")
 
 
 @pytest.fixture

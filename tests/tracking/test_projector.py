@@ -1,12 +1,5 @@
 import json
 import math
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from tracking_server import Server
 
 from podium.errors import LeaseLost
 from podium.sweep.messages import GangLost, InterruptRequested, Resumed, StopRequested
@@ -357,45 +351,12 @@ def test_several_objectives(make_story: MakeStory, show: Show, tracking_uri: str
     assert {"objective/validation/loss", "objective/validation/error"} <= set(children[0].data.metrics)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, make_database: Callable[[Path], str]) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        make_database(home / "mlflow.db"),
-        "--artifacts-destination",
-        str(home / "files"),
-    ]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", process, home / "log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(20)
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    server = Server(tmp_path / "server")
+    server.start()
+    yield server.address
+    server.kill()
 
 
 @pytest.mark.slow

@@ -1,15 +1,13 @@
 from pathlib import Path
 
 import pytest
-from wiring_cases import QUICK, TRAIN, Outcome, podium, write_blobs
+from wiring_cases import Outcome, podium, write_blobs, write_quick
 
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
     """A folder with a sweep of a training function."""
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    (tmp_path / "train.py").write_text(TRAIN)
-    return tmp_path
+    return write_quick(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas
 import pytest
+from empty_runs import make_empty_runs
 from ruamel.yaml import YAML
-from wiring_cases import BLOBS, BLOBS_METRIC, QUICK, TRAIN, write_blobs
+from wiring_cases import BLOBS, BLOBS_METRIC, QUICK, write_blobs, write_quick
 
 import podium
 from podium import Result, UserError
@@ -17,12 +18,16 @@ from podium.errors import LookupFailed, SpecError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sweep file and its data."""
-    return write_blobs(tmp_path_factory.mktemp("api"))
+    folder = write_blobs(tmp_path_factory.mktemp("api"))
+    with (folder / "sweep.yaml").open("a") as file:
+        file.write("tracking: {plots: false, model: false}\n")
+    return folder
 
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> Result:
     """The sweep of that file, launched."""
+    make_empty_runs(folder / "home" / "mlflow.db")
     return podium.launch(folder / "sweep.yaml", home=folder / "home", cluster="inline")
 
 
@@ -105,14 +110,12 @@ def test_a_mistake_in_a_file_or_a_mapping_is_a_user_error(folder: Path) -> None:
         podium.launch(wrong, home=folder / "home")
 
 
-@pytest.mark.parametrize("form", ["mapping", "spec", "file"])
-def test_a_sweep_may_be_a_mapping_a_spec_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    monkeypatch.chdir(tmp_path)
+def test_a_sweep_may_be_a_mapping_a_spec_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first launches it; the others are taken for the same, and find it ended."""
+    monkeypatch.chdir(write_quick(tmp_path))
     mapping = settings(QUICK.replace("trials: 6", "trials: 2"))
     file = podium.load_sweep("sweep.yaml", {"budget.trials": 2})
-    sweep = {"mapping": mapping, "spec": file.spec, "file": file}[form]
-    result = podium.launch(sweep, home="home", cluster="inline")
-    assert result.summary["trials"]["total"] == 2
-    assert (tmp_path / "home" / "ledger.db").exists()
+    for sweep in (mapping, file.spec, file):
+        result = podium.launch(sweep, home=".podium", cluster="inline")
+        assert result.summary["trials"]["total"] == 2
+    assert (tmp_path / ".podium" / "ledger.db").exists()

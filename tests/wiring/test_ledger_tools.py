@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from wiring_cases import QUICK, TRAIN, Outcome, podium
+from wiring_cases import TRAIN, Outcome, podium, write_quick
 
 FAILING = TRAIN.replace("    first = 1\n", "    first = 1\n    assert trial.number != 2, 'bad luck'\n")
 
@@ -14,9 +14,7 @@ FAILING = TRAIN.replace("    first = 1\n", "    first = 1\n    assert trial.numb
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sweep of six trials, of which one failed."""
-    folder = tmp_path_factory.mktemp("story")
-    (folder / "sweep.yaml").write_text(QUICK)
-    (folder / "train.py").write_text(FAILING)
+    folder = write_quick(tmp_path_factory.mktemp("story"), train=FAILING)
     outcome = podium(folder, "launch", "sweep.yaml", "--cluster", "inline", "--json")
     assert outcome.code == 0, outcome.problems
     return folder

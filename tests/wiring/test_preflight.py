@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from ruamel.yaml import YAML
-from wiring_cases import BLOBS, QUICK, TRAIN, podium, write_blobs
+from wiring_cases import BLOBS, QUICK, podium, write_blobs
 
 from podium.console import Silent
 from podium.errors import CapacityError, UserError
@@ -89,11 +89,15 @@ def test_time_is_at_most_that_of_the_slowest_structure_with_the_threads_of_a_tri
     assert torch.get_num_threads() == file.spec.resources.cpus
 
 
+def checked(folder: Path) -> str:
+    """What `podium check` finds, in words."""
+    return preflight.to_text(
+        preflight.check(read_sweep(folder / "sweep.yaml"), Place.of(folder / ".podium", cluster="inline"), Silent())
+    )
+
+
 def test_the_text_says_all_that_was_found(tmp_path: Path) -> None:
-    write_blobs(tmp_path)
-    outcome = podium(tmp_path, "check", "sweep.yaml", "--cluster", "inline")
-    assert outcome.code == 0, outcome.problems
-    lines = outcome.output.splitlines()
+    lines = checked(write_blobs(tmp_path)).splitlines()
     assert lines[0] == "blobs can be launched: task classification, 1 gang(s) at a time"
     assert "  optimizer.learning_rate  fusible     a number the optimizer multiplies by" in lines
     assert any(line.startswith("1 structure(s) tried: 131 to 131 weights, ") for line in lines)
@@ -101,21 +105,19 @@ def test_the_text_says_all_that_was_found(tmp_path: Path) -> None:
 
 
 def test_a_function_without_checkpoints_is_told_what_follows(quick: Path) -> None:
-    assert "saves no checkpoint" not in podium(quick, "check", "sweep.yaml", "--cluster", "inline").output
+    assert "saves no checkpoint" not in checked(quick)
     (quick / "train.py").write_text("def train(trial):\n    trial.report(1, {'score': 0.5})\n")
     outcome = podium(quick, "check", "sweep.yaml", "--cluster", "inline")
     assert outcome.code == 0
     assert "The function saves no checkpoint" in outcome.output
 
 
-def test_a_sweep_larger_than_the_machine_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    place = Place.of(tmp_path / "home", cluster="local")
+def test_a_sweep_larger_than_the_machine_is_refused_with_what_there_is(quick: Path) -> None:
+    place = Place.of(quick / "home", cluster="local")
     wanted = {"resources.gpus=64": "64 GPU", "resources.cpus=100000": "100000 CPU"}
     for override, said in wanted.items():
         with pytest.raises(CapacityError, match=said) as refusal:
-            preflight.check(read_sweep(tmp_path / "sweep.yaml", [override]), place, Silent())
+            preflight.check(read_sweep(quick / "sweep.yaml", [override]), place, Silent())
         assert f"this machine has {os.cpu_count()} CPUs" in str(refusal.value)
         assert "Lower `resources`" in str(refusal.value)
 

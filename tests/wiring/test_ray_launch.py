@@ -1,4 +1,4 @@
-"""Real launches on a Ray of their own: workers that are killed, drivers that are interrupted."""
+"""Real launches on Ray, shared or of their own: workers that are killed, drivers that are interrupted."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
-from wiring_cases import QUICK, TRAIN, Outcome, podium, write_blobs
+from wiring_cases import QUICK, TRAIN, Outcome, paced, podium, write_blobs, write_quick
 
 from podium.sweep.messages import GangLost, GangReady, Progress, Saved
 from podium.wiring.place import Place
@@ -31,11 +31,26 @@ def train(trial):
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def process_of(devices: str) -> int:
+def process_of(ready: GangReady) -> psutil.Process:
     """The worker's process, from what it said of its devices."""
-    match = re.search(r"process (\d+)", devices)
+    match = re.search(r"process (\d+)", ready.devices)
     assert match is not None
-    return int(match[1])
+    return psutil.Process(int(match[1]))
+
+
+def require_gone(workers: list[psutil.Process]) -> None:
+    """Fails if any worker outlives its driver by more than a moment."""
+    deadline = time.monotonic() + 5
+    while left := [worker for worker in workers if is_alive(worker)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
@@ -74,9 +89,7 @@ def runs(summary: dict) -> list[mlflow.entities.Run]:  # type: ignore[type-arg]
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
     """A folder with a sweep of a training function that takes its time."""
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    (tmp_path / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.3)\n        print"))
-    return tmp_path
+    return write_quick(tmp_path, train=paced(0.3))
 
 
 def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
@@ -97,10 +110,16 @@ def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
     assert "5/5 trials" in outcome.problems
 
 
-def test_a_killed_worker_loses_no_trial(slow: Path) -> None:
-    with launching(slow, "launch", "sweep.yaml", "--json") as process:
-        victim = process_of(events(slow, GangReady)[0].devices)
-        os.kill(victim, signal.SIGKILL)
+def test_what_no_host_has_is_refused(slow: Path, running_ray: str) -> None:
+    outcome = podium(slow, "launch", "sweep.yaml", "resources.gpus=64", "--cluster", running_ray)
+    assert outcome.code == 2
+    assert "64 GPU" in outcome.problems
+    assert "Traceback" not in outcome.problems
+
+
+def test_a_killed_worker_loses_no_trial(slow: Path, running_ray: str) -> None:
+    with launching(slow, "launch", "sweep.yaml", "--cluster", running_ray, "--json") as process:
+        process_of(events(slow, GangReady)[0]).kill()
         output, problems = process.communicate(timeout=120)
     outcome = Outcome(process.returncode, output, problems)
     assert outcome.code == 0, problems
@@ -115,17 +134,18 @@ def test_a_killed_worker_loses_no_trial(slow: Path) -> None:
     assert min(reached) >= 1
 
 
-@pytest.mark.parametrize("at_an_address", [False, True])
+@pytest.mark.parametrize("is_at_an_address", [False, True])
 def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
-    at_an_address: bool, tmp_path: Path, request: pytest.FixtureRequest
+    is_at_an_address: bool, running_ray: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    store = ["--store", request.getfixturevalue("s3_store").address] if at_an_address else []
-    (tmp_path / "sweep.yaml").write_text(QUICK + "retries: {worker_lost: 1}\n")
-    (tmp_path / "train.py").write_text(
-        TRAIN.replace("    first = 1", "    if trial.number == 2:\n        end_it_all()\n    first = 1")
-        + "\n\ndef end_it_all():\n    import ctypes\n\n    ctypes.string_at(0)\n"
-    )
-    outcome = podium(tmp_path, "launch", "sweep.yaml", *store, "--json")
+    if is_at_an_address:  # what opens the store is in the environment, which a Ray of this launch's own inherits
+        store, ray = ["--store", request.getfixturevalue("s3_store").address], "local"
+    else:
+        store, ray = [], running_ray
+    train = TRAIN.replace("    first = 1", "    if trial.number == 2:\n        end_it_all()\n    first = 1")
+    train += "\n\ndef end_it_all():\n    import ctypes\n\n    ctypes.string_at(0)\n"
+    write_quick(tmp_path, QUICK + "retries: {worker_lost: 1}\n", train)
+    outcome = podium(tmp_path, "launch", "sweep.yaml", "--cluster", ray, *store, "--json")
     assert outcome.code == 0, outcome.problems
     assert len(outcome.output.splitlines()) == 1, "Ray's own words about dead workers stay away"
     assert outcome.json["trials"]["total"] == 6
@@ -141,15 +161,15 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
     assert {run.info.status for run in children} <= {"FINISHED", "KILLED", "FAILED"}
 
 
-def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path) -> None:
+def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path, running_ray: str) -> None:
     folder = write_blobs(tmp_path)
     sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
     (folder / "sweep.yaml").write_text(sweep)
-    settings = ("budget.trials=2", "budget.epochs.max=20", "budget.policy=none", "tracking.plots=false")
-    with launching(folder, "launch", "sweep.yaml", *settings, "--json") as process:
+    settings = ("budget.trials=2", "budget.epochs.max=8", "budget.policy=none", "tracking.plots=false")
+    with launching(folder, "launch", "sweep.yaml", *settings, "--cluster", running_ray, "--json") as process:
         ready = events(folder, GangReady)[0]
         told = time.monotonic()
-        psutil.Process(process_of(ready.devices)).terminate()
+        process_of(ready).terminate()
         while not events(folder, GangLost):
             assert time.monotonic() < told + 60
             time.sleep(0.05)
@@ -175,29 +195,30 @@ def trials(folder: Path) -> list[dict]:  # type: ignore[type-arg]
     return rows
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_leave_leaves_nothing_running_and_resume_completes(slow: Path, number: signal.Signals) -> None:
-    with launching(slow, "launch", "sweep.yaml") as process:
-        workers = [process_of(ready.devices) for ready in events(slow, GangReady)]
+@pytest.mark.parametrize(("number", "is_shared"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_a_signal_to_leave_leaves_nothing_running_and_resume_completes(
+    slow: Path, running_ray: str, number: signal.Signals, is_shared: bool
+) -> None:
+    where = ["--cluster", running_ray if is_shared else "local"]
+    with launching(slow, "launch", "sweep.yaml", *where) as process:
+        workers = [process_of(ready) for ready in events(slow, GangReady)]
         process.send_signal(number)
         output, problems = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "podium resume quick" in output
     assert "running ones write a checkpoint" in problems
-    assert not [pid for pid in workers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
-    resumed = podium(slow, "resume", "quick", "--json")
+    require_gone(workers)
+    resumed = podium(slow, "resume", "quick", "--cluster", running_ray, "--json")
     assert resumed.code == 0, resumed.problems
     assert resumed.json["state"] == "finished"
     assert resumed.json["trials"]["total"] == 6
     assert len(runs(resumed.json)) == 6
 
 
-def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(slow: Path) -> None:
-    (slow / "train.py").write_text(
-        "import time\n\n\ndef train(trial):\n    trial.report(1, {'score': 0.5})\n    time.sleep(600)\n"
-    )
-    with launching(slow, "launch", "sweep.yaml", "budget.policy=none") as process:
-        workers = [process_of(ready.devices) for ready in events(slow, GangReady)]
+def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tmp_path: Path) -> None:
+    stuck = write_quick(tmp_path, train=STUCK)
+    with launching(stuck, "launch", "sweep.yaml", "budget.policy=none") as process:
+        workers = [process_of(ready) for ready in events(stuck, GangReady)]
         process.send_signal(signal.SIGINT)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
@@ -205,5 +226,5 @@ def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(slow: Path) -> None:
     assert process.returncode == 75
     assert "left at once; `podium resume NAME` goes on" in problems
     assert "Traceback" not in problems
-    assert not [pid for pid in workers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
-    assert podium(slow, "status", "quick", "--json").json["state"] == "interrupted"
+    require_gone(workers)
+    assert podium(stuck, "status", "quick", "--json").json["state"] == "interrupted"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from wiring_cases import QUICK, TRAIN, podium
+from wiring_cases import paced, podium, write_quick
 
 from podium.ledger import Book
 from podium.sweep.messages import Progress, Resumed
@@ -23,9 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
     """A folder with a sweep of a training function that takes its time."""
-    (tmp_path / "sweep.yaml").write_text(QUICK)
-    (tmp_path / "train.py").write_text(TRAIN.replace("        print", "        time.sleep(0.4)\n        print"))
-    return tmp_path
+    return write_quick(tmp_path, train=paced(0.3))
 
 
 @contextmanager
