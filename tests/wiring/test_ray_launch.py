@@ -1,5 +1,6 @@
 """Real launches on Ray, shared or of their own: workers that are killed, drivers that are interrupted."""
 
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,10 @@ import psutil
 import pytest
 from wiring_cases import QUICK, TRAIN, Outcome, paced, podium, write_blobs, write_quick
 
-from podium.sweep.messages import GangLost, GangReady, Progress, Saved
+from podium.ledger import Row
+from podium.sweep.machine import replay
+from podium.sweep.messages import Advance, Advanced, GangLost, GangReady, Progress, Saved
+from podium.wiring import summaries
 from podium.wiring.place import Place
 
 STUCK = """
@@ -71,12 +75,17 @@ def launching(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def events(folder: Path, kind: type) -> list:  # type: ignore[type-arg]
+def rows(folder: Path) -> list[Row]:
+    """What the ledger has of the sweep so far."""
     book = Place.of(folder / ".podium").book()
     try:
-        return [row.event for row in book.rows("quick") if isinstance(row.event, kind)]
+        return list(book.rows("quick"))
     finally:
         book.close()
+
+
+def events(folder: Path, kind: type) -> list:  # type: ignore[type-arg]
+    return [row.event for row in rows(folder) if isinstance(row.event, kind)]
 
 
 def runs(summary: dict) -> list[mlflow.entities.Run]:  # type: ignore[type-arg]
@@ -105,7 +114,9 @@ def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
     assert sorted(run.data.tags["podium.trial"] for run in children) == ["0", "1", "2", "3", "4"]
     assert {run.info.status for run in children} <= {"FINISHED", "KILLED"}
     logs = {path.name for path in (folder / ".podium" / "logs" / "blobs").iterdir()}
-    assert {f"trial-{number:05d}.log" for number in range(5)} <= logs
+    for number in range(5):
+        printers = {number, *summaries.leads(Place.of(folder / ".podium"), "blobs", number)}
+        assert {f"trial-{printer:05d}.log" for printer in printers} & logs
     assert "Starting workers" in outcome.problems
     assert "5/5 trials" in outcome.problems
 
@@ -132,6 +143,48 @@ def test_a_killed_worker_loses_no_trial(slow: Path, running_ray: str) -> None:
     assert not [run for run in children if run.info.status == "RUNNING"]
     reached = [row["rung"] for row in trials(slow)]
     assert min(reached) >= 1
+
+
+def test_a_killed_worker_loses_no_lane(tmp_path: Path, running_ray: str) -> None:
+    from podium.execution.ray import nodes
+
+    folder = write_blobs(tmp_path)
+    sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
+    sweep = sweep.replace("trials: 4, epochs: {min: 1, max: 3}", "trials: 12, epochs: {min: 4, max: 8}")
+    (folder / "sweep.yaml").write_text(sweep + "fuse: 4\ncheckpoints: {every_s: 0.2}\n")
+    two_gangs = f"resources.cpus={max(1, int(nodes()[0].cpus) // 2)}"
+    settings = (two_gangs, "tracking.plots=false", "--cluster", running_ray)
+    with launching(folder, "launch", "sweep.yaml", *settings, "--json") as process:
+        gang = events(folder, Progress)[0].gang
+        (ready,) = (ready for ready in events(folder, GangReady) if ready.gang == gang)
+        process_of(ready).kill()
+        output, problems = process.communicate(timeout=150)
+    summary = Outcome(process.returncode, output, problems).json
+    assert (process.returncode, summary["state"], summary["trials"]["total"]) == (0, "finished", 12), problems
+    assert podium(folder, "ledger", "verify", "quick").code == 0
+    told = rows(folder)
+    (lost,) = events(folder, GangLost)
+    before = [row.event for row in itertools.takewhile(lambda row: row.event != lost, told)]
+    broken_off = [each for each in replay(before).pending() if isinstance(each, Advance) and each.gang == lost.gang]
+    assert [len(advance.lanes) > 1 for advance in broken_off] == [True]
+    places = {
+        report.trial: (advanced.key, lane, report.width)
+        for advanced in events(folder, Advanced)
+        for lane, report in enumerate(advanced.reports)
+    }
+    assert {advanced.reports[0].width for advanced in events(folder, Advanced)} >= {1, 4}
+    children = runs(summary)
+    assert len(children) == 12
+    for run in children:
+        tags = run.data.tags
+        assert run.info.status in ("FINISHED", "KILLED")
+        place = tags["podium.cohort"], int(tags["podium.lane"]), int(tags["podium.width"])
+        assert place == places.pop(int(tags["podium.trial"]))
+    assert not places
+    for ready in (row for row in told if isinstance(row.event, GangReady)):
+        ends = [row for row in told if isinstance(row.event, Advanced) and row.event.gang == ready.event.gang]
+        spent_s = sum(report.device_s for row in ends for report in row.event.reports)
+        assert spent_s <= max([ready.at, *(row.at for row in ends)]) - ready.at
 
 
 @pytest.mark.parametrize("is_at_an_address", [False, True])

@@ -75,5 +75,14 @@ def test_the_status_tells_where_the_best_trial_was_trained(folder: Path) -> None
     assert "trained as lane 0 of 4 in cohort advance/1, in a stack of 4" in said
 
 
+@pytest.mark.parametrize(("trial", "first"), [(0, []), (3, [0]), (5, [4])])
+def test_logs_point_to_where_mates_print_together(folder: Path, trial: int, first: list[int]) -> None:
+    assert podium(folder, "logs", f"toy/{trial}", "--json").json["see"] == first
+    said = podium(folder, "logs", f"toy/{trial}").problems
+    assert said.splitlines() == [
+        f"what trial {trial} printed among mates is in the log of the first of them: toy/{lead}" for lead in first
+    ]
+
+
 def test_the_ledger_of_cohorts_is_whole(folder: Path) -> None:
     assert podium(folder, "ledger", "verify", "toy").output == "the ledger of toy is whole\n"

@@ -50,15 +50,16 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
     from podium.wiring import summaries
 
     name, number = summaries.find_trial(place, trial)
+    leads = summaries.leads(place, name, number)
     if as_json:
         text = "".join(summaries.read_log(place, name, number, follow=False))
-        print_json({"sweep": name, "trial": number, "log": text, "see": summaries.leads(place, name, number)})
+        print_json({"sweep": name, "trial": number, "log": text, "see": leads})
         return
+    if leads:
+        shown = ", ".join(f"{name}/{lead}" for lead in leads)
+        click.echo(f"what trial {number} printed among mates is in the log of the first of them: {shown}", err=True)
     for text in summaries.read_log(place, name, number, follow=follow):
         click.echo(text, nl=False)
-    if others := summaries.leads(place, name, number):
-        shown = ", ".join(f"{name}/{other}" for other in others)
-        click.echo(f"trained among mates, too: what they printed together is in the log of {shown}", err=True)
 
 
 @click.command()

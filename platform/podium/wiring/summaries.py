@@ -13,7 +13,7 @@ from podium.ledger import Book
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
 from podium.sweep.machine import Machine, replay
-from podium.sweep.messages import Advanced, Launched, Progress
+from podium.sweep.messages import Advance, Launched, Progress
 from podium.sweep.trial import Trial, TrialState
 from podium.wiring.place import Place
 
@@ -191,10 +191,17 @@ def read_log(place: Place, sweep: str, trial: int, *, follow: bool) -> Iterator[
 
 
 def leads(place: Place, sweep: str, trial: int) -> list[int]:
-    """The first trials of the cohorts that `trial` was in: their logs have what was printed in them."""
-    reports = [row.event.reports for row in place.book().rows(sweep) if isinstance(row.event, Advanced)]
-    firsts = (each[0].trial for each in reports if any(report.trial == trial for report in each))
-    return [first for first in dict.fromkeys(firsts) if first != trial]
+    """The first trials of the cohorts that `trial` was in, or is in: their logs have what was printed in them."""
+    machine: Machine | None = None
+    firsts: dict[int, None] = {}
+    for row in place.book().rows(sweep):
+        if machine is None:
+            assert isinstance(row.event, Launched)
+            machine = empty(row.event)
+        for command in machine.handle(row.event):
+            if isinstance(command, Advance) and any(lane.trial == trial for lane in command.lanes):
+                firsts[command.lanes[0].trial] = None
+    return [first for first in firsts if first != trial]
 
 
 def empty(launched: Launched) -> Machine:
