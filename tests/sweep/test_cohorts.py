@@ -489,6 +489,18 @@ def test_a_trial_that_broke_off_by_itself_takes_no_mate_with_it():
     assert (sweep.trial(0).alone, sweep.trial(0).attempts, sweep.cohorts) == (True, {"worker_lost": 1}, {"g1": [0]})
 
 
+@pytest.mark.parametrize(("cause", "widths"), [("out_of_memory", [8, 4, 2, 1, 1]), ("worker_lost", [8] * 5)])
+def test_after_a_cohort_had_too_little_memory_the_next_are_half_as_wide(cause, widths):
+    sweep = Stacked(8, trials=64, kinds="a", policy="none")
+    for attempt, width in enumerate(widths):
+        gang = f"g{attempt}"
+        sweep.tell(GangReady(gang=gang))
+        sweep.propose()
+        assert len(sweep.cohorts[gang]) == width
+        sweep.tell(GangLost(gang=gang, cause=cause))
+        sweep.tell(*(StopRequested(trial=number) for number in sweep.machine.trials))
+
+
 def test_who_goes_on_alone_does_so_until_it_has_got_on():
     sweep = Stacked(2, trials=2, kinds="a")
     sweep.tell(GangReady(gang="g0"))

@@ -38,6 +38,7 @@ class Cohorts:
         self._signatures: dict[int, Signature] = {}
         self._drawn: set[Signature] = set()
         self._measured: dict[Signature, Measured] = {}
+        self._room: dict[Signature, int] = {}
         self.most = 1
 
     def enable(self) -> None:
@@ -62,18 +63,24 @@ class Cohorts:
         if measured.trial in self._signatures:
             self._measured[self._signatures[measured.trial]] = measured
 
+    def narrow(self, number: int, lanes: int) -> None:
+        """Memory was too small for a cohort of that trial, of so many lanes: the next are half as wide."""
+        if lanes > 1:
+            self._room[self._signatures[number]] = lanes // 2
+
     def limit(self, number: int) -> int:
         """The most lanes of a cohort with that trial.
 
         A measured width limits cohorts only once something wider was tried: until then a wider stack may be better.
         """
-        measured = self._measured.get(self._signatures.get(number, ()))
+        own = self._signatures.get(number, ())
+        most, measured = self._room.get(own, self.most), self._measured.get(own)
         if measured is None:
-            return self.most
+            return most
         if measured.reason:
             return 1
         is_known = measured.width < max(measured.rates, default=1)
-        return min(self.most, measured.width) if is_known and self._spec.fuse == "auto" else self.most
+        return min(most, measured.width) if is_known and self._spec.fuse == "auto" else most
 
     def num_mates(self, lead: int, budget: int, left: int, gangs: int) -> int:
         """How many mates are drawn for a new trial.

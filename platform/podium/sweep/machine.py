@@ -243,6 +243,8 @@ class Machine:
             return
         for lane in advance.lanes:
             self._outcomes.break_off(lane.trial, cause, detail, log_tail, has_mates=len(advance.lanes) > 1)
+        if cause == "out_of_memory":
+            self.cohorts.narrow(advance.lanes[0].trial, len(advance.lanes))
         if cause == "storage":
             self._begin_closing(SweepState.INTERRUPTED, f"{detail}; it can be resumed")
         failures = self._outcomes.failures
