@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.data.manifest import Schema
+from podium.execution.worker import keep_freed_memory
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.lanes import groups
@@ -55,6 +56,9 @@ class Residual(Classification):
         body = [nn.Conv2d(schema.inputs[0], 16, 3, padding=1), Unit(16), Unit(16), down, Unit(32), Unit(32)]
         return nn.Sequential(*body, Mean(), nn.Linear(32, schema.classes))
 
+
+WIDEST_ON_CPU = 16
+"""Of convolutions: wider stacks of them take minutes there, and gain nothing more."""
 
 NETWORKS: dict[str, tuple[Classification, tuple[int, ...], dict[str, Any]]] = {
     "mlp 64-64-10": (Classification(), (64,), {"kind": "mlp", "depth": 1}),
@@ -118,10 +122,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     device = torch.device(options.device)
     print(torch.cuda.get_device_name() if device.type == "cuda" else "CPU, one thread", torch.__version__)
     for name in NETWORKS:
-        widths = [1 << power for power in range(1, options.widest.bit_length())]
+        is_slow = device.type == "cpu" and name.startswith(("LeNet", "ResNet"))
+        widest = min(options.widest, WIDEST_ON_CPU) if is_slow else options.widest
+        widths = [1 << power for power in range(1, widest.bit_length())]
         plain: list[float] = []
         gains: dict[int, list[float]] = {width: [] for width in widths}
         for _ in range(ROUNDS):

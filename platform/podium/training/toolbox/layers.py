@@ -29,17 +29,19 @@ class _Multiply(torch.autograd.Function):
     def vmap(info: Any, in_dims: Dims, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
         """Physical `[K, ..., O]`, the lanes at 0."""
         lanes: int = info.batch_size
-        weights = _lanes_first(weight, in_dims[1], lanes).transpose(1, 2)
+        weights = _lanes_first(weight, in_dims[1], lanes)
         if in_dims[0] is None:
-            shape, rows = inputs.shape[:-1], inputs.reshape(-1, inputs.shape[-1]).expand(lanes, -1, -1)
+            shape, columns = inputs.shape[:-1], inputs.reshape(-1, inputs.shape[-1]).T.expand(lanes, -1, -1)
         else:
             moved = inputs.movedim(in_dims[0], 0)
-            shape, rows = moved.shape[1:-1], moved.reshape(lanes, -1, moved.shape[-1])
+            shape, columns = moved.shape[1:-1], moved.reshape(lanes, -1, moved.shape[-1]).transpose(1, 2)
+        # weights times columns, so that the gradient of the weights comes in their own order in memory
         if bias is None:
-            outputs = torch.bmm(rows, weights)
+            outputs = torch.bmm(weights, columns)
         else:
-            outputs = torch.baddbmm(_lanes_first(bias, in_dims[2], lanes).unsqueeze(1), rows, weights)
-        return outputs.view(lanes, *shape, -1), 0
+            outputs = torch.baddbmm(_lanes_first(bias, in_dims[2], lanes).unsqueeze(2), weights, columns)
+        rows = outputs.transpose(1, 2)
+        return rows if len(shape) == 1 else rows.reshape(lanes, *shape, -1), 0
 
 
 class _Convolve(torch.autograd.Function):
