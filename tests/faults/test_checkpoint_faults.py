@@ -52,6 +52,7 @@ search:
   objective: {metric: validation/accuracy, direction: maximize}
   space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
 budget: {trials: 6, epochs: {min: 1, max: 9}, policy: asha}
+fuse: off
 tracking: {plots: false, model: false}
 """
 
