@@ -293,6 +293,30 @@ def test_a_lane_out_of_patience_stays_as_it_is(bench: MakeBench, blobs: Path, tm
     assert report.values[0] == pytest.approx(reports[0].values[0], abs=1e-6)
 
 
+def test_a_lane_with_a_damaged_checkpoint_goes_on_from_an_earlier_one(
+    bench: MakeBench, blobs: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(fuse=4)
+    lanes = lanes_of([{"optimizer.learning_rate": rate} for rate in (0.01, 0.02, 0.05)])
+    whole = bench(spec, data=blobs, store=tmp_path / "whole")
+    advance(whole, 4, lanes)
+    before = bench(spec, data=blobs)
+    for until in (1, 2):
+        advance(before, until, lanes)
+    (tmp_path / "store" / before.lane(lanes[1]).folder / "state.safetensors").write_bytes(b"")
+    after = bench(spec, data=blobs, holder=2)
+    after.events += before.saved
+    reports = advance(after, 4, lanes)
+    assert [(report.ending, report.epoch, report.width) for report in reports.values()] == [
+        ("until", 4, 2),
+        ("until", 4, 1),
+        ("until", 4, 2),
+    ]
+    assert [sorted(after.curve(lane.trial)) for lane in lanes] == [[3, 4], [2, 3, 4], [3, 4]]
+    for lane in lanes:
+        assert losses(after, lane.trial)[-4:] == pytest.approx(losses(whole, lane.trial)[-4:], abs=1e-4)
+
+
 def test_device_seconds_are_shared(bench: MakeBench, blobs: Path) -> None:
     stacked = bench(make_spec(fuse=4), data=blobs)
     began = time.monotonic()
