@@ -33,6 +33,7 @@ search:
   objective: {metric: validation/accuracy, direction: maximize}
   space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
 budget: {trials: 4, epochs: {min: 1, max: 3}, policy: asha}
+fuse: off
 tracking: {plots: false, model: false}
 """
 TASK = """

@@ -26,8 +26,8 @@ from podium.training.loop import Ending, Loop, Outcome
 from podium.training.task import Task
 from podium.training.widths import Notes
 
-CACHED_BYTES = 256 << 20
-"""Trials whose state stays in memory after their advance, in case they go on here: so many bytes of them, or one."""
+CACHED = 4
+"""Trials whose state stays in memory after their advance, in case they go on here; or as many as were in it."""
 
 SAVING = 8
 """Checkpoints that are written at the same time."""
@@ -148,9 +148,9 @@ class TaskTrainer:
         return {live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in lives}
 
     def _keep(self, lives: Sequence[LiveTrial]) -> None:
-        """Keeps unfinished trials in memory, the latest ones, as far as there is room."""
+        """Keeps unfinished trials in memory, the latest ones."""
         self._cache |= {live.trial: live for live in lives if live.epoch < self._spec.budget.epochs.max}
-        while len(self._cache) > 1 and sum(map(_bytes, self._cache.values())) > CACHED_BYTES:
+        while len(self._cache) > max(CACHED, len(lives)):
             self._cache.popitem(last=False)
 
     def _live(self, lane: Lane) -> LiveTrial:
@@ -233,10 +233,6 @@ def _at_one_step(lives: Sequence[LiveTrial]) -> list[list[LiveTrial]]:
     for live in lives:
         places.setdefault((live.epoch, live.step), []).append(live)
     return list(places.values())
-
-
-def _bytes(live: LiveTrial) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in live.tensors().values())
 
 
 def _stands_at(live: LiveTrial, lane: Lane) -> bool:
