@@ -1,14 +1,19 @@
 """Sweeps that the tests of the wiring launch, and the command line they launch them by."""
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from empty_runs import make_empty_runs
+
+from podium.cli import main
 
 QUICK = """
 sweep: quick
@@ -72,6 +77,18 @@ def podium(folder: Path, *arguments: str) -> Outcome:
     command = [sys.executable, "-m", "podium", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def podium_here(folder: Path, *arguments: str) -> Outcome:
+    """The like within this process, which has imported everything before: for commands that launch nothing."""
+    output, problems, code = io.StringIO(), io.StringIO(), 0
+    argv = mock.patch.object(sys, "argv", ["podium", *arguments])
+    with chdir(folder), redirect_stdout(output), redirect_stderr(problems), argv:
+        try:
+            main()
+        except SystemExit as ending:
+            code = int(ending.code or 0)
+    return Outcome(code, output.getvalue(), problems.getvalue())
 
 
 def paced(step_s: float) -> str:

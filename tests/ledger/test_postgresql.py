@@ -6,7 +6,7 @@ import sys
 import mlflow
 import pytest
 from postgresql_server import PASSWORD
-from wiring_cases import podium, write_quick
+from wiring_cases import podium, podium_here, write_quick
 
 from podium.errors import StorageFault, UserError
 from podium.ledger import Book, audit
@@ -57,7 +57,7 @@ def test_a_sweep_is_launched_and_gone_on_with(postgresql, tmp_path):
     experiment = client.get_run(more.json["parent_run_id"]).info.experiment_id
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{more.json['parent_run_id']}'")
     assert len(children) == 7
-    assert podium(tmp_path, "ledger", "verify", "quick", *where).code == 0
+    assert podium_here(tmp_path, "ledger", "verify", "quick", *where).code == 0
     told = [launched.output, launched.problems, more.output, more.problems]
     told += [path.read_text(errors="replace") for path in tmp_path.rglob("*.log")]
     assert not [text for text in told if PASSWORD in text]

@@ -1,4 +1,4 @@
-"""The command line as a user has it: real sweeps in a folder of their own, in one process with their trials."""
+"""The command line: real sweeps in a folder of their own, in one process with their trials."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import jsonschema
 import mlflow
 import pytest
 from click.testing import CliRunner
-from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium, write_blobs, write_quick
+from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium_here, write_blobs, write_quick
 
 from podium.cli import podium as command_line
 
@@ -41,7 +41,7 @@ def test_a_launch_ends_with_one_json_object_that_says_all(launched) -> None:
 
 def test_status_says_the_same_as_the_launch(launched) -> None:
     folder, outcome = launched
-    assert podium(folder, "status", "blobs", "--json").json == outcome.json
+    assert podium_here(folder, "status", "blobs", "--json").json == outcome.json
 
 
 def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
@@ -64,7 +64,7 @@ def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
 
 def test_launching_a_finished_sweep_again_does_nothing(launched) -> None:
     folder, outcome = launched
-    again = podium(folder, "launch", "sweep.yaml", *INLINE, "--json")
+    again = podium_here(folder, "launch", "sweep.yaml", *INLINE, "--json")
     assert again.code == 0
     assert again.json == outcome.json
     assert "raise budget.trials" in again.problems
@@ -72,7 +72,7 @@ def test_launching_a_finished_sweep_again_does_nothing(launched) -> None:
 
 def test_a_changed_file_is_refused_with_the_difference(launched) -> None:
     folder, _ = launched
-    outcome = podium(folder, "launch", "sweep.yaml", "network.width=32", *INLINE)
+    outcome = podium_here(folder, "launch", "sweep.yaml", "network.width=32", *INLINE)
     assert outcome.code == 2
     assert "network.width: 16 -> 32" in outcome.problems
     assert "Traceback" not in outcome.problems
@@ -81,16 +81,16 @@ def test_a_changed_file_is_refused_with_the_difference(launched) -> None:
 def test_promote_and_rollback_move_the_champion(launched) -> None:
     folder, outcome = launched
     client = mlflow.MlflowClient(tracking_uri=outcome.json["tracking_uri"])
-    assert podium(folder, "promote", "blobs", "--json").code == 0
+    assert podium_here(folder, "promote", "blobs", "--json").code == 0
     assert client.get_model_version_by_alias("blobs", "champion").version == 1
-    nothing_before = podium(folder, "rollback", "blobs")
+    nothing_before = podium_here(folder, "rollback", "blobs")
     assert nothing_before.code == 2
     assert "Traceback" not in nothing_before.problems
 
 
 def test_compare_shows_only_what_differs_and_links_to_the_runs(launched) -> None:
     folder, outcome = launched
-    comparison = podium(folder, "compare", "blobs", "--json").json
+    comparison = podium_here(folder, "compare", "blobs", "--json").json
     assert comparison["varying"] == ["initializer.scheme", "optimizer.learning_rate"] or comparison["varying"] == [
         "optimizer.learning_rate"
     ]
@@ -103,16 +103,16 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """A folder in which the sweep `quick` has ended, begun where its user points and told to a command; its outcome."""
     text = QUICK.replace("  space:", "  points: [{x: 0.999}]\n  space:") + "notify: {command: 'cat > told.json'}\n"
     folder = write_quick(tmp_path_factory.mktemp("ended"), text)
-    return folder, podium(folder, "launch", "sweep.yaml", *INLINE, "--json")
+    return folder, podium_here(folder, "launch", "sweep.yaml", *INLINE, "--json")
 
 
 def test_list_and_logs_find_the_sweep(ended) -> None:
     folder, _ = ended
-    listed = podium(folder, "list", "--json").json["sweeps"]
+    listed = podium_here(folder, "list", "--json").json["sweeps"]
     assert [sweep["sweep"] for sweep in listed] == ["quick"]
-    assert "step 1" in podium(folder, "logs", "0").output
-    assert "step 1" in podium(folder, "logs", "quick/3", "--json").json["log"]
-    missing = podium(folder, "logs", "99")
+    assert "step 1" in podium_here(folder, "logs", "0").output
+    assert "step 1" in podium_here(folder, "logs", "quick/3", "--json").json["log"]
+    missing = podium_here(folder, "logs", "99")
     assert missing.code == 2
     assert "it has 6" in missing.problems
 
@@ -120,7 +120,7 @@ def test_list_and_logs_find_the_sweep(ended) -> None:
 def test_a_larger_budget_extends_and_keeps_what_ended(ended, tmp_path: Path) -> None:
     folder, first = ended
     copy = shutil.copytree(folder, tmp_path / "copy")
-    second = podium(copy, "launch", "sweep.yaml", "budget.trials=9", *INLINE, "--json").json
+    second = podium_here(copy, "launch", "sweep.yaml", "budget.trials=9", *INLINE, "--json").json
     assert first.json["trials"]["total"] == 6
     assert second["trials"]["total"] == 9
     assert second["parent_run_id"] == first.json["parent_run_id"]
@@ -141,8 +141,8 @@ def test_the_end_is_told_to_a_command(ended) -> None:
 
 def test_requests_for_a_sweep_that_is_over_are_refused(ended) -> None:
     folder, _ = ended
-    assert podium(folder, "enqueue", "quick", "x=0.5").code == 3
-    assert podium(folder, "stop", "quick").code == 3
+    assert podium_here(folder, "enqueue", "quick", "x=0.5").code == 3
+    assert podium_here(folder, "stop", "quick").code == 3
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_requests_for_a_sweep_that_is_over_are_refused(ended) -> None:
     ],
 )
 def test_a_mistake_is_one_clear_message_and_exit_code_2(quick: Path, arguments: list[str], said: str) -> None:
-    outcome = podium(quick, *arguments)
+    outcome = podium_here(quick, *arguments)
     assert outcome.code == 2
     assert said in outcome.problems
     assert "Traceback" not in outcome.problems
@@ -166,13 +166,13 @@ def test_a_mistake_is_one_clear_message_and_exit_code_2(quick: Path, arguments: 
 
 def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
     with launching_slowly(quick, "budget.trials=60") as process:
-        wrong = podium(quick, "enqueue", "quick", "y=0.5")
+        wrong = podium_here(quick, "enqueue", "quick", "y=0.5")
         assert wrong.code == 2
         assert "y" in wrong.problems
-        assert podium(quick, "enqueue", "quick", "x=0.5", "kind=fancy").code == 0
-        assert podium(quick, "stop", "quick", "--json").code == 0
+        assert podium_here(quick, "enqueue", "quick", "x=0.5", "kind=fancy").code == 0
+        assert podium_here(quick, "stop", "quick", "--json").code == 0
         assert process.wait(60) == 0
-    summary = podium(quick, "status", "quick", "--json").json
+    summary = podium_here(quick, "status", "quick", "--json").json
     assert summary["state"] == "stopped"
 
 
@@ -182,8 +182,8 @@ def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "podium resume quick" in output
-    assert podium(quick, "status", "quick", "--json").json["state"] == "interrupted"
-    finished = podium(quick, "resume", "quick", *INLINE, "--json")
+    assert podium_here(quick, "status", "quick", "--json").json["state"] == "interrupted"
+    finished = podium_here(quick, "resume", "quick", *INLINE, "--json")
     assert finished.code == 0
     assert finished.json["trials"]["total"] == 6
     client = mlflow.MlflowClient(tracking_uri=finished.json["tracking_uri"])
@@ -196,7 +196,7 @@ def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
     with launching_slowly(quick) as process:
         process.kill()
         process.wait()
-    finished = podium(quick, "resume", "quick", *INLINE, "--json")
+    finished = podium_here(quick, "resume", "quick", *INLINE, "--json")
     assert finished.code == 0, finished.problems
     assert finished.json["trials"]["total"] == 6
     assert finished.json["state"] == "finished"
@@ -208,7 +208,7 @@ def test_a_killed_driver_is_resumed_with_the_same_trials(quick: Path) -> None:
 
 def test_a_second_driver_is_told_who_holds_the_sweep(quick: Path) -> None:
     with launching_slowly(quick, "budget.trials=60") as process:
-        second = podium(quick, "launch", "sweep.yaml", *INLINE)
+        second = podium_here(quick, "launch", "sweep.yaml", *INLINE)
         assert second.code == 3
         assert f"process {process.pid}" in second.problems
         process.send_signal(signal.SIGINT)
@@ -217,16 +217,16 @@ def test_a_second_driver_is_told_who_holds_the_sweep(quick: Path) -> None:
 
 def test_a_task_that_always_fails_ends_the_sweep_with_the_reason(quick: Path) -> None:
     (quick / "train.py").write_text("def train(trial):\n    raise RuntimeError('no such thing')\n")
-    outcome = podium(quick, "launch", "sweep.yaml", *INLINE, "--json")
+    outcome = podium_here(quick, "launch", "sweep.yaml", *INLINE, "--json")
     assert outcome.code == 1
     assert outcome.json["state"] == "failed"
     assert outcome.json["trials"]["failed"] == 5
     assert "no such thing" in outcome.json["reason"]
-    assert "Traceback" in podium(quick, "logs", "0").output
+    assert "Traceback" in podium_here(quick, "logs", "0").output
 
 
 def test_a_function_that_never_reports_the_objective_is_told_what_it_reports(quick: Path) -> None:
-    outcome = podium(quick, "launch", "sweep.yaml", "search.objective.metric=loss", *INLINE, "--json")
+    outcome = podium_here(quick, "launch", "sweep.yaml", "search.objective.metric=loss", *INLINE, "--json")
     assert outcome.code == 1
     assert "loss" in outcome.json["reason"]
     assert "score" in outcome.json["reason"]
@@ -234,27 +234,27 @@ def test_a_function_that_never_reports_the_objective_is_told_what_it_reports(qui
 
 def test_check_says_what_is_fusible_and_why(launched) -> None:
     folder, _ = launched
-    report = podium(folder, "check", "sweep.yaml", "--json").json
+    report = podium_here(folder, "check", "sweep.yaml", "--json").json
     kinds = {entry["name"]: entry["kind"] for entry in report["parameters"]}
     assert kinds == {"optimizer.learning_rate": "fusible", "initializer.scheme": "fusible"}
     assert len(report["structures"]) == 1
     assert report["structures"][0]["parameters_count"] == 4 * 16 + 16 + 16 * 3 + 3
-    assert podium(folder, "check", "sweep.yaml", "network.depth=0").code == 2
+    assert podium_here(folder, "check", "sweep.yaml", "network.depth=0").code == 2
 
 
 def test_data_describes_what_was_prepared(launched) -> None:
     folder, _ = launched
-    assert podium(folder, "data", "sweep.yaml", "--json").json["rows"]["train"] > 300
+    assert podium_here(folder, "data", "sweep.yaml", "--json").json["rows"]["train"] > 300
 
 
 def test_an_altered_shard_is_found(tmp_path: Path) -> None:
     write_blobs(tmp_path)
-    prepared = Path(podium(tmp_path, "data", "sweep.yaml", "--verify", "--json").json["folder"])
+    prepared = Path(podium_here(tmp_path, "data", "sweep.yaml", "--verify", "--json").json["folder"])
     shard = next(prepared.glob("train-*.arrow"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    altered = podium(tmp_path, "data", "sweep.yaml", "--verify")
+    altered = podium_here(tmp_path, "data", "sweep.yaml", "--verify")
     assert altered.code == 2
     assert shard.name in altered.problems
 
@@ -262,7 +262,7 @@ def test_an_altered_shard_is_found(tmp_path: Path) -> None:
 def test_the_schema_accepts_a_sweep_file(quick: Path) -> None:
     from ruamel.yaml import YAML
 
-    schema = json.loads(podium(quick, "schema").output)
+    schema = json.loads(podium_here(quick, "schema").output)
     jsonschema.validate(YAML(typ="safe").load((quick / "sweep.yaml").read_text()), schema)
 
 
@@ -281,7 +281,7 @@ def test_every_command_has_help_and_speaks_json() -> None:
 
 
 def test_the_schema_is_one_line_for_machines(quick: Path) -> None:
-    outcome = podium(quick, "schema", "--json")
+    outcome = podium_here(quick, "schema", "--json")
     assert len(outcome.output.splitlines()) == 1
     assert "search" in outcome.json["properties"]
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from wiring_cases import TRAIN, Outcome, podium, write_quick
+from wiring_cases import TRAIN, Outcome, podium_here, write_quick
 
 FAILING = TRAIN.replace("    first = 1\n", "    first = 1\n    assert trial.number != 2, 'bad luck'\n")
 
@@ -15,13 +15,13 @@ FAILING = TRAIN.replace("    first = 1\n", "    first = 1\n    assert trial.numb
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sweep of six trials, of which one failed."""
     folder = write_quick(tmp_path_factory.mktemp("story"), train=FAILING)
-    outcome = podium(folder, "launch", "sweep.yaml", "--cluster", "inline", "--json")
+    outcome = podium_here(folder, "launch", "sweep.yaml", "--cluster", "inline", "--json")
     assert outcome.code == 0, outcome.problems
     return folder
 
 
 def test_the_story_of_a_sweep_says_what_became_of_every_trial(folder: Path) -> None:
-    entries = podium(folder, "ledger", "show", "quick", "--json").json["entries"]
+    entries = podium_here(folder, "ledger", "show", "quick", "--json").json["entries"]
     assert [entry["sequence"] for entry in entries] == sorted(entry["sequence"] for entry in entries)
     assert entries[0]["text"] == "launched: train.py:train, 6 trials"
     assert entries[-1]["text"] == "the sweep is finished: budget spent"
@@ -33,27 +33,27 @@ def test_the_story_of_a_sweep_says_what_became_of_every_trial(folder: Path) -> N
 
 
 def test_the_story_of_one_trial_is_its_own(folder: Path) -> None:
-    output = podium(folder, "ledger", "show", "quick", "--trial", "2").output
+    output = podium_here(folder, "ledger", "show", "quick", "--trial", "2").output
     lines = output.splitlines()
     assert len(lines) == 4
     assert all("  trial 2 " in line for line in lines)
     assert lines[2].endswith("broke off on gang inline (exception, 1 so far): AssertionError: bad luck")
-    unknown = podium(folder, "ledger", "show", "quick", "--trial", "9")
+    unknown = podium_here(folder, "ledger", "show", "quick", "--trial", "9")
     assert (unknown.code, unknown.problems) == (2, "podium: sweep 'quick' has no trial 9; it has 6, counted from 0\n")
 
 
 def test_status_says_why_a_trial_failed_and_how_its_log_ends(folder: Path) -> None:
-    (failure,) = podium(folder, "status", "quick", "--json").json["failures"]
+    (failure,) = podium_here(folder, "status", "quick", "--json").json["failures"]
     assert (failure["trial"], failure["cause"], failure["attempts"]) == (2, "exception", {"exception": 1})
     assert failure["log_tail"].splitlines()[-1] == "AssertionError: bad luck"
-    said = podium(folder, "status", "quick").output
+    said = podium_here(folder, "status", "quick").output
     assert "failed  trial 2: exception after 1 attempt(s): AssertionError: bad luck" in said
     assert "│ AssertionError: bad luck" in said
     assert "`podium logs quick/2`" in said
 
 
 def test_a_ledger_as_it_was_written_is_whole(folder: Path) -> None:
-    assert podium(folder, "ledger", "verify", "quick").output == "the ledger of quick is whole\n"
+    assert podium_here(folder, "ledger", "verify", "quick").output == "the ledger of quick is whole\n"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def tampered(folder: Path, tmp_path: Path) -> Callable[[str], Outcome]:
             source.backup(target)
             target.execute(statement)
             target.commit()
-        return podium(tmp_path, "ledger", "verify", "quick", "--json")
+        return podium_here(tmp_path, "ledger", "verify", "quick", "--json")
 
     return tamper
 

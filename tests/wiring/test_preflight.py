@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from ruamel.yaml import YAML
-from wiring_cases import BLOBS, QUICK, podium, write_blobs
+from wiring_cases import BLOBS, QUICK, podium_here, write_blobs
 
 from podium.console import Silent
 from podium.errors import CapacityError, UserError
@@ -107,7 +107,7 @@ def test_the_text_says_all_that_was_found(tmp_path: Path) -> None:
 def test_a_function_without_checkpoints_is_told_what_follows(quick: Path) -> None:
     assert "saves no checkpoint" not in checked(quick)
     (quick / "train.py").write_text("def train(trial):\n    trial.report(1, {'score': 0.5})\n")
-    outcome = podium(quick, "check", "sweep.yaml", "--cluster", "inline")
+    outcome = podium_here(quick, "check", "sweep.yaml", "--cluster", "inline")
     assert outcome.code == 0
     assert "The function saves no checkpoint" in outcome.output
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
-from wiring_cases import QUICK, TRAIN, Outcome, paced, podium, write_blobs, write_quick
+from wiring_cases import QUICK, TRAIN, Outcome, paced, podium, podium_here, write_blobs, write_quick
 
 from podium.ledger import Row
 from podium.sweep.machine import replay
@@ -206,7 +206,7 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
     (failure,) = outcome.json["failures"]
     assert (failure["trial"], failure["cause"], failure["attempts"]) == (2, "worker_lost", {"worker_lost": 2})
     assert "in end_it_all" in failure["log_tail"]
-    assert "in end_it_all" in podium(tmp_path, "logs", "quick/2", *store).output
+    assert "in end_it_all" in podium_here(tmp_path, "logs", "quick/2", *store).output
     lost = events(tmp_path, GangLost)
     assert len({loss.gang for loss in lost}) == 2
     children = runs(outcome.json)
@@ -280,4 +280,4 @@ def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tmp_path: Path) -> None:
     assert "left at once; `podium resume NAME` goes on" in problems
     assert "Traceback" not in problems
     require_gone(workers)
-    assert podium(stuck, "status", "quick", "--json").json["state"] == "interrupted"
+    assert podium_here(stuck, "status", "quick", "--json").json["state"] == "interrupted"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from wiring_cases import podium
+from wiring_cases import podium_here
 
 from podium.execution.simulated import SimulatedExecutor
 from podium.sweep.machine import Machine
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_story_tells_cohorts_lanes_and_widths(folder: Path) -> None:
-    entries = podium(folder, "ledger", "show", "toy", "--json").json["entries"]
+    entries = podium_here(folder, "ledger", "show", "toy", "--json").json["entries"]
 
     def texts(trial: int) -> list[str]:
         return [entry["text"] for entry in entries if entry["trial"] == trial][1:]
@@ -69,20 +69,20 @@ def test_the_story_tells_cohorts_lanes_and_widths(folder: Path) -> None:
 
 
 def test_the_status_tells_where_the_best_trial_was_trained(folder: Path) -> None:
-    best = podium(folder, "status", "toy", "--json").json["best"]
+    best = podium_here(folder, "status", "toy", "--json").json["best"]
     assert (best["trial"], best["cohort"], best["lane"], best["lanes"], best["width"]) == (0, "advance/1", 0, 4, 4)
-    said = podium(folder, "status", "toy").output
+    said = podium_here(folder, "status", "toy").output
     assert "trained as lane 0 of 4 in cohort advance/1, in a stack of 4" in said
 
 
 @pytest.mark.parametrize(("trial", "first"), [(0, []), (3, [0]), (5, [4])])
 def test_logs_point_to_where_mates_print_together(folder: Path, trial: int, first: list[int]) -> None:
-    assert podium(folder, "logs", f"toy/{trial}", "--json").json["see"] == first
-    said = podium(folder, "logs", f"toy/{trial}").problems
+    assert podium_here(folder, "logs", f"toy/{trial}", "--json").json["see"] == first
+    said = podium_here(folder, "logs", f"toy/{trial}").problems
     assert said.splitlines() == [
         f"what trial {trial} printed among mates is in the log of the first of them: toy/{lead}" for lead in first
     ]
 
 
 def test_the_ledger_of_cohorts_is_whole(folder: Path) -> None:
-    assert podium(folder, "ledger", "verify", "toy").output == "the ledger of toy is whole\n"
+    assert podium_here(folder, "ledger", "verify", "toy").output == "the ledger of toy is whole\n"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from wiring_cases import paced, podium, write_quick
+from wiring_cases import paced, podium_here, write_quick
 
 from podium.ledger import Book
 from podium.sweep.messages import Progress, Resumed
@@ -66,25 +66,25 @@ def kill_driver(folder: Path, resumptions: int) -> None:
 
 
 def test_a_driver_that_is_killed_twice_ends_its_sweep(slow: Path) -> None:
-    with supervised(slow, "launch", "sweep.yaml", "budget.trials=5", "--restarts", "2") as process:
+    with supervised(slow, "launch", "sweep.yaml", "budget.trials=12", "--restarts", "2") as process:
         kill_driver(slow, 0)
         kill_driver(slow, 1)
         output, problems = process.communicate(timeout=90)
     assert process.returncode == 0, problems
     summary = json.loads(output.splitlines()[-1])
-    assert (summary["state"], summary["trials"]["total"]) == ("finished", 5)
+    assert (summary["state"], summary["trials"]["total"]) == ("finished", 12)
     assert "the driver ended by SIGKILL; it is started again in 1 s (1 of 2)" in problems
     assert "in 2 s (2 of 2)" in problems
-    assert podium(slow, "ledger", "verify", "quick").code == 0
+    assert podium_here(slow, "ledger", "verify", "quick").code == 0
 
 
 def test_restarts_are_counted(slow: Path) -> None:
-    with supervised(slow, "launch", "sweep.yaml", "--restarts", "1") as process:
+    with supervised(slow, "launch", "sweep.yaml", "budget.trials=60", "--restarts", "1") as process:
         kill_driver(slow, 0)
         kill_driver(slow, 1)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGKILL
-    assert podium(slow, "status", "quick", "--json").json["state"] == "interrupted"
+    assert podium_here(slow, "status", "quick", "--json").json["state"] == "interrupted"
 
 
 def test_who_asks_the_supervisor_to_leave_is_heard(slow: Path) -> None:
