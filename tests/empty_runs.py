@@ -12,8 +12,10 @@ from podium.tracking.client import connect
 
 
 def make_empty_runs(database: Path) -> str:
-    """Puts a file there such as MLflow makes at its first use; returns its address."""
+    """Puts a file there such as MLflow makes at its first use, in place of an older one; returns its address."""
     database.parent.mkdir(parents=True, exist_ok=True)
+    for beside in ("-wal", "-shm"):  # of a server that was killed; they would be taken for the new file's
+        database.with_name(database.name + beside).unlink(missing_ok=True)
     return f"sqlite:///{shutil.copyfile(_template(), database)}"
 
 
