@@ -20,6 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_server import Mode, Proxy, Server
+from wiring_cases import Outcome, podium_here
 
 from podium.ledger import Book
 from podium.ledger.lease import this_process
@@ -127,9 +128,8 @@ class Launch:
         summary: dict[str, Any] = json.loads(self._output.read_text().splitlines()[-1])
         return summary
 
-    def sync(self, tracking_uri: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "podium", "sync", self.name, "--home", "home", "--tracking-uri", tracking_uri]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=150, check=False)
+    def sync(self, tracking_uri: str) -> Outcome:
+        return podium_here(self.folder, "sync", self.name, "--home", "home", "--tracking-uri", tracking_uri)
 
     @property
     def problems(self) -> str:
@@ -235,8 +235,8 @@ def test_a_launch_says_that_the_server_is_down(launch, proxy: Proxy, server: Ser
     sweep.wait_for_tracker()
     proxy.mode = "pass"
     done = sweep.sync(proxy.address)
-    assert done.returncode == 0, done.stderr
-    assert "takes nothing" not in done.stderr
+    assert done.code == 0, done.problems
+    assert "takes nothing" not in done.problems
     require_all_shown(server.address, sweep.name)
 
 
@@ -279,7 +279,7 @@ def test_a_server_that_says_no_is_not_asked_for_ever(launch, proxy: Proxy, serve
     assert "Traceback" not in (sweep.folder / "home" / "logs" / sweep.name / "tracker.log").read_text()
     assert proxy.calls == 2
     proxy.mode = "pass"
-    assert sweep.sync(proxy.address).returncode == 0
+    assert sweep.sync(proxy.address).code == 0
     require_all_shown(server.address, sweep.name)
 
 
@@ -293,6 +293,7 @@ def test_a_user_need_not_wait_for_a_slow_server(launch, proxy: Proxy, server: Se
     assert summary["state"] == "finished"
     assert "goes on by itself" in sweep.problems
     proxy.mode = "pass"
+    until(lambda: sweep.book.facts(sweep.name).get("shown"))  # it may not even have begun
     sweep.wait_for_tracker()
     require_all_shown(server.address, sweep.name)
 
@@ -359,7 +360,7 @@ def test_every_run_is_rebuilt_in_an_empty_server(launch, server: Server, tmp_pat
     other = f"sqlite:///{tmp_path / 'other.db'}"
     shown = []
     for _ in range(2):
-        assert sweep.sync(other).returncode == 0
+        assert sweep.sync(other).code == 0
         require_all_shown(other, sweep.name)
         shown.append(everything(other, sweep.name))
     assert shown[0] == shown[1] == everything(server.address, sweep.name)
@@ -375,7 +376,7 @@ def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
     sweep = launch(first, text=BLOBS)
     version = sweep.end()["model"]["version"]
     done = sweep.sync(other)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.problems
     shown = []
     for tracking_uri in (first, other):
         shown.append(everything(tracking_uri, sweep.name))
@@ -389,8 +390,8 @@ def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
     assert shown[0] == shown[1]
     shutil.rmtree(sweep.folder / "home" / "shards")
     done = sweep.sync(third)
-    assert done.returncode == 0, done.stderr
-    assert f"the best model of '{sweep.name}' was not registered" in done.stderr
+    assert done.code == 0, done.problems
+    assert f"the best model of '{sweep.name}' was not registered" in done.problems
     require_ended(third, sweep.name)
 
 
