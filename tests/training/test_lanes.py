@@ -19,7 +19,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, Measured, Report
 from podium.training import live as live_module
 from podium.training.lanes import Stack
-from podium.training.plain import Samples
+from podium.training.plain import Plain, Samples
 
 MakeBench = Callable[..., Bench]
 Parameters = Mapping[str, Value]
@@ -504,3 +504,32 @@ def test_where_memory_runs_out_stacks_are_halved_and_start_again(
     made.clear()
     again = [lane.model_copy(update={"trial": lane.trial + 100}) for lane in lanes]
     assert {report.width for report in advance(trained, 1, again).values()} == {4}, "the limit is remembered"
+
+
+@pytest.mark.parametrize(("kind", "count"), [(Stack, 3), (Plain, 1)])
+def test_trials_that_are_kept_in_memory_make_room_before_stacks_are_narrowed(
+    bench: MakeBench, blobs: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Stack | Plain], count: int
+) -> None:
+    lanes = lanes_of([{"optimizer.learning_rate": 0.01}] * 5)
+    trained = bench(make_spec(fuse=4), data=blobs)
+    advance(trained, 1, lanes[3:])
+    step, failures = kind.step, [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def starved(group: Any, samples: Samples) -> None:
+        if failures:
+            raise failures.pop()
+        step(group, samples)
+
+    monkeypatch.setattr(kind, "step", starved)
+    reports = advance(trained, 1, lanes[:count])
+    assert {(report.ending, report.width) for report in reports.values()} == {("until", count)}
+    assert not [event for event in trained.events if isinstance(event, Measured)]
+
+
+def test_what_needs_more_than_all_memory_fails(bench: MakeBench, blobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(group: Plain, samples: Samples) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Plain, "step", starved)
+    with pytest.raises(torch.OutOfMemoryError):
+        bench(make_spec(fuse=4), data=blobs).advance(1)

@@ -69,7 +69,8 @@ class TaskTrainer:
     def advance(self, command: Advance) -> tuple[Report, ...]:
         """Trains the lanes of `command`, in stacks as wide as is best here.
 
-        Where memory runs out, they start again in stacks half as wide.
+        Where memory runs out, they start again: without the other trials that are kept in it, then in stacks half as
+        wide.
 
         Raises:
             TaskError: if the task does not keep its contract.
@@ -85,7 +86,7 @@ class TaskTrainer:
         self._cache.clear()
 
     def _attempt(self, command: Advance) -> tuple[Report, ...] | None:
-        """Carries out the advance; None if memory was too small for its stacks, which will be narrower next time."""
+        """Carries out the advance; None if memory was too small, so that it has to start again and need less."""
         began = time.monotonic()
         lives = [self._live(lane) for lane in command.lanes]
         refused = {live.trial: reason for live in lives if (reason := self._refusal(live))}
@@ -96,17 +97,15 @@ class TaskTrainer:
             live.device_s = share_s
         for alike in _at_one_step(trained):
             race = self._fusing.race(alike)
-            logs = {
-                live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in alike
-            }
-            loop = Loop(alike, race, self._spec, self._reader, logs, self._halted, self._save)
+            loop = Loop(alike, race, self._spec, self._reader, self._logs(alike), self._halted, self._save)
             try:
                 endings |= loop.train(command.until, self._progress(command))
             except Exception as error:
-                if race.width == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error) or (race.width == 1 and not self._cache):
                     raise
                 sys.stderr.write(f"memory ran out in stacks of {race.width} trials: {error}\n")
-                self._fusing.narrow(alike[0], race)
+                if not self._cache:
+                    self._fusing.narrow(alike[0], race)
                 return None
             self._fusing.note(alike[0], race)
         began = time.monotonic()
