@@ -15,7 +15,7 @@ class Findings:
     """What was found.
 
     Attributes:
-        log_tail: The last lines of the log of the trial that ran; empty if none did.
+        log_tail: The last lines of the log that the running advance wrote to; empty if none ran.
         oom_kills: How many processes the kernel of the host has killed because memory ran out.
     """
 
@@ -24,7 +24,10 @@ class Findings:
 
 
 def examine(store: str, sweep: str, trial: int | None, cache: Path) -> Findings:
-    """Looks at the log of the trial that ran, which it publishes, and at the kernel's counters."""
+    """Looks at the log of the trial that ran, which it publishes, and at the kernel's counters.
+
+    Of a cohort it is the first lane's.
+    """
     log_tail = ""
     if trial is not None:
         with contextlib.suppress(OSError):

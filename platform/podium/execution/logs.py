@@ -1,4 +1,4 @@
-"""Log files: what a trial's code prints goes to a file of its own.
+"""Log files: what a trial's code prints goes to a file of its own, and what a cohort prints, to that of its first lane.
 
 In a store at an address nothing can be appended, so there each host writes its part into its cache, and `publish` moves
 it behind what the store has.

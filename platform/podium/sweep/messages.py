@@ -77,7 +77,7 @@ class GangReady(Message):
 
 
 class GangLost(Message):
-    """A gang died; `log_tail` holds the last lines of the log of the trial it ran."""
+    """A gang died; `log_tail` holds the last lines of the log that its advance wrote to."""
 
     kind: Literal["gang_lost"] = "gang_lost"
     gang: str
@@ -164,7 +164,7 @@ class Advanced(Message):
 
 
 class AdvanceFailed(Message):
-    """An advance broke off; the gang lives. `log_tail` holds the last lines of the trial's log."""
+    """An advance broke off; the gang lives. `log_tail` holds the last lines of the log that it wrote to."""
 
     kind: Literal["advance_failed"] = "advance_failed"
     key: str
