@@ -1,9 +1,12 @@
 """The ledger on PostgreSQL: a server that dies, a password that is not told, a driver that is missing."""
 
+import gc
 import signal
 import sys
+import time
 
 import mlflow
+import psycopg
 import pytest
 from postgresql_server import PASSWORD
 from wiring_cases import podium, podium_here, write_quick
@@ -28,6 +31,18 @@ def test_a_server_that_dies_is_a_fault_and_then_over(postgresql):
     assert ledger.append([Exhausted(number=1)]) == 1
     assert audit(book, "s") == []
     book.close()
+
+
+def test_a_book_that_nobody_has_any_more_leaves_no_connection(postgresql):
+    url = postgresql.new_database()
+    assert Book(url).sweeps() == []
+    gc.collect()
+    deadline = time.monotonic() + 10
+    with psycopg.connect(postgresql.address("postgres"), autocommit=True) as connection:
+        query = "select count(*) from pg_stat_activity where datname = %s"
+        while connection.execute(query, [url.rpartition("/")[2]]).fetchone() != (0,):
+            assert time.monotonic() < deadline, "the server still has its connection"
+            time.sleep(0.05)
 
 
 def test_a_wrong_password_is_not_told(postgresql):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ class Book:
     def __init__(self, url: str) -> None:
         self._engine, self._reader = open_database(url)
         self._leases = Leases(self._engine, self._reader)
+        self._close = weakref.finalize(self, self._engine.dispose)
 
     @classmethod
     def at_home(cls, home: Path) -> "Book":
@@ -111,8 +113,8 @@ class Book:
         return HeldLedger(self, self._engine, self._reader, sweep, epoch)
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._engine.dispose()
+        """Closes the connections; a book that nobody refers to any more closes them by itself."""
+        self._close()
 
 
 class HeldLedger:
