@@ -17,6 +17,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def whole_float32() -> Iterator[None]:
+    """On a GPU, cuDNN would otherwise cut inputs of convolutions and recurrent cells to the ten bits of TF32."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three classes of 1 x 6 x 6 images, noise around three means; 150 samples."""

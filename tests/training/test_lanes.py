@@ -7,19 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from training_bench import Bench, make_spec
+from training_bench import Bench, make_spec, prepare_arrays
 
+from podium.data.manifest import Schema
 from podium.data.prepare import prepare
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, Measured, Report
 from podium.training import live as live_module
 from podium.training.lanes import Stack
+from podium.training.live import LiveTrial
 from podium.training.plain import Plain, Samples
+from podium.training.trainer import load_task
 
 MakeBench = Callable[..., Bench]
 Parameters = Mapping[str, Value]
@@ -476,6 +480,64 @@ def test_recurrent_cells_are_stacked(bench: MakeBench, blobs: Path, odd: Path, t
     alone = bench(spec, data=blobs, code=odd, store=tmp_path / "alone")
     alone.advance(2, lanes[1])
     assert losses(trained, 1) == pytest.approx(losses(alone, 1), abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["Classification", "Sequences", "Gated", "Simple"])
+@pytest.mark.parametrize("network", [{"norm": "batch"}, {"kind": "convnet", "channels": 2}])
+def test_all_of_a_stack_is_on_its_device(odd: Path, task: str, network: dict[str, Any]) -> None:
+    # what is on the device `meta` has no values, and mixes with nothing on the CPU, as what is on a GPU
+    device = torch.device("meta")
+    spec = make_spec(task=f"task.py:{task}", network={"width": 4, "dropout": 0.5, **network})
+    loaded, schema = load_task(spec, odd), Schema((1, 6, 6), "float32", (), "int64", 3, (), (), normalize=False)
+    each = [
+        {
+            "optimizer.learning_rate": 0.01 * n,
+            "optimizer.clip": float(n),
+            "penalty.l1": 0.1 * n,
+            "penalty.l2": 0.1 * n,
+            "network.dropout": 0.1 * n,
+            "loss.label_smoothing": 0.1 * n,
+        }
+        for n in (1, 2, 3)
+    ]
+    stack = Stack([LiveTrial(spec, loaded, schema, lane, device) for lane in lanes_of(each)])
+    inputs, targets = torch.zeros((8, 1, 6, 6), device=device), torch.zeros(8, dtype=torch.int64, device=device)
+    samples = Samples(inputs, targets, torch.arange(8, device=device))
+    stack.begin_epoch(2, 2)
+    stack.step(samples)
+    stack.settle()
+    stack.begin_validation()
+    with torch.no_grad():
+        stack.validate(samples, [])
+    assert {tensor.device for live in stack.lives for tensor in live.tensors().values()} == {device}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_where_a_gpu_is_too_small_stacks_are_narrowed(bench: MakeBench, tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    data = prepare_arrays(tmp_path, draws.normal(size=(64, 1, 64, 64)).astype(np.float32), np.arange(64) % 3)
+    spec = make_spec(network={"kind": "convnet", "channels": 64, "depth": 1})
+    lanes = lanes_of([{"optimizer.learning_rate": 0.001 * (trial + 1)} for trial in range(16)])
+    undisturbed, needed = {}, {}
+    for width in (4, 16):
+        undisturbed[width] = bench(spec.model_copy(update={"fuse": width}), data=data, store=tmp_path / f"{width}")
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        advance(undisturbed[width], 1, lanes)
+        needed[width] = torch.cuda.max_memory_allocated()
+    del undisturbed[16]
+    torch.cuda.empty_cache()
+    limit, memory = sum(needed.values()) / 2, torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit / memory)
+    try:
+        trained = bench(spec.model_copy(update={"fuse": 16}), data=data)
+        reports = advance(trained, 1, lanes)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert {(report.ending, report.width <= 8) for report in reports.values()} == {("until", True)}
+    assert [event.width for event in trained.events if isinstance(event, Measured)]
+    for lane in lanes:
+        assert losses(trained, lane.trial) == pytest.approx(losses(undisturbed[4], lane.trial), abs=1e-3)
 
 
 def test_where_memory_runs_out_stacks_are_halved_and_start_again(

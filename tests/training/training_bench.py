@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from podium.data.prepare import prepare
 from podium.spec.sweep import SweepSpec
@@ -13,7 +14,7 @@ from podium.training.trainer import Trainer, make_trainer
 
 
 def make_spec(**settings: Any) -> SweepSpec:
-    """A sweep over the blobs; keyword arguments replace whole settings."""
+    """A sweep over the blobs, on a GPU if there is one; keyword arguments replace whole settings."""
     return SweepSpec.model_validate(
         {
             "sweep": "toy",
@@ -22,6 +23,7 @@ def make_spec(**settings: Any) -> SweepSpec:
             "network": {"width": 8},
             "search": {"objective": {"metric": "validation/accuracy", "direction": "maximize"}},
             "budget": {"trials": 4, "epochs": {"max": 4}},
+            "resources": {"gpus": 1 if torch.cuda.is_available() else 0},
             **settings,
         }
     )

@@ -196,7 +196,12 @@ class Stack:
                     metric.state = dict(state)
                     metric.update(outputs, batch)
                     states[name] = metric.state
-            return total, torch.as_tensor(weight, dtype=total.dtype), states, outputs if needs_outputs else ()
+            return (
+                total,
+                torch.as_tensor(weight, dtype=total.dtype, device=total.device),
+                states,
+                outputs if needs_outputs else (),
+            )
 
         total, weight, states, outputs = vmap(lane, in_dims=(0, 0, 0, 0))(weights, fixed, self._own, sums.states)
         with torch.no_grad():
