@@ -15,7 +15,7 @@ import jsonschema
 import mlflow
 import pytest
 from click.testing import CliRunner
-from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium_here, write_blobs, write_quick
+from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium, podium_here, write_blobs, write_quick
 
 from podium.cli import podium as command_line
 
@@ -223,6 +223,20 @@ def test_a_task_that_always_fails_ends_the_sweep_with_the_reason(quick: Path) ->
     assert outcome.json["trials"]["failed"] == 5
     assert "no such thing" in outcome.json["reason"]
     assert "Traceback" in podium_here(quick, "logs", "0").output
+
+
+def test_a_function_without_torch_has_none_and_another_gets_the_threads_it_is_lent(tmp_path: Path) -> None:
+    train = """
+import sys
+
+def train(trial):
+    before = "torch" in sys.modules
+    import torch
+    trial.report(1, {"score": 100 * before + torch.get_num_threads()})
+"""
+    write_quick(tmp_path, QUICK.replace("trials: 6", "trials: 1"), train)
+    done = podium(tmp_path, "launch", "sweep.yaml", "resources.cpus=1", *INLINE, "--json")
+    assert (done.code, done.json["best"]["value"]) == (0, 1), done.problems
 
 
 def test_a_function_that_never_reports_the_objective_is_told_what_it_reports(quick: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import gc
+import os
 import sys
 import time
 import traceback
@@ -90,12 +91,10 @@ class Worker:
             UserError: if the store does not have code or shards whole.
             StorageFault: if the store cannot be read.
         """
-        import torch
-
         from podium.training.checkpoint import Storage
         from podium.training.trainer import make_trainer
 
-        torch.set_num_threads(self._spec.resources.cpus)
+        use_threads(self._spec.resources.cpus)
         keep_freed_memory()
         assignment = self._assignment
         self._trainer = make_trainer(
@@ -166,11 +165,10 @@ class Worker:
 
     def _free_memory(self) -> None:
         """Gives back what trials that do not run still hold, here and on the device."""
-        import torch
-
         self.close()
         gc.collect()
-        torch.cuda.empty_cache()
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()
 
     def _send(self, event: Event) -> None:
         self._sign_of_life = time.monotonic()
@@ -179,6 +177,14 @@ class Worker:
     def _is_halted(self) -> bool:
         self._sign_of_life = time.monotonic()
         return self._running in self._halted or self._is_interrupted()
+
+
+def use_threads(count: int) -> None:
+    """Has torch use so many threads, whether it is imported already or will be."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+    else:
+        os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def keep_freed_memory() -> None:

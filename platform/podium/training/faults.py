@@ -3,9 +3,8 @@
 import errno
 import os
 import re
+import sys
 from pathlib import Path
-
-import torch
 
 from podium.errors import PodiumError, StorageFault
 from podium.store import fault
@@ -54,5 +53,8 @@ def _probe(path: Path) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory of the host or of the device ran out."""
+    torch = sys.modules.get("torch")  # what was never imported has raised nothing
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
     # torch's allocator for the host raises a plain RuntimeError
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)

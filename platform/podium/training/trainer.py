@@ -1,12 +1,14 @@
-"""Training: from a sweep's settings to what carries out its advances, and what is made of a checkpoint."""
+"""Training: from a sweep's settings to what carries out its advances, and what is made of a checkpoint.
+
+Torch is imported for tasks alone: a training function brings the libraries that it needs.
+"""
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podium.data.manifest import Schema
 from podium.data.reader import Reader
@@ -17,11 +19,13 @@ from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.checkpoint import Storage
 from podium.training.code import load
 from podium.training.function import FunctionTrainer, TrainingFunction, check_function
-from podium.training.fusing import circumstances
-from podium.training.task import Task
-from podium.training.task_trainer import TaskTrainer, load_best_network, training_device
-from podium.training.tasks import TASKS
 from podium.training.widths import Notes
+
+if TYPE_CHECKING:
+    from torch import nn
+    from typing_extensions import TypeIs
+
+    from podium.training.task import Task
 
 
 class Trainer(Protocol):
@@ -61,16 +65,20 @@ def make_trainer(
         DataError: if the shards cannot be read.
     """
     task = load_task(spec, code)
-    if not isinstance(task, Task):
+    if not is_task(task):
         return FunctionTrainer(spec, task, storage.store, storage.holder, emit, halted)
     if data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
+
+    from podium.training.fusing import circumstances
+    from podium.training.task_trainer import TaskTrainer, training_device
+
     reader = Reader(data)
     about = circumstances(spec, reader, training_device(spec), "" if code is None else code.name)
     return TaskTrainer(spec, task, reader, storage, Notes(storage.cache, about), emit, halted)
 
 
-def load_task(spec: SweepSpec, code: Path | None) -> Task | TrainingFunction:
+def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
     """The sweep's task, or its training function.
 
     Raises:
@@ -78,16 +86,21 @@ def load_task(spec: SweepSpec, code: Path | None) -> Task | TrainingFunction:
         SpecError: for an unknown built-in task, or an objective that the task does not produce.
     """
     if spec.is_built_in:
+        from podium.training.tasks import TASKS
+
         if spec.task not in TASKS:
             raise SpecError(_unknown(spec.task, tuple(TASKS), "built-in task"), key="task")
-        task = TASKS[spec.task]()
+        task: Task = TASKS[spec.task]()
     else:
         if code is None:
             raise TaskError(f"the task {spec.task!r} is in a file, and no code folder was given")
         loaded = load(spec.task, code)
-        if not isinstance(loaded, Task) and not (inspect.isclass(loaded) and issubclass(loaded, Task)):
+        if is_task(loaded):
+            task = loaded
+        elif inspect.isclass(loaded) and issubclass(loaded, _task_classes()):
+            task = _make(loaded)
+        else:
             return check_function(loaded, spec.task)
-        task = loaded if isinstance(loaded, Task) else _make(loaded)
     for objective in spec.search.objectives:
         if objective.metric not in task.metric_names():
             raise SpecError(
@@ -95,6 +108,11 @@ def load_task(spec: SweepSpec, code: Path | None) -> Task | TrainingFunction:
                 key="search.objective.metric",
             )
     return task
+
+
+def is_task(loaded: Any) -> "TypeIs[Task]":
+    """Whether what `load_task` gave is a task, and no training function."""
+    return isinstance(loaded, _task_classes())
 
 
 def load_best(
@@ -105,7 +123,7 @@ def load_best(
     store: str,
     folder: str,
     parameters: Mapping[str, Value],
-) -> nn.Module:
+) -> "nn.Module":
     """The network of a checkpoint with the weights of the trial's best epoch, in evaluation mode, on the CPU.
 
     Its input is `[B, *schema.inputs]` float32, normalized if the schema says so.
@@ -115,13 +133,22 @@ def load_best(
         TaskError: if the sweep's task is a training function, whose checkpoints are its own.
     """
     task = load_task(spec, code)
-    if not isinstance(task, Task):
+    if not is_task(task):
         raise TaskError(f"{spec.task} is a training function, and Podium cannot make a network of its checkpoints")
+
+    from podium.training.task_trainer import load_best_network
+
     lane = Lane(trial=0, parameters=dict(parameters), seed=0, folder=folder)
     return load_best_network(spec, task, schema, store, lane)
 
 
-def _make(kind: type[Task]) -> Task:
+def _task_classes() -> "tuple[type[Task], ...]":
+    """`Task`, once somebody has imported it: before that, nobody can have made one."""
+    module = sys.modules.get("podium.training.task")
+    return () if module is None else (module.Task,)
+
+
+def _make(kind: "type[Task]") -> "Task":
     try:
         return kind()
     except Exception as error:

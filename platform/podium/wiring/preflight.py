@@ -25,11 +25,11 @@ def try_out(spec: SweepSpec, code_folder: Path | None, data: Path | None) -> Non
     Raises:
         UserError: for a task, an objective or a network that cannot work.
     """
-    from podium.training.preflight import measure
-    from podium.training.task import Task
-    from podium.training.trainer import load_task
+    from podium.training.trainer import is_task, load_task
 
-    if isinstance(load_task(spec, code_folder), Task):
+    if is_task(load_task(spec, code_folder)):
+        from podium.training.preflight import measure
+
         measure(spec, code=code_folder, data=data, parameters=next(structures(spec)))
 
 
@@ -39,8 +39,7 @@ def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     Raises:
         UserError: for the first thing that would not work.
     """
-    from podium.training.task import Task
-    from podium.training.trainer import load_task
+    from podium.training.trainer import is_task, load_task
 
     spec = file.spec
     for text in warnings(spec):
@@ -51,8 +50,8 @@ def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     data = prepare_data(spec, file.folder, place, watcher)
     code_folder = None if spec.is_built_in else file.folder
     task = load_task(spec, code_folder)
-    report["parameters"] = _parameters(spec, is_task=isinstance(task, Task))
-    if isinstance(task, Task):
+    report["parameters"] = _parameters(spec, is_task=is_task(task))
+    if is_task(task):
         report |= _try_all(spec, code_folder, data, report["gangs"], watcher)
     else:
         from podium.training.function import saves_checkpoints
