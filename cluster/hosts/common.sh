@@ -14,7 +14,7 @@ unset RAY_AUTH_TOKEN # it would win over the file, and other users of this host 
 
 # Ports of one host. Two Rays on one host need different ones.
 HEAD_PORT="${HEAD_PORT:-6379}"       # the head's one more
-NODE_PORTS="${NODE_PORTS:-6380}"     # the first of six
+NODE_PORTS="${NODE_PORTS:-6380}"     # the first of thirty-six
 WORKER_PORTS="${WORKER_PORTS:-10100}" # the first of two hundred
 
 # A host that is cut off is given up after 5 checks of 3 s each and 3 s apart, and learns it within seconds of its return;
@@ -37,15 +37,28 @@ check_token() {
     esac
 }
 
+# Which of sixteen pairs of ports a start takes, after the one that the last start on this host took: where a host has not
+# answered, gRPC waits for up to two minutes before it calls the same port again, and the head would give up a Ray that
+# had come back under it.
+next_turn() {
+    local file="$RAY_AUTH_TOKEN_PATH.turn-$NODE_PORTS" last=-1
+    if [[ -r $file ]]; then last=$(<"$file"); fi
+    [[ $last =~ ^[0-9]+$ ]] || last=-1
+    local turn=$(((last + 1) % 16))
+    { echo "$turn" >"$file"; } 2>/dev/null || true
+    echo "$turn"
+}
+
 # Stays in the foreground: ending this one process (Ctrl-C, kill, systemd) ends what it started, and nothing else.
 start_ray() {
+    local pair=$((NODE_PORTS + 4 + 2 * $(next_turn)))
     exec ray start --block --disable-usage-stats --log-color=false \
-        --node-manager-port="$NODE_PORTS" \
-        --object-manager-port="$((NODE_PORTS + 1))" \
-        --runtime-env-agent-port="$((NODE_PORTS + 2))" \
-        --dashboard-agent-grpc-port="$((NODE_PORTS + 3))" \
-        --dashboard-agent-listen-port="$((NODE_PORTS + 4))" \
-        --metrics-export-port="$((NODE_PORTS + 5))" \
+        --node-manager-port="$pair" \
+        --object-manager-port="$((pair + 1))" \
+        --runtime-env-agent-port="$NODE_PORTS" \
+        --dashboard-agent-grpc-port="$((NODE_PORTS + 1))" \
+        --dashboard-agent-listen-port="$((NODE_PORTS + 2))" \
+        --metrics-export-port="$((NODE_PORTS + 3))" \
         --min-worker-port="$WORKER_PORTS" \
         --max-worker-port="$((WORKER_PORTS + 199))" \
         "$@"

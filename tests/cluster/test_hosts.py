@@ -17,7 +17,7 @@ import pytest
 
 HERE = "127.0.0.1"
 STARTED = "Ray runtime started"
-WORKER_PORTS = 200
+NODE_PORTS, WORKER_PORTS = 36, 200
 
 SWEEP = """
 sweep: tiny
@@ -70,8 +70,9 @@ def free_block(count: int, start: int) -> int:
 
 
 def ports_of_a_host(start: int) -> dict[str, str]:
-    first = free_block(7 + WORKER_PORTS, start)
-    return {"HEAD_PORT": str(first), "NODE_PORTS": str(first + 1), "WORKER_PORTS": str(first + 7)}
+    first = free_block(1 + NODE_PORTS + WORKER_PORTS, start)
+    ports = {"HEAD_PORT": first, "NODE_PORTS": first + 1, "WORKER_PORTS": first + 1 + NODE_PORTS}
+    return {name: str(port) for name, port in ports.items()}
 
 
 @contextmanager

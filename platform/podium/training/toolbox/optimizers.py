@@ -28,7 +28,10 @@ class Values:
 
 State = Mapping[str, Tensor]
 Rule = Callable[[Tensor, Tensor, State, Values, Number, int], None]
-"""(weights, gradients, state, values, learning rate, step): changes weights and state."""
+"""(weights, gradients, state, values, learning rate, step): changes weights and state, and uses the gradients up."""
+
+NEARLY_ZERO = 1e-36
+"""What is added under a root: those of zeros and of denormals take up to thirty times as long on a CPU."""
 
 
 def sgd(weights: Tensor, gradients: Tensor, state: State, values: Values, rate: Number, step: int) -> None:
@@ -49,8 +52,9 @@ def adam(weights: Tensor, gradients: Tensor, state: State, values: Values, rate:
     """
     mean, square = state["mean"], state["square"]
     mean.lerp_(gradients, like(weights, 1 - values.beta1))
-    square.lerp_(gradients * gradients, like(weights, 1 - values.beta2))
-    root = square.sqrt().mul_(like(weights, (1 - values.beta2**step) ** -0.5)).add_(like(weights, values.epsilon))
+    square.lerp_(gradients.mul_(gradients), like(weights, 1 - values.beta2))
+    root = torch.add(square, NEARLY_ZERO, out=gradients).sqrt_()
+    root.mul_(like(weights, (1 - values.beta2**step) ** -0.5)).add_(like(weights, values.epsilon))
     weights.sub_(torch.div(mean, root, out=root).mul_(like(weights, rate / (1 - values.beta1**step))))
 
 
