@@ -64,6 +64,7 @@ class Host:
         disk: Where the tests find the folder that it can write to.
         home: That folder's path on the host itself.
         environment: Of every process started on it.
+        started: Those, the last one at the end.
     """
 
     name: str

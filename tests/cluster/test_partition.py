@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_runs import make_empty_runs
 from faults.verdict import assert_nothing_lost
 from namespaces import BUCKET, HEAD, ROOT, WORKER, Host, Hosts, two_hosts, until
 
@@ -22,15 +23,20 @@ STORE = f"s3://{BUCKET}/tests"
 STARTED = "Ray runtime started"
 STEPS, SAVED_EVERY = 20, 2
 
+HEAD_CPUS, WORKER_CPUS = 2, 3
+
 PACED = f"""
-sweep: paced
+sweep: NAME
 task: train.py:train
 search:
   objective: {{metric: score, direction: maximize}}
   space: {{x: {{float: [0, 1]}}}}
-budget: {{trials: 24, policy: none, epochs: {{min: 1, max: {STEPS}}}}}
+budget: {{trials: 12, policy: none, epochs: {{min: 1, max: {STEPS}}}}}
+resources: {{cpus: {HEAD_CPUS}}}
 tracking: {{plots: false}}
 """
+"""One gang fits on each host."""
+
 TRAIN = f"""
 import socket
 import time
@@ -46,27 +52,31 @@ def train(trial):
                 (folder / "step").write_text(str(step))
         trial.report(step, {{"score": trial.params["x"] * step, "on_worker": socket.gethostname() == "worker"}})
 """
-BLOBS = """
+BLOBS = f"""
 sweep: blobs
 task: classification
-data: {source: {kind: arrays, path: blobs.npz}, batch_size: 32}
-network: {kind: mlp, depth: 1, width: 16}
+data: {{source: {{kind: arrays, path: blobs.npz}}, batch_size: 32}}
+network: {{kind: mlp, depth: 1, width: 16}}
 search:
-  objective: {metric: validation/accuracy, direction: maximize}
-  space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
-budget: {trials: 4, epochs: {min: 1, max: 3}}
+  objective: {{metric: validation/accuracy, direction: maximize}}
+  space: {{optimizer.learning_rate: {{log: [1e-3, 1e-1]}}}}
+budget: {{trials: 4, epochs: {{min: 1, max: 3}}}}
+tracking: {{plots: false}}
+resources: {{cpus: {WORKER_CPUS}}}
 """
+"""A gang fits on the second host alone."""
 
 
 class Sweep:
     """A sweep that is launched on the first host, as its ledger tells it meanwhile."""
 
-    def __init__(self, hosts: Hosts, name: str, files: Path) -> None:
+    def __init__(self, hosts: Hosts, name: str, files: Path, *overrides: str) -> None:
         self._hosts, self._name = hosts, name
-        shutil.copytree(files, hosts.head.disk / "sweep")
-        self.driver = hosts.head.start(
-            [*podium("launch", "sweep/sweep.yaml"), "--store", STORE, "--cluster", f"{HEAD}:6379"], "driver.log"
-        )
+        shutil.copytree(files, hosts.head.disk / name)
+        for host in (hosts.head, hosts.worker):
+            (host.disk / "hurry").unlink(missing_ok=True)
+        command = [*podium("launch", f"{name}/sweep.yaml", *overrides), "--store", STORE, "--cluster", f"{HEAD}:6379"]
+        self.driver = hosts.head.start(command, f"{name}.log")
         self._place = Place.of(home=hosts.head.disk / "podium", store=STORE)
 
     def events(self) -> list[Event]:
@@ -113,7 +123,7 @@ class Sweep:
         assert not [event for event in after if getattr(event, "gang", None) == gang]
 
     def said(self) -> str:
-        return (self._hosts.head.disk / "driver.log").read_text()
+        return (self._hosts.head.disk / f"{self._name}.log").read_text()
 
 
 def podium(*arguments: str) -> list[str]:
@@ -135,19 +145,14 @@ def start_ray(host: Host, script: str, *arguments: str) -> "subprocess.Popen[str
 
 
 def join(hosts: Hosts) -> "subprocess.Popen[str]":
-    return start_ray(hosts.worker, "worker.sh", WORKER, HEAD, "--num-cpus", "1")
+    return start_ray(hosts.worker, "worker.sh", WORKER, HEAD, "--num-cpus", str(WORKER_CPUS))
 
 
-def start_cluster(hosts: Hosts, head_cpus: int = 1) -> "subprocess.Popen[str]":
-    """A Ray over both hosts; returns what runs on the second."""
-    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", str(head_cpus))
-    shutil.copytree(hosts.head.disk / ".ray", hosts.worker.disk / ".ray")
-    return join(hosts)
-
-
-def begin(hosts: Hosts, files: Path) -> tuple[Sweep, str]:
-    """Launches the paced sweep, and waits until a gang on the second host is in the middle of a trial."""
-    sweep = Sweep(hosts, "paced", files)
+def begin(hosts: Hosts, name: str, folder: Path, *overrides: str) -> tuple[Sweep, str]:
+    """Launches a paced sweep, and waits until a gang on the second host is in the middle of a trial."""
+    (folder / "sweep.yaml").write_text(PACED.replace("NAME", name))
+    (folder / "train.py").write_text(TRAIN)
+    sweep = Sweep(hosts, name, folder, *overrides)
     sweep.until(sweep.gangs_on_worker, 90, "the second host trains")
     (gang,) = sweep.gangs_on_worker()
     sweep.until(lambda: 4 < len(sweep.progress(gang)) % STEPS < 12, 30, "it is in the middle of a trial")
@@ -174,19 +179,27 @@ def wait_until_it_goes_on(sweep: Sweep, gang: str) -> None:
     assert first.lanes[0].epoch == saved[-1] + 1
 
 
-@pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[Hosts]:
-    with two_hosts(tmp_path / "hosts") as hosts:
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with two_hosts(tmp_path_factory.mktemp("hosts")) as hosts:
         yield hosts
 
 
+@pytest.fixture(scope="module")
+def with_head(hosts: Hosts) -> Hosts:
+    """Ray runs on the first host."""
+    make_empty_runs(hosts.head.disk / "podium" / "mlflow.db")
+    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", str(HEAD_CPUS))
+    return hosts
+
+
 @pytest.fixture
-def paced(tmp_path: Path) -> Path:
-    folder = tmp_path / "paced"
-    folder.mkdir()
-    (folder / "sweep.yaml").write_text(PACED)
-    (folder / "train.py").write_text(TRAIN)
-    return folder
+def cluster(with_head: Hosts) -> Hosts:
+    """Ray runs on both hosts; whoever ended it on the second has it started again there."""
+    if not with_head.worker.started or with_head.worker.started[-1].poll() is not None:
+        shutil.copytree(with_head.head.disk / ".ray", with_head.worker.disk / ".ray", dirs_exist_ok=True)
+        join(with_head)
+    return with_head
 
 
 def test_hosts_share_nothing(hosts: Hosts) -> None:
@@ -199,66 +212,62 @@ def test_hosts_share_nothing(hosts: Hosts) -> None:
     assert not hosts.worker.processes("hosts.head")
 
 
-def test_a_host_with_another_token_cannot_join(hosts: Hosts) -> None:
-    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", "1")
-    token = hosts.worker.disk / ".ray" / "auth_token"
+def test_a_host_with_another_token_cannot_join(with_head: Hosts) -> None:
+    worker = with_head.worker
+    token = worker.disk / ".ray" / "auth_token"
     token.parent.mkdir(0o700)
     token.write_text("0" * 64)
     token.chmod(0o600)
-    refused = hosts.worker.run([str(SCRIPTS / "worker.sh"), WORKER, HEAD])
+    refused = worker.run(["env", "RAY_NUM_REDIS_GET_RETRIES=2", str(SCRIPTS / "worker.sh"), WORKER, HEAD])
     assert refused.returncode != 0
     assert "Token" in refused.stdout + refused.stderr
-    assert not hosts.worker.processes("raylet")
+    assert not worker.processes("raylet")
 
 
-def test_all_that_a_trial_needs_travels(hosts: Hosts, tmp_path: Path) -> None:
+def test_all_that_a_trial_needs_travels(cluster: Hosts, tmp_path: Path) -> None:
     """The head trains nothing, so that shards, code, checkpoints and logs all have to reach the other host."""
-    start_cluster(hosts, head_cpus=0)
-    files = tmp_path / "blobs"
-    files.mkdir()
-    (files / "sweep.yaml").write_text(BLOBS)
+    (tmp_path / "sweep.yaml").write_text(BLOBS)
     random = np.random.default_rng(0)
     targets = random.integers(0, 3, 300)
     inputs = random.normal(size=(300, 4)) + 2 * np.eye(3, 4)[targets]
-    np.savez(files / "blobs.npz", x=inputs.astype(np.float32), y=targets)
-    sweep = Sweep(hosts, "blobs", files)
+    np.savez(tmp_path / "blobs.npz", x=inputs.astype(np.float32), y=targets)
+    sweep = Sweep(cluster, "blobs", tmp_path)
     sweep.finish()
-    assert list((hosts.worker.disk / "podium" / "cache" / "shards").glob("*/train-*.arrow"))
-    assert not (hosts.worker.disk / "podium" / "ledger.db").exists()
-    logs = hosts.head.run([*podium("logs", "blobs/0"), "--store", STORE])
+    assert list((cluster.worker.disk / "podium" / "cache" / "shards").glob("*/train-*.arrow"))
+    assert not (cluster.worker.disk / "podium" / "ledger.db").exists()
+    logs = cluster.head.run([*podium("logs", "blobs/0"), "--store", STORE])
     assert logs.returncode == 0, logs.stderr
 
 
-def test_a_host_that_dies_loses_nothing_and_gets_work_again(hosts: Hosts, paced: Path) -> None:
-    start_cluster(hosts)
-    sweep, gang = begin(hosts, paced)
-    hosts.worker.kill("ray")
+def test_a_host_that_dies_loses_nothing_and_gets_work_again(cluster: Hosts, tmp_path: Path) -> None:
+    sweep, gang = begin(cluster, "dies", tmp_path)
+    cluster.worker.kill("ray")
     wait_until_it_goes_on(sweep, gang)
-    join(hosts)
+    join(cluster)
     sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host that came back trains")
     sweep.finish_without(gang)
 
 
-def test_a_host_that_is_cut_off_for_a_minute_loses_nothing_and_gets_work_again(hosts: Hosts, paced: Path) -> None:
-    ray = start_cluster(hosts)
-    sweep, gang = begin(hosts, paced)
-    with hosts.cut_off():
+def test_a_host_that_is_cut_off_for_a_minute_loses_nothing_and_gets_work_again(cluster: Hosts, tmp_path: Path) -> None:
+    ray = cluster.worker.started[-1]
+    sweep, gang = begin(cluster, "cut-off", tmp_path, "budget.trials=24")
+    with cluster.cut_off():
         began = time.monotonic()
-        until(lambda: not hosts.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
+        until(lambda: not cluster.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
         wait_until_it_goes_on(sweep, gang)
         sweep.until(lambda: time.monotonic() - began > 60, 60, "a minute has passed")
     until(lambda: ray.poll() is not None, 60, "Ray has ended on the host that it had given up")
-    join(hosts)
+    join(cluster)
     sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host that came back trains")
     sweep.finish_without(gang)
 
 
-def test_a_host_that_loses_the_driver_for_moments_and_not_the_store(hosts: Hosts, paced: Path) -> None:
+def test_a_host_that_loses_the_driver_for_moments_and_not_the_store(cluster: Hosts, tmp_path: Path) -> None:
     """What its workers save when nobody hears of it any more is not used."""
-    ray = start_cluster(hosts)
-    sweep, gang = begin(hosts, paced)
-    with hosts.parted():
-        until(lambda: not hosts.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
+    ray = cluster.worker.started[-1]
+    sweep, gang = begin(cluster, "parted", tmp_path)
+    with cluster.parted():
+        until(lambda: not cluster.worker.processes("ray::Rank"), 12, "the workers that nobody can reach are gone")
     wait_until_it_goes_on(sweep, gang)
     sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host trains again")
     assert ray.poll() is None, "Ray itself has not noticed"
