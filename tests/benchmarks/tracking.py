@@ -1,8 +1,8 @@
 """What a tracking server that is down, slow or broken costs the driver and the training: nothing, beyond the spread.
 
 Launches the same small sweep again and again on a Ray of its own, with a healthy server, one that does not listen, one
-that takes two seconds for every call, and one that answers 500, in turn. Prints one JSON object: for each, the medians
-over its rounds, and all rounds, of
+that takes two seconds for every call, and one that answers 500, in turn. Prints for each the median and the range over
+its rounds, and whether the median is no worse than the worst healthy round, of
 
 - `loop_p99_ms` and `loop_median_ms`: the driver's time from one answer of the executor to its next question;
 - `samples_per_s`: samples trained from the first epoch's end to the last one's, by the times in the ledger.
@@ -10,12 +10,13 @@ over its rounds, and all rounds, of
 
 import argparse
 import json
+import operator
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ budget: {{trials: TRIALS, epochs: {{max: {EPOCHS}}}, policy: none}}
 fuse: off
 tracking: {{plots: false, model: false}}
 """
+WORST: list[tuple[str, Callable[[Iterable[float]], float], Callable[[float, float], bool]]] = [
+    ("loop_p99_ms", max, operator.gt),
+    ("loop_median_ms", max, operator.gt),
+    ("samples_per_s", min, operator.lt),
+]
 ENDED = "the sweep has ended"
 
 
@@ -147,13 +153,13 @@ def main() -> None:
         finally:
             proxy.close()
             server.kill()
-    print(json.dumps({each: summary(figures) for each, figures in rounds.items()}))
-
-
-def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of every figure, and all rounds."""
-    medians = {name: statistics.median(one[name] for one in figures) for name in figures[0]}
-    return {**medians, "rounds": figures}
+    for figure, worst, is_worse in WORST:
+        bound = worst(one[figure] for one in rounds["healthy"])
+        for each, figures in rounds.items():
+            values = [one[figure] for one in figures]
+            median = statistics.median(values)
+            verdict = "worse than healthy" if is_worse(median, bound) else "within the healthy spread, or better"
+            print(f"{figure} {each}: {median:.4g} ({min(values):.4g} to {max(values):.4g}), {verdict}")
 
 
 if __name__ == "__main__":
