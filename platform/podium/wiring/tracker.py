@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 POLL_S = 0.1
 ANSWER_S = 10.0
 
+REST, MOST_REST_S = 3.0, 10.0
+"""How many times as long as it has worked the tracker rests while the sweep runs, whose trials need the same cores."""
+
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.5, 5.0
 """How long the tracker waits after the first fault, and after any; in between it doubles."""
 
@@ -145,14 +148,17 @@ class _Tracker:
                 self._wait_out(error)
 
     def _show(self) -> None:
-        projector, shown = self._launch(), -1
+        projector, shown, rows, rested = self._launch(), -1, list[Row](), 0.0
         while True:
-            rows = self._read(shown)
-            if rows:
-                shown = rows[-1].sequence
+            rows += self._read(shown)
+            shown = rows[-1].sequence if rows else shown
+            if rows and (self._is_over or time.monotonic() >= rested):
+                began = time.process_time()
                 projector.project(rows, self._machine.trials)
+                rested = time.monotonic() + min(REST * (time.process_time() - began), MOST_REST_S)
                 self._note_progress(shown, projector.num_over)
-            elif self._is_over:
+                rows = []
+            elif self._is_over and not rows:
                 break
             else:
                 self._lease.renew()
