@@ -91,6 +91,14 @@ def test_no_more_mates_than_the_share_of_a_gang(cohorts_of):
     assert [cohorts.num_mates(0, budget=256, left=31, gangs=gangs) for gangs in (1, 2, 3, 32)] == [24, 15, 10, 0]
 
 
+@pytest.mark.parametrize(
+    ("left", "running", "mates"), [(63, 0, 31), (63, 64, 47), (63, 200, 63), (15, 48, 15), (0, 64, 0)]
+)
+def test_the_gangs_that_are_busy_need_less_of_what_is_left(cohorts_of, left, running, mates):
+    cohorts, _ = cohorts_of("a", 64)
+    assert cohorts.num_mates(0, budget=64, left=left, gangs=2, running=running) == mates
+
+
 SPACES = {
     "twelve structures": (SPACE, 7),
     "three": ({"kind": {"choice": ["a", "b", "c"]}, "penalty.l1": {"float": [0.0, 1.0]}}, 2),

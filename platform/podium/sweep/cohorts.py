@@ -82,7 +82,7 @@ class Cohorts:
         is_known = measured.width < max(measured.rates, default=1)
         return min(most, measured.width) if is_known and self._spec.fuse == "auto" else most
 
-    def num_mates(self, lead: int, budget: int, left: int, gangs: int) -> int:
+    def num_mates(self, lead: int, budget: int, left: int, gangs: int, running: int = 0) -> int:
         """How many mates are drawn for a new trial.
 
         Args:
@@ -90,8 +90,9 @@ class Cohorts:
             budget: How many trials the sweep may have.
             left: How many of them may still be drawn.
             gangs: How many gangs share those.
+            running: How many trials the other gangs train now, which will be busy with half of them on average.
         """
-        most = min(self.limit(lead) - 1, left // gangs)
+        most = min(self.limit(lead) - 1, left, (left + running // 2) // gangs)
         if most > 0 and self._spec.fuse == "auto":
             drawn = len(self._drawn)
             reserved = max(0, self._structures - drawn)

@@ -275,10 +275,11 @@ class Machine:
         if not self.gangs:
             return []
         leads, self._drawn = self._drawn, []
+        running = sum(len(advance.lanes) for advance in self._agenda.advances)
         commands: list[Command] = []
         for lead in leads:
             left = self._num_left() - len(self._enqueued) - len(self._points)
-            for _ in range(self.cohorts.num_mates(lead, self.budget, left, len(self.gangs))):
+            for _ in range(self.cohorts.num_mates(lead, self.budget, left, len(self.gangs), running)):
                 commands.append(self._agenda.propose_mate(self._next_number(), lead))
         return commands
 
