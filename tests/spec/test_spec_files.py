@@ -255,7 +255,7 @@ BROKEN = {
         "search.objective.0.at",
         "must be `last`",
     ),
-    "several ranks": ("ranks: 1", "ranks: 2", "resources.ranks", "one rank for now"),
+    "no rank": ("ranks: 1", "ranks: 0", "resources.ranks", "must be at least 1"),
     "a gpu and a half": ("gpus: 0", "gpus: 1.5", "resources.gpus", "below 1 only"),
     "fuse by another name": ("fuse: auto", "fuse: maybe", "fuse", "allowed: auto, off"),
     "fuse of width zero": ("fuse: auto", "fuse: 0", "fuse", "at least 1"),

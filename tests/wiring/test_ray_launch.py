@@ -121,6 +121,28 @@ def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
     assert "5/5 trials" in outcome.problems
 
 
+def test_trials_of_two_ranks_end_as_those_of_one(tmp_path: Path) -> None:
+    bests = []
+    for number, ranks in enumerate((2, 1)):
+        (folder := tmp_path / str(number)).mkdir()
+        write_blobs(folder)
+        settings = ["budget.policy=none", "tracking.plots=false", f"resources.ranks={ranks}", "search.sampler=random"]
+        where = [] if ranks > 1 else ["--cluster", "inline"]
+        outcome = podium(folder, "launch", "sweep.yaml", *settings, *where, "--json")
+        assert outcome.code == 0, outcome.problems
+        assert outcome.json["trials"]["complete"] == 4
+        assert {run.info.status for run in runs(outcome.json)} == {"FINISHED"}
+        bests.append({run.data.tags["podium.trial"]: run.data.metrics["validation/loss"] for run in runs(outcome.json)})
+    assert bests[0] == pytest.approx(bests[1], abs=1e-4)
+
+
+def test_a_training_function_owns_its_loop_and_gets_one_rank(tmp_path: Path) -> None:
+    outcome = podium(write_quick(tmp_path), "launch", "sweep.yaml", "resources.ranks=2", "--cluster", "inline")
+    assert outcome.code == 2
+    assert "resources.ranks: is 2; train.py:train is a training function, which owns its loop" in outcome.problems
+    assert "Traceback" not in outcome.problems
+
+
 def test_what_no_host_has_is_refused(slow: Path, running_ray: str) -> None:
     outcome = podium(slow, "launch", "sweep.yaml", "resources.gpus=64", "--cluster", running_ray)
     assert outcome.code == 2

@@ -34,6 +34,12 @@ def batches(size: int, batch_size: int, *, start_step: int = 0) -> Iterator[tupl
         yield first, min(first + batch_size, size)
 
 
+def share(first: int, last: int, part: int, parts: int) -> tuple[int, int]:
+    """The positions (first, one past last) of one of `parts` parts of nearly equal size, counted from 0."""
+    size = last - first
+    return first + size * part // parts, first + size * (part + 1) // parts
+
+
 def hashes(counters: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of splitmix64, a bijection of 64-bit numbers.
 

@@ -1,5 +1,7 @@
 """The reader: batches out of mapped shards. Runs in every rank, and keeps no samples of its own."""
 
+import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,9 @@ from podium.data import order
 from podium.data.manifest import Manifest, Schema, load_manifest, missing, remedy
 from podium.errors import DataError, Refused
 
+ALL = (0, 1)
+"""The one part of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -21,11 +26,14 @@ class Batch:
         inputs: `[B, ...]` float32, normalized if the schema says so.
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         positions: `[B]` int64, where each sample stands in the epoch's order.
+        stands_in: Whether it is the whole batch's first sample in the place of none, and does not count: the part of a
+            small batch may be empty, which few networks and losses can take.
     """
 
     inputs: NDArray[np.float32]
     targets: NDArray[Any]
     positions: NDArray[np.int64]
+    stands_in: bool = False
 
 
 class Reader:
@@ -60,7 +68,16 @@ class Reader:
         """Batches that an epoch over a split takes; the last may be smaller."""
         return -(-self.size(split) // batch_size)
 
-    def epoch(self, split: str, *, batch_size: int, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        start_step: int = 0,
+        part: tuple[int, int] = ALL,
+    ) -> Iterator[Batch]:
         """Every sample once, in the order of (seed, epoch).
 
         Args:
@@ -69,23 +86,23 @@ class Reader:
             seed: The data seed.
             epoch: The epoch, from 0.
             start_step: The batch to begin with, to go on in the middle of an epoch.
+            part: Which part of each batch, and of how many: a rank's share.
 
         Raises:
             Refused: if `split` is the test split and this is no promotion.
             DataError: if a shard is not what the manifest says.
         """
-        return self._batches(split, batch_size, order.permutation(self.size(split), seed, epoch), start_step)
+        return self._batches(split, batch_size, order.permutation(self.size(split), seed, epoch), start_step, part)
 
-    def sequential(self, split: str, batch_size: int) -> Iterator[Batch]:
-        """Every sample once, in the order of the shards; raises as `epoch` does."""
-        return self._batches(split, batch_size, np.arange(self.size(split)), 0)
+    def sequential(self, split: str, batch_size: int, part: tuple[int, int] = ALL) -> Iterator[Batch]:
+        """Every sample once, in the order of the shards; a part of each batch, and raises, as `epoch` does."""
+        return self._batches(split, batch_size, np.arange(self.size(split)), 0, part)
 
-    def _batches(self, split: str, batch_size: int, rows: NDArray[np.int64], start_step: int) -> Iterator[Batch]:
-        samples = self._open(split)
-        return (
-            Batch(*samples.gather(rows[first:last]), np.arange(first, last))
-            for first, last in order.batches(len(rows), batch_size, start_step=start_step)
-        )
+    def _batches(
+        self, split: str, batch_size: int, rows: NDArray[np.int64], start_step: int, part: tuple[int, int]
+    ) -> Iterator[Batch]:
+        whole = order.batches(len(rows), batch_size, start_step=start_step)
+        return itertools.starmap(functools.partial(_gather, self._open(split), rows, part), whole)
 
     def _open(self, split: str) -> "_Split":
         if split == "test" and self._purpose != "promotion":
@@ -93,6 +110,15 @@ class Reader:
         if split not in self._splits:
             self._splits[split] = _Split(self._folder, self.manifest, split)
         return self._splits[split]
+
+
+def _gather(split: "_Split", rows: NDArray[np.int64], part: tuple[int, int], begin: int, end: int) -> Batch:
+    """A part of the batch at the positions from `begin` to before `end`."""
+    first, last = order.share(begin, end, *part)
+    stands_in = first == last
+    if stands_in:
+        first, last = begin, begin + 1
+    return Batch(*split.gather(rows[first:last]), np.arange(first, last), stands_in)
 
 
 class _Split:

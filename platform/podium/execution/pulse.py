@@ -111,7 +111,7 @@ class Beats:
 
     def __init__(self, heartbeat_s: float) -> None:
         self._heartbeat_s = heartbeat_s
-        self._hearts: dict[str, Heart] = {}
+        self._hearts: dict[Any, Heart] = {}
         self._ended = threading.Event()
         self._error: Exception | None = None
         self._last, self._woke = time.monotonic(), -math.inf
@@ -121,14 +121,14 @@ class Beats:
         """Begins to beat."""
         self._thread.start()
 
-    def add(self, gang: str, rank: Any) -> Heart:
+    def add(self, rank: Any) -> Heart:
         """Beats one more rank."""
-        self._hearts[gang] = Heart(rank)
-        return self._hearts[gang]
+        self._hearts[rank] = Heart(rank)
+        return self._hearts[rank]
 
-    def remove(self, gang: str) -> None:
+    def remove(self, rank: Any) -> None:
         """Beats it no more: a rank that lives and is out of reach leaves within `GONE_S`."""
-        self._hearts.pop(gang, None)
+        self._hearts.pop(rank, None)
 
     def note_tick(self) -> None:
         """This process runs."""

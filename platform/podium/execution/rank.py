@@ -3,11 +3,12 @@
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -17,6 +18,7 @@ from podium.execution.pulse import GONE_S, ORPHANED_S, Pulse, Silence
 from podium.execution.worker import Assignment, Worker
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt
+from podium.training.seats import Seat, listen
 
 POLL_S = 30.0
 """How long a rank holds a question for news before it answers with none."""
@@ -75,20 +77,37 @@ class Rank:
         self._unheard = Silence(most_s=1.0)
         self._worker = Worker(assignment, gang, self._put, is_interrupted=self._leaving.is_set)
         self._begun: set[str] = set()
+        self._listener: socket.socket | None = None
         self._training = threading.Thread()
         # the log of the running trial stands behind descriptor 2
         faulthandler.enable(2, all_threads=False)
         signal.signal(signal.SIGTERM, lambda number, frame: self._terminated.set())
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def warm_up(self) -> Whereabouts:
-        """Imports and maps what trials need; tells where it is.
+    def where(self) -> Whereabouts:
+        """Tells where it is."""
+        return self._where
+
+    def listen(self, address: str) -> int:
+        """Opens the port at which the ranks of its gang will meet; tells its number."""
+        self._listener = listen(address)
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def warm_up(self, seat: Seat | None = None) -> Whereabouts:
+        """Imports and maps what trials need, and meets the other ranks; tells where it is.
+
+        Args:
+            seat: This rank's; None if it is alone.
 
         Raises:
             TaskError: if the user's code cannot be imported.
             DataError: if the shards cannot be read.
+            PodiumError: if the other ranks do not come.
         """
-        self._worker.warm_up()
+        if seat is not None and self._listener is not None:
+            seat = replace(seat, listener=self._listener.detach())
+        self._worker.warm_up(seat)
         return self._where
 
     def advance(self, command: Advance) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,27 @@ ensure_token()
 
 import ray  # noqa: E402
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError  # noqa: E402
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
+from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
+from ray.util.scheduling_strategies import (  # noqa: E402
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from podium.execution.pulse import GONE_S, Beats, Heart  # noqa: E402
 from podium.execution.rank import Rank, Whereabouts  # noqa: E402
 from podium.execution.sharing import require_shared  # noqa: E402
+from podium.training.seats import Seat  # noqa: E402
 
 START_ATTEMPTS = 3
 """How often gangs may die before they were ready, in a row, before the executor gives up."""
 
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
+
+HERE = "127.0.0.1"
+
+MEET_S = 60.0
+"""How long a rank may keep the others waiting."""
 
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
@@ -48,17 +58,21 @@ class Gang:
 
     Attributes:
         name: Its name.
-        rank: Its actor.
-        heart: What its beats tell.
-        where: Where it is; None before it is ready.
+        ranks: Its actors.
+        hearts: What their beats tell.
+        group: What holds their places together; None for one rank.
+        where: Where each rank is, as far as they have said.
+        is_ready: Whether all ranks have warmed up.
         advance: What it runs; None if it is idle.
         gone: When it has left by itself, since it is out of reach; None while it is not.
     """
 
     name: str
-    rank: Any
-    heart: Heart
-    where: Whereabouts | None = None
+    ranks: list[Any]
+    hearts: list[Heart]
+    group: Any
+    where: dict[int, Whereabouts] = field(default_factory=dict)
+    is_ready: bool = False
     advance: Advance | None = None
     gone: float | None = None
 
@@ -73,7 +87,7 @@ class Question:
 
 
 class RayExecutor:
-    """Gangs of one rank each on the connected Ray, as many as fit, replaced when they die.
+    """Gangs on the connected Ray, as many as fit, replaced when one of their ranks dies.
 
     Args:
         assignment: What the workers work on.
@@ -106,13 +120,15 @@ class RayExecutor:
         gang = self._gangs.get(command.gang)
         if gang is not None:
             gang.advance = command
-            self._ask(gang, gang.rank.advance.remote(command), lambda _: [])
+            for number, rank in enumerate(gang.ranks):
+                self._ask(gang, number, rank.advance.remote(command), lambda _: [])
 
     def halt(self, command: Halt) -> None:
         """Asks a gang to end its advance at the next step."""
         gang = self._gangs.get(command.gang)
         if gang is not None:
-            self._ask(gang, gang.rank.halt.remote(command), lambda _: [])
+            for number, rank in enumerate(gang.ranks):
+                self._ask(gang, number, rank.halt.remote(command), lambda _: [])
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What the gangs have told, waiting at most `timeout_s`.
@@ -136,7 +152,7 @@ class RayExecutor:
         """Ends all gangs."""
         self._beats.close()
         for gang in self._gangs.values():
-            ray.kill(gang.rank)
+            _end(gang)
         self._gangs.clear()
         self._questions.clear()
 
@@ -156,34 +172,82 @@ class RayExecutor:
         name = f"{self._assignment.holder}-{self._started}"
         self._started += 1
         resources = self._spec.resources
-        options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 4}
-        rank: Any = ray.remote(Rank).options(**options).remote(self._assignment, name)
-        gang = self._gangs[name] = Gang(name, rank, self._beats.add(name, rank))
-        self._ask(gang, gang.rank.warm_up.remote(), lambda where: self._greet(gang, where))
+        options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 4}
+        group = None
+        if resources.ranks > 1:
+            bundle = {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
+            group = placement_group([bundle] * resources.ranks, strategy="PACK")
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group)
+        make: Any = ray.remote(Rank).options(**options)
+        ranks = [make.remote(self._assignment, name) for _ in range(resources.ranks)]
+        hearts = [self._beats.add(rank) for rank in ranks]
+        gang = self._gangs[name] = Gang(name, ranks, hearts, group)
+        for number, rank in enumerate(ranks):
+            self._ask(gang, number, rank.where.remote(), functools.partial(self._place, gang, number))
 
-    def _greet(self, gang: Gang, where: Whereabouts) -> list[Event]:
+    def _place(self, gang: Gang, number: int, where: Whereabouts) -> list[Event]:
+        """A rank is there; once all are, they are seated, at one table if they are several."""
+        gang.where[number] = where
+        if len(gang.where) < len(gang.ranks):
+            return []
+        if len(gang.ranks) == 1:
+            self._seat(gang, [None])
+            return []
+        first = gang.where[0]
+        is_one_host = all(each.node == first.node for each in gang.where.values())
+        addresses = [HERE if is_one_host else gang.where[number].address for number in range(len(gang.ranks))]
+
+        def seat(port: int) -> list[Event]:
+            table = len(gang.ranks), addresses[0], port
+            self._seat(gang, [Seat(each, *table, address, MEET_S) for each, address in enumerate(addresses)])
+            return []
+
+        self._ask(gang, 0, gang.ranks[0].listen.remote(addresses[0]), seat)
+        return []
+
+    def _seat(self, gang: Gang, seats: Sequence[Seat | None]) -> None:
+        waiting = set(range(len(seats)))
+
+        def greet(number: int, _: Whereabouts) -> list[Event]:
+            waiting.discard(number)
+            return [] if waiting else self._greet(gang)
+
+        for number, (rank, seat) in enumerate(zip(gang.ranks, seats, strict=True)):
+            self._ask(gang, number, rank.warm_up.remote(seat), functools.partial(greet, number))
+
+    def _greet(self, gang: Gang) -> list[Event]:
         self._early_deaths = 0
-        gang.where, gang.heart.is_up = where, True
-        self._listen(gang)
-        return [GangReady(gang=gang.name, devices=str(where))]
+        gang.is_ready = True
+        for number, heart in enumerate(gang.hearts):
+            heart.is_up = True
+            self._listen(gang, number)
+        return [GangReady(gang=gang.name, devices="; ".join(str(gang.where[each]) for each in sorted(gang.where)))]
 
     # gangs tell
 
-    def _listen(self, gang: Gang) -> None:
-        self._ask(gang, gang.rank.events.remote(), lambda events: self._pass_on(gang, events))
+    def _listen(self, gang: Gang, number: int) -> None:
+        self._ask(gang, number, gang.ranks[number].events.remote(), lambda events: self._pass_on(gang, number, events))
 
-    def _pass_on(self, gang: Gang, events: list[Event]) -> list[Event]:
+    def _pass_on(self, gang: Gang, number: int, events: list[Event]) -> list[Event]:
+        """What a rank tells: all of the first one's, and of the others what ends the gang.
+
+        Ranks wait in vain for one that failed: where there are several, a failure is the gang's end.
+        """
+        if len(gang.ranks) > 1:
+            events = [_as_loss(event) if isinstance(event, AdvanceFailed) else event for event in events]
+            events = [event for event in events if number == 0 or isinstance(event, GangLost)]
         if any(isinstance(event, Advanced | AdvanceFailed) for event in events):
             gang.advance = None
         if any(isinstance(event, GangLost) for event in events):
             self._dismiss(gang)
         else:
-            self._listen(gang)
+            self._listen(gang, number)
         return events
 
-    def _ask(self, gang: Gang, reference: Any, answer: Callable[[Any], list[Event]]) -> None:
+    def _ask(self, gang: Gang, number: int, reference: Any, answer: Callable[[Any], list[Event]]) -> None:
         self._questions[reference] = Question(
-            lambda result: answer(result) if gang.name in self._gangs else [], lambda error: self._lose(gang, error)
+            lambda result: answer(result) if gang.name in self._gangs else [],
+            lambda error: self._lose(gang, number, error),
         )
 
     def _hear(self, reference: Any) -> list[Event]:
@@ -204,27 +268,28 @@ class RayExecutor:
 
     # gangs go
 
-    def _lose(self, gang: Gang, error: Exception) -> list[Event]:
+    def _lose(self, gang: Gang, number: int, error: Exception) -> list[Event]:
         """A rank does not answer: it is dead, or out of reach and given up only when it must have left by itself."""
         if gang.name not in self._gangs:
             return []
         if isinstance(error, ActorUnavailableError):
-            self._beats.remove(gang.name)
+            self._beats.remove(gang.ranks[number])
             gang.gone = gang.gone or time.monotonic() + GONE_S
             if time.monotonic() < gang.gone:
-                self._listen(gang)
+                self._listen(gang, number)
                 return []
         self._dismiss(gang)
-        if gang.where is None:
+        if not gang.is_ready:
             self._note_early_death(error)
             return []
-        return self._examine(gang, gang.where, error)
+        return self._examine(gang, number, error)
 
     def _dismiss(self, gang: Gang) -> None:
         """Ends a gang, if it still lives, and starts another where one fits."""
         del self._gangs[gang.name]
-        self._beats.remove(gang.name)
-        ray.kill(gang.rank)
+        for rank in gang.ranks:
+            self._beats.remove(rank)
+        _end(gang)
         self._follow()
 
     def _note_early_death(self, error: Exception) -> None:
@@ -237,9 +302,10 @@ class RayExecutor:
                 f"logs (/tmp/ray/session_latest/logs on its host); Ray says: {str(error).splitlines()[-1]}"
             ) from None
 
-    def _examine(self, gang: Gang, where: Whereabouts, error: Exception) -> list[Event]:
-        """Looks at what a dead gang left on its host, which is asked if it is another one than this."""
-        conclude = functools.partial(self._conclude, gang, where, error)
+    def _examine(self, gang: Gang, number: int, error: Exception) -> list[Event]:
+        """Looks at what a dead rank left on its host, which is asked if it is another one than this."""
+        where = gang.where[number]
+        conclude = functools.partial(self._conclude, gang, number, error)
         trial = None if gang.advance is None else gang.advance.lanes[0].trial
         arguments = (self._assignment.store, self._spec.sweep, trial, Path(self._assignment.cache))
         if where.node == ray.get_runtime_context().get_node_id() and local_path(self._assignment.store, "") is not None:
@@ -253,15 +319,16 @@ class RayExecutor:
         )
         return []
 
-    def _conclude(self, gang: Gang, where: Whereabouts, error: Exception, findings: Findings) -> list[Event]:
-        known = where.oom_kills if gang.heart.pulse is None else gang.heart.pulse.oom_kills
-        cause, how = self._verdict(gang, error, has_oom_kill=findings.oom_kills > known)
+    def _conclude(self, gang: Gang, number: int, error: Exception, findings: Findings) -> list[Event]:
+        where, pulse = gang.where[number], gang.hearts[number].pulse
+        known = where.oom_kills if pulse is None else pulse.oom_kills
+        cause, how = self._verdict(gang, number, error, has_oom_kill=findings.oom_kills > known)
         detail = f"{where.subject} {how}"
         return [GangLost(gang=gang.name, cause=cause, detail=detail, log_tail=findings.log_tail)]
 
-    def _verdict(self, gang: Gang, error: Exception, has_oom_kill: bool) -> tuple[Cause, str]:
-        if gang.heart.hang:
-            return "hang", f"{gang.heart.hang}; limits.heartbeat_s is {self._spec.limits.heartbeat_s:g}"
+    def _verdict(self, gang: Gang, number: int, error: Exception, has_oom_kill: bool) -> tuple[Cause, str]:
+        if hang := gang.hearts[number].hang:
+            return "hang", f"{hang}; limits.heartbeat_s is {self._spec.limits.heartbeat_s:g}"
         if isinstance(error, OutOfMemoryError):
             return "out_of_memory", f"was ended by Ray: {str(error).splitlines()[0]}"
         if has_oom_kill:
@@ -273,6 +340,17 @@ class RayExecutor:
         if _host_died(error):
             return "worker_lost", "died with its host"
         return "worker_lost", "died: it was killed, or crashed" + _pointer(gang.advance)
+
+
+def _end(gang: Gang) -> None:
+    for rank in gang.ranks:
+        ray.kill(rank)
+    if gang.group is not None:
+        remove_placement_group(gang.group)
+
+
+def _as_loss(failure: AdvanceFailed) -> GangLost:
+    return GangLost(gang=failure.gang, cause=failure.cause, detail=failure.detail, log_tail=failure.log_tail)
 
 
 def _pointer(advance: Advance | None) -> str:

@@ -21,6 +21,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt, Progress
 
 if TYPE_CHECKING:
+    from podium.training.seats import Seat
     from podium.training.trainer import Trainer
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -79,13 +80,18 @@ class Worker:
         self._capture, self._is_interrupted = capture, is_interrupted
         self._halted: set[str] = set()
         self._running = ""
+        self._publishes = True
         self._sign_of_life = 0.0
         self._trainer: Trainer | None = None
 
-    def warm_up(self) -> None:
-        """Imports the task and maps the data, so that the first trial finds them ready.
+    def warm_up(self, seat: "Seat | None" = None) -> None:
+        """Imports the task and maps the data, and meets the other ranks, so that the first trial finds them ready.
+
+        Args:
+            seat: This rank's among those that train a trial together; None if it is alone.
 
         Raises:
+            PodiumError: if the other ranks do not come.
             TaskError: if the user's code cannot be imported.
             DataError: if the shards cannot be read.
             UserError: if the store does not have code or shards whole.
@@ -94,6 +100,7 @@ class Worker:
         from podium.training.checkpoint import Storage
         from podium.training.trainer import make_trainer
 
+        self._publishes = seat is None or seat.rank == 0
         use_threads(self._spec.resources.cpus)
         keep_freed_memory()
         assignment = self._assignment
@@ -104,6 +111,7 @@ class Worker:
             storage=Storage(assignment.store, assignment.holder, assignment.cache),
             emit=self._send,
             halted=self._is_halted,
+            seat=seat,
         )
 
     @property
@@ -125,8 +133,9 @@ class Worker:
             last = last or self._failed(command, "storage", f"the log {log} cannot be written: {error}", log)
         if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
             self._free_memory()
-        with contextlib.suppress(StorageFault):  # the next advance of the trial on this host brings it, too
-            publish(store, self._spec.sweep, trial, cache)
+        if self._publishes:
+            with contextlib.suppress(StorageFault):  # the next advance of the trial on this host brings it, too
+                publish(store, self._spec.sweep, trial, cache)
         self._running = ""
         self._emit(last)
 
@@ -200,8 +209,10 @@ def keep_freed_memory() -> None:
 
 def cause_of(error: BaseException) -> Cause:
     """Why an advance broke off, from what its trial raised."""
-    from podium.training.faults import is_out_of_memory
+    from podium.training.faults import is_out_of_memory, is_parted
 
+    if is_parted(error):
+        return "worker_lost"
     if isinstance(error, StorageFault) or (isinstance(error, OSError) and error.errno in DISK_FAULTS):
         return "storage"
     return "out_of_memory" if is_out_of_memory(error) else "exception"

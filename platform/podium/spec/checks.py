@@ -70,8 +70,6 @@ def _budget(spec: SweepSpec) -> Problems:
 
 
 def _resources(spec: SweepSpec) -> Problems:
-    if spec.resources.ranks > 1:
-        yield ("resources", "ranks"), f"is {spec.resources.ranks}; a trial takes one rank for now"
     if spec.resources.gpus > 1 and spec.resources.gpus % 1:
         yield ("resources", "gpus"), f"is {spec.resources.gpus:g}; fractions are possible below 1 only"
 

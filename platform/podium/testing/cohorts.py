@@ -5,6 +5,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,9 +52,10 @@ Curve = dict[int, dict[str, Number]]
 """By epoch the metrics of a trial, but for its speed."""
 
 
-def cohort_spec() -> SweepSpec:
+def cohort_spec(**settings: Any) -> SweepSpec:
     """The sweep of the suites with a real task: stacks of a fixed width, so that nothing depends on the time."""
     return toy_spec(
+        **settings,
         task="task.py:Lines",
         data={"source": {"kind": "arrays", "path": "lines.npz"}, "batch_size": 16},
         optimizer={"kind": "sgd"},
@@ -67,6 +69,21 @@ def cohort_spec() -> SweepSpec:
         checkpoints={"every_s": 0.1},
         limits={"heartbeat_s": HEARTBEAT_S, "grace_s": 10.0},
         fuse=4,
+    )
+
+
+def cohort_assignment(folder: Path, spec: SweepSpec) -> Assignment:
+    """A folder with `TASK` as code, two numbers that are linear in five as data, and their store."""
+    draws = np.random.default_rng(0)
+    (folder / "code").mkdir()
+    (folder / "code" / "task.py").write_text(TASK)
+    inputs = draws.normal(size=(100, 5)).astype(np.float32)
+    np.savez(folder / "lines.npz", x=inputs, y=inputs @ draws.normal(size=(5, 2)).astype(np.float32))
+    assert spec.data is not None
+    store, cache = str(folder / "store"), folder / "cache"
+    data = prepare(spec.data, base=folder, store=store, cache=cache)
+    return Assignment(
+        spec=spec.written(), code=str(folder / "code"), data=str(data), store=store, holder=1, cache=str(cache)
     )
 
 
@@ -163,18 +180,8 @@ class CohortWorkerSuite(CohortSuite):
 
     @pytest.fixture(scope="class")
     def assignment(self, tmp_path_factory: pytest.TempPathFactory) -> Assignment:
-        """A folder with `TASK` as code, two numbers that are linear in five as data, and their store."""
-        folder, draws, spec = tmp_path_factory.mktemp("suite"), np.random.default_rng(0), cohort_spec()
-        (folder / "code").mkdir()
-        (folder / "code" / "task.py").write_text(TASK)
-        inputs = draws.normal(size=(100, 5)).astype(np.float32)
-        np.savez(folder / "lines.npz", x=inputs, y=inputs @ draws.normal(size=(5, 2)).astype(np.float32))
-        assert spec.data is not None
-        store, cache = str(folder / "store"), folder / "cache"
-        data = prepare(spec.data, base=folder, store=store, cache=cache)
-        return Assignment(
-            spec=spec.written(), code=str(folder / "code"), data=str(data), store=store, holder=1, cache=str(cache)
-        )
+        """What the workers work on."""
+        return cohort_assignment(tmp_path_factory.mktemp("suite"), cohort_spec())
 
     def parameters(self, index: int) -> dict[str, Value]:
         return {"optimizer.learning_rate": 0.01 * (index + 1), "pause_s": 0.0}

@@ -58,3 +58,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # torch's allocator for the host raises a plain RuntimeError
     return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def is_parted(error: BaseException) -> bool:
+    """Whether ranks could not reach each other any more: one of them is dead, or its host cut off."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and "/gloo/" in str(error)

@@ -19,6 +19,7 @@ from podium.training.artifacts import Log
 from podium.training.flat import stack as stack_weights
 from podium.training.live import Gathered, LiveTrial
 from podium.training.plain import Plain, Samples, weighted_sum
+from podium.training.ranks import ALONE, Ranks
 from podium.training.task import Task
 from podium.training.toolbox.dropout import Dropout, begin_step
 from podium.training.toolbox.hyperparameters import for_lanes
@@ -42,16 +43,16 @@ class Group(Protocol):
     def settle(self) -> None: ...  # noqa: D102
     def begin_validation(self) -> None: ...  # noqa: D102
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None: ...  # noqa: D102
-    def end_validation(self) -> list[dict[str, float]]: ...  # noqa: D102
+    def end_validation(self) -> list[Gathered]: ...  # noqa: D102
     def are_finite(self) -> list[bool]: ...  # noqa: D102
 
 
-def groups(lives: Sequence[LiveTrial], width: int, stacks_metrics: bool) -> list[Group]:
+def groups(lives: Sequence[LiveTrial], width: int, stacks_metrics: bool, ranks: Ranks = ALONE) -> list[Group]:
     """Trials of one signature in stacks of nearly equal size, at most `width` wide; alone they are trained plainly."""
     count = -(-len(lives) // width)
     cuts = [len(lives) * index // count for index in range(count + 1)]
     parts = [lives[first:last] for first, last in itertools.pairwise(cuts)]
-    return [Plain(part[0]) if len(part) == 1 else Stack(part, stacks_metrics) for part in parts]
+    return [Plain(part[0], ranks) if len(part) == 1 else Stack(part, stacks_metrics) for part in parts]
 
 
 class Stack:
@@ -148,14 +149,12 @@ class Stack:
         for lane, (live, log) in enumerate(zip(self.lives, logs, strict=False)):
             self._task.log(log, _lane(outputs, lane), samples.batch(live.values))
 
-    def end_validation(self) -> list[dict[str, float]]:
-        """The metrics of each trial."""
-        computed = []
-        for lane in range(len(self.lives)):
-            gathered = Gathered(self._task, self._device)
+    def end_validation(self) -> list[Gathered]:
+        """What was gathered for each trial."""
+        found = [Gathered(self._task, self._device) for _ in self.lives]
+        for lane, gathered in enumerate(found):
             self._validation.spread(lane, gathered)
-            computed.append(gathered.compute("validation"))
-        return computed
+        return found
 
     def are_finite(self) -> list[bool]:
         """Whether each trial's weights are all finite."""

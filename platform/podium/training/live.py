@@ -19,6 +19,7 @@ from podium.training.record import Record, from_plain, load_record, to_plain
 from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
+from podium.training.toolbox.norms import BatchNorm
 from podium.training.toolbox.optimizers import Optimizer, make_optimizer
 
 
@@ -32,6 +33,7 @@ class Gathered:
     """
 
     def __init__(self, task: Task, device: torch.device) -> None:
+        self.fresh_metrics = task.metrics
         self.loss, self.weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
         self.metrics: dict[str, Metric] = task.metrics()
         for metric in self.metrics.values():
@@ -77,6 +79,7 @@ class LiveTrial:
         folder: The checkpoint that holds exactly this state; empty if none does.
         device_s: Seconds that it took since its advance began, each divided by the trials that shared it.
         width: Lanes of the stack it was trained in last; 1 for plain training.
+        shared_norms: The norms that know whole batches of which ranks have parts; none for one rank.
     """
 
     def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
@@ -97,6 +100,7 @@ class LiveTrial:
         self.samples_per_s = math.nan
         self.folder = ""
         self.device_s, self.width = 0.0, 1
+        self.shared_norms: list[BatchNorm] = []
 
     def move(self, flat: FlatWeights, optimizer: Optimizer, fixed: Mapping[str, Tensor]) -> None:
         """Lives in these tensors from now on, which hold its state: its row of `flat`, and the rest by name."""

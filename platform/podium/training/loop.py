@@ -17,6 +17,7 @@ from podium.training.artifacts import Log
 from podium.training.lanes import Group, groups
 from podium.training.live import Gathered, LiveTrial
 from podium.training.plain import to_device
+from podium.training.ranks import Ranks
 from podium.training.widths import Race
 
 Ending = Literal["until", "patience", "diverged", "infeasible", "halted"]
@@ -36,7 +37,7 @@ class Loop:
         spec: The sweep.
         reader: The data.
         logs: By trial, what the task logs with.
-        halted: Asked after every step but the last of the advance; true saves the trials and halts.
+        ranks: Those that train the trials together, asked after every step but the last of the advance whether to halt.
         save: Saves trials; called from time to time, too.
     """
 
@@ -47,12 +48,12 @@ class Loop:
         spec: SweepSpec,
         reader: Reader,
         logs: Mapping[int, Log],
-        halted: Callable[[], bool],
+        ranks: Ranks,
         save: Callable[[Sequence[LiveTrial]], None],
     ) -> None:
         assert spec.data is not None
         self._lives, self._race, self._spec, self._reader, self._logs = list(lives), race, spec, reader, logs
-        self._halted, self._save = halted, save
+        self._ranks, self._save = ranks, save
         self._in_epoch = reader.steps("train", lives[0].batch_size)
         self._steps, self._data_seed = self._in_epoch * spec.budget.epochs.max, spec.data.seed
         self._groups: list[Group] = []
@@ -113,7 +114,7 @@ class Loop:
             return
         self._settle()
         self._width = self._race.width
-        self._groups = groups(self._lives, self._width, self._race.known.metrics)
+        self._groups = groups(self._lives, self._width, self._race.known.metrics, self._ranks)
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)
             for live in group.lives:
@@ -123,20 +124,24 @@ class Loop:
         """Trains to the end of the epoch; False if halted before."""
         first = self._lives[0]
         batches: Iterable[data.Batch] = self._reader.epoch(
-            "train", batch_size=first.batch_size, seed=self._data_seed, epoch=first.epoch, start_step=first.step
+            "train",
+            batch_size=first.batch_size,
+            seed=self._data_seed,
+            epoch=first.epoch,
+            start_step=first.step,
+            part=self._ranks.part,
         )
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)
-        began, seen = time.perf_counter(), 0
+        began, before = time.perf_counter(), first.step
         for samples in batches:
             self._arrange()
             self._step(samples, first)
-            seen += len(samples.positions)
             if first.step < self._in_epoch and self._has_to_halt():
                 return False
         elapsed = time.perf_counter() - began
         for live in self._lives:
-            live.samples_per_s = seen / elapsed
+            live.samples_per_s = (self._reader.size("train") - before * first.batch_size) / elapsed
         return True
 
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
@@ -161,6 +166,7 @@ class Loop:
     def _finish_epoch(self) -> dict[LiveTrial, str]:
         """Validates, and decides whether the epoch is each trial's best; why trials diverged, if they did."""
         self._settle()
+        self._merge()
         for live in self._lives:
             live.epoch, live.step = live.epoch + 1, 0
             live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
@@ -193,23 +199,37 @@ class Loop:
         for group in self._groups:
             group.begin_validation()
         with torch.no_grad():
-            for number, samples in enumerate(self._reader.sequential("validation", size)):
+            for number, samples in enumerate(self._reader.sequential("validation", size, part=self._ranks.part)):
+                if samples.stands_in:
+                    continue
                 shared = to_device(samples, self._lives[0].device)
+                is_logged = number == 0 and self._ranks.is_first
                 for group in self._groups:
-                    logs = [self._logs[live.trial] for live in group.lives] if number == 0 else []
+                    logs = [self._logs[live.trial] for live in group.lives] if is_logged else []
                     group.validate(shared, logs)
         for group in self._groups:
-            for live, metrics in zip(group.lives, group.end_validation(), strict=True):
-                live.metrics |= metrics
+            for live, gathered in zip(group.lives, group.end_validation(), strict=True):
+                self._ranks.merge(gathered)
+                live.metrics |= gathered.compute("validation")
 
     def _settle(self) -> None:
         for group in self._groups:
             group.settle()
 
+    def _merge(self) -> None:
+        """Brings the sums of the epoch so far together: the first rank goes on with those of all, the others anew."""
+        for live in self._lives:
+            self._ranks.merge(live.gathered)
+
     def _has_to_halt(self) -> bool:
-        halted = self._halted()
-        if halted or time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s:
+        is_due = time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s
+        halted, is_due = self._ranks.hear(is_due)
+        if halted or is_due:
             self._settle()
+            self._merge()
             self._save(self._lives)
+            if not self._ranks.is_first:
+                for live in self._lives:
+                    live.gathered = Gathered(live.task, live.device)
             self._saved_at = time.monotonic()
         return halted

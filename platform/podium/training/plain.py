@@ -11,6 +11,7 @@ from podium.data import reader as data
 from podium.errors import TaskError
 from podium.training.artifacts import Log
 from podium.training.live import Gathered, LiveTrial
+from podium.training.ranks import ALONE, Ranks
 from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import begin_epoch, begin_step
 from podium.training.toolbox.hyperparameters import Number
@@ -26,11 +27,13 @@ class Samples:
         inputs: `[B, ...]` float32.
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         positions: `[B]` int64, where each sample stands in the epoch's order.
+        stands_in: Whether it is one sample in the place of none, which does not count.
     """
 
     inputs: Tensor
     targets: Tensor
     positions: Tensor
+    stands_in: bool = False
 
     def batch(self, values: Mapping[str, Number]) -> Batch:
         """What a task is shown."""
@@ -43,19 +46,23 @@ def to_device(samples: data.Batch, device: torch.device) -> Samples:
     inputs, targets, positions = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
     if device.type == "cpu" and inputs.dim() == 4:
         inputs = torch.empty(inputs.shape, dtype=inputs.dtype, memory_format=torch.channels_last).copy_(inputs)
-    return Samples(inputs, targets, positions)
+    return Samples(inputs, targets, positions, samples.stands_in)
 
 
 class Plain:
     """Trains one trial without a stack.
 
+    Args:
+        live: The trial.
+        ranks: Those that train it together.
+
     Attributes:
         lives: The one trial.
     """
 
-    def __init__(self, live: LiveTrial) -> None:
+    def __init__(self, live: LiveTrial, ranks: Ranks = ALONE) -> None:
         self.lives = (live,)
-        self._live = live
+        self._live, self._ranks = live, ranks
         self._validation = Gathered(live.task, live.device)
 
     def begin_epoch(self, in_epoch: int, steps: int) -> None:
@@ -68,13 +75,24 @@ class Plain:
         """One step: forward, backward, penalties, clipping, the optimizer."""
         live, settings, flat = self._live, self._live.settings, self._live.flat
         begin_step(live.dropout, samples.positions)
+        for norm in live.shared_norms:
+            norm.counts = not samples.stands_in
         batch, step = samples.batch(live.values), self._before + live.step
         outputs = live.network(batch.inputs)
         total, weight = weighted_sum(live.task, outputs, batch)
+        if samples.stands_in:
+            total, weight = total * 0.0, 0
         flat.gradients.zero_()
-        (total / weight).backward()  # type: ignore[no-untyped-call]
+        if self._ranks.count == 1:
+            (total / weight).backward()  # type: ignore[no-untyped-call]
+        else:
+            total.backward()  # type: ignore[no-untyped-call]
+            over_all = torch.as_tensor(weight, dtype=flat.gradients.dtype, device=live.device).clone()
+            self._ranks.total([flat.gradients, over_all])
+            flat.gradients.div_(over_all)
         with torch.no_grad():
-            live.gathered.add(total, weight, outputs, batch)
+            if not samples.stands_in:
+                live.gathered.add(total, weight, outputs, batch)
             add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
             if settings.optimizer.clip is not None:
                 clip(flat.gradients, settings.optimizer.clip)
@@ -100,9 +118,9 @@ class Plain:
         for log in logs:
             live.task.log(log, outputs, batch)
 
-    def end_validation(self) -> list[dict[str, float]]:
-        """The metrics of each trial."""
-        return [self._validation.compute("validation")]
+    def end_validation(self) -> list[Gathered]:
+        """What was gathered for each trial."""
+        return [self._validation]
 
     def are_finite(self) -> list[bool]:
         """Whether each trial's weights are all finite."""

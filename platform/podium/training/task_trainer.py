@@ -16,15 +16,17 @@ from podium.data.reader import Reader
 from podium.errors import CheckpointError
 from podium.spec import constraints
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Event, Lane, LaneProgress, Progress, Report, Saved
+from podium.sweep.messages import Advance, Lane, LaneProgress, Progress, Report, Saved
 from podium.training.artifacts import Log, artifact_folder
 from podium.training.checkpoint import Checkpoints, Opened, Storage, reading
 from podium.training.faults import is_out_of_memory
 from podium.training.fusing import Fusing
-from podium.training.live import LiveTrial
+from podium.training.live import Gathered, LiveTrial
 from podium.training.loop import Ending, Loop, Outcome
+from podium.training.ranks import Ranks
 from podium.training.task import Task
-from podium.training.widths import Notes
+from podium.training.toolbox.norms import share
+from podium.training.widths import Known, Notes, Race
 
 CACHED = 4
 """Trials whose state stays in memory after their advance, in case they go on here; or as many as were in it."""
@@ -44,8 +46,8 @@ class TaskTrainer:
         reader: The data.
         storage: Where checkpoints and artifacts go.
         notes: What this host found out about stacks before.
-        emit: Takes `Progress` after every epoch, `Saved`, and `Measured` where something new is known of a width.
-        halted: Asked after every step.
+        ranks: Those that train the trials together. The driver is told `Progress` after every epoch, `Saved`, and
+            `Measured` where something new is known of a width.
     """
 
     def __init__(
@@ -55,14 +57,12 @@ class TaskTrainer:
         reader: Reader,
         storage: Storage,
         notes: Notes,
-        emit: Callable[[Event], None],
-        halted: Callable[[], bool],
+        ranks: Ranks,
     ) -> None:
         self._spec, self._task, self._reader = spec, task, reader
-        self._storage = storage
-        self._emit, self._halted = emit, halted
+        self._storage, self._ranks = storage, ranks
         self._device = training_device(spec)
-        self._fusing = Fusing(spec, reader, notes, emit)
+        self._fusing = Fusing(spec, reader, notes, ranks.emit)
         self._cache: OrderedDict[int, LiveTrial] = OrderedDict()
         self._limits = [each for each in map(constraints.parse, spec.search.constraints) if each.name == "parameters"]
 
@@ -96,12 +96,14 @@ class TaskTrainer:
         for live in lives:
             live.device_s = share_s
         for alike in _at_one_step(trained):
-            race = self._fusing.race(alike)
-            loop = Loop(alike, race, self._spec, self._reader, self._logs(alike), self._halted, self._save)
+            # ranks average gradients for one trial after the other: they are not stacked
+            race = self._fusing.race(alike) if self._ranks.count == 1 else Race(len(alike), Known(), fixed=1)
+            logs = self._logs(alike)
+            loop = Loop(alike, race, self._spec, self._reader, logs, self._ranks, self._save)
             try:
                 endings |= loop.train(command.until, self._progress(command))
             except Exception as error:
-                if not is_out_of_memory(error) or (race.width == 1 and not self._cache):
+                if not is_out_of_memory(error) or self._ranks.count > 1 or (race.width == 1 and not self._cache):
                     raise
                 sys.stderr.write(f"memory ran out in stacks of {race.width} trials: {error}\n")
                 if not self._cache:
@@ -139,7 +141,7 @@ class TaskTrainer:
     def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:
         def tell(lives: Sequence[LiveTrial]) -> None:
             lanes = (LaneProgress(trial=live.trial, epoch=live.epoch, metrics=live.metrics) for live in lives)
-            self._emit(Progress(gang=command.gang, lanes=tuple(lanes)))
+            self._ranks.emit(Progress(gang=command.gang, lanes=tuple(lanes)))
 
         return tell
 
@@ -158,19 +160,25 @@ class TaskTrainer:
 
     def _save(self, lives: Sequence[LiveTrial]) -> None:
         """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
-        unsaved = [live for live in lives if not live.folder]
-        with ThreadPoolExecutor(SAVING) as pool:
-            saved = list(pool.map(lambda live: save(self._checkpoints(live.trial), live), unsaved))
-        for live, each in zip(unsaved, saved, strict=True):
-            live.folder = each.folder
-            self._emit(each)
+        unsaved, saved = [live for live in lives if not live.folder], list[Saved]()
+        if self._ranks.is_first:
+            with ThreadPoolExecutor(SAVING) as pool:
+                saved = list(pool.map(lambda live: save(self._checkpoints(live.trial), live), unsaved))
+        for live, folder in zip(unsaved, self._ranks.told([each.folder for each in saved]), strict=True):
+            live.folder = folder
+        for each in saved:
+            self._ranks.emit(each)
 
     def _load(self, lane: Lane) -> LiveTrial:
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
+        if self._ranks.count > 1:
+            live.shared_norms = share(live.network)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is not None:
                 restore(live, found)
                 live.folder = found.folder if found.folder == lane.folder else ""
+        if not self._ranks.is_first:  # what was gathered before is the first rank's to keep
+            live.gathered = Gathered(self._task, self._device)
         return live
 
     def _checkpoints(self, trial: int) -> Checkpoints:

@@ -19,6 +19,7 @@ from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.checkpoint import Storage
 from podium.training.code import load
 from podium.training.function import FunctionTrainer, TrainingFunction, check_function
+from podium.training.seats import Seat
 from podium.training.widths import Notes
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from podium.training.task import Task
+
+_NOT_SPLIT = "its loss does not add up over samples, so that no batch can be split over ranks"
 
 
 class Trainer(Protocol):
@@ -48,6 +51,7 @@ def make_trainer(
     storage: Storage,
     emit: Callable[[Event], None],
     halted: Callable[[], bool],
+    seat: Seat | None = None,
 ) -> Trainer:
     """The trainer for a sweep's task or training function.
 
@@ -58,11 +62,13 @@ def make_trainer(
         storage: Where checkpoints and artifacts go, and what this host found out about stacks.
         emit: Takes `Progress` after every epoch (a function's step), `Saved`, and `Measured`.
         halted: Asked after every step; once true, the trial is saved and its advance ends.
+        seat: This rank's among those that train a trial together; None if it is alone.
 
     Raises:
         TaskError: if the user's code cannot be imported or does not keep its contract.
         SpecError: for a task that the sweep cannot have.
         DataError: if the shards cannot be read.
+        PodiumError: if the other ranks do not come.
     """
     task = load_task(spec, code)
     if not is_task(task):
@@ -71,11 +77,14 @@ def make_trainer(
         raise SpecError("is missing; a task needs data to train on", key="data")
 
     from podium.training.fusing import circumstances
+    from podium.training.ranks import join
     from podium.training.task_trainer import TaskTrainer, training_device
 
     reader = Reader(data)
-    about = circumstances(spec, reader, training_device(spec), "" if code is None else code.name)
-    return TaskTrainer(spec, task, reader, storage, Notes(storage.cache, about), emit, halted)
+    device = training_device(spec)
+    about = circumstances(spec, reader, device, "" if code is None else code.name)
+    ranks = join(seat, device, emit, halted)
+    return TaskTrainer(spec, task, reader, storage, Notes(storage.cache, about), ranks)
 
 
 def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
@@ -100,7 +109,15 @@ def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
         elif inspect.isclass(loaded) and issubclass(loaded, _task_classes()):
             task = _make(loaded)
         else:
+            if spec.resources.ranks > 1:
+                raise SpecError(
+                    f"is {spec.resources.ranks}; {spec.task} is a training function, which owns its loop and gets one "
+                    "rank for now. A task is trained by several",
+                    key="resources.ranks",
+                )
             return check_function(loaded, spec.task)
+    if task.batch_loss and spec.resources.ranks > 1:
+        raise SpecError(f"is {spec.resources.ranks}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="resources.ranks")
     for objective in spec.search.objectives:
         if objective.metric not in task.metric_names():
             raise SpecError(

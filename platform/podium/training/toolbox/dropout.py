@@ -41,7 +41,7 @@ class Dropout(nn.Module):
             return inputs
         if len(self.positions) != len(inputs):
             raise RuntimeError(f"dropout knows {len(self.positions)} positions and got a batch of {len(inputs)}")
-        size = inputs[0].numel()
+        size = inputs.shape[1:].numel()
         elements = torch.arange(1, size + 1, device=inputs.device)
         counters = self.positions.view(-1, 1) * size + elements
         kept = draws.bits(self.key, counters) >= self.threshold

@@ -1,0 +1,71 @@
+"""One of the processes of `test_ranks.py`: a rank that trains what it is told, and writes down what it was told."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from podium.data.reader import Reader
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Advance, Event, Lane, Progress, Saved
+from podium.training.checkpoint import Storage
+from podium.training.ranks import join
+from podium.training.seats import Seat
+from podium.training.task import Task
+from podium.training.task_trainer import TaskTrainer
+from podium.training.trainer import load_task
+from podium.training.widths import Notes
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    plan: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    rank, listener = int(sys.argv[2]), int(sys.argv[3])
+    events: list[Event] = []
+    patience = [float("inf")]
+
+    def halted() -> bool:
+        patience[0] -= 1
+        return patience[0] < 0
+
+    seat = None
+    if plan["count"] > 1:
+        seat = Seat(rank, plan["count"], "127.0.0.1", plan["port"], "127.0.0.1", 60.0)
+        seat = replace(seat, listener=listener) if listener >= 0 else seat
+    ranks = join(seat, torch.device("cpu"), events.append, halted)
+    results = []
+    for story in plan["stories"]:
+        spec = SweepSpec.model_validate(story["spec"])
+        task = load_task(spec, Path(plan["code"]))
+        assert isinstance(task, Task)
+        storage = Storage(story["store"], 1, story["store"])
+        trainer = TaskTrainer(spec, task, Reader(Path(plan["data"])), storage, Notes(story["store"], {}), ranks)
+        events.clear()
+        lanes = [Lane.model_validate(lane) for lane in story["lanes"]]
+        # only the last rank is told to halt
+        is_told = rank == plan["count"] - 1
+        patience[0] = story["halt_after"] if is_told and story["halt_after"] is not None else float("inf")
+        reports = trainer.advance(Advance(key="key", gang="gang", until=story["until"], lanes=tuple(lanes)))
+        results.append(
+            {
+                "reports": [report.model_dump(mode="json") for report in reports],
+                "saved": [event.model_dump(mode="json") for event in events if isinstance(event, Saved)],
+                "curve": [
+                    [lane.trial, lane.epoch, lane.metrics]
+                    for event in events
+                    if isinstance(event, Progress)
+                    for lane in event.lanes
+                ],
+            }
+        )
+    Path(f"{sys.argv[1]}.{rank}").write_text(json.dumps(results))
+    if plan["count"] > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Law 4 over ranks: a trial's curve does not depend on how many processes train it, nor on where that changed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training_bench import make_spec
+
+from podium.sweep.messages import Lane
+from podium.training.seats import listen
+
+CODE = """
+import torch
+from torch import nn
+from podium.training.tasks import Classification
+
+class Wide(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner.double()
+
+    def forward(self, inputs):
+        return self.inner(inputs.double())
+
+class Double(Classification):
+    def network(self, parameters, schema):
+        return Wide(super().network(parameters, schema))
+
+class Weighted(Double):
+    def losses(self, outputs, batch):
+        return super().losses(outputs, batch), 1.0 + batch.targets.double()
+
+class Torchs(Double):
+    def network(self, parameters, schema):
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).double()
+"""
+LOST = """
+import torch.distributed as dist
+from podium.training.tasks import Classification
+
+class Leaves(Classification):
+    def losses(self, outputs, batch):
+        if dist.is_initialized() and dist.get_rank() == 1:
+            os._exit(3)
+        return super().losses(outputs, batch)
+"""
+COUNTS = (1, 2, 3, 4)
+
+STORIES: dict[str, dict[str, Any]] = {
+    "an mlp with batch norm and dropout": {
+        "network": {"width": 6, "norm": "batch", "dropout": 0.3},
+        "penalty": {"l1": 1e-3, "l2": 1e-3},
+    },
+    "a convnet with batch norm, clipped": {
+        "network": {"kind": "convnet", "channels": 2, "depth": 2, "width": 6, "kernel": 3, "norm": "batch"},
+        "optimizer": {"kind": "sgd", "learning_rate": 0.05, "clip": 0.5},
+    },
+    "weighted losses": {"task": "task.py:Weighted", "network": {"width": 6, "norm": "layer"}},
+}
+"""What each changes in the sweep. Batches of 8 leave one sample for the last of 14 steps, so that ranks go empty."""
+
+
+def story(folder: Path, name: str, changes: dict[str, Any], until: int, lanes: Sequence[Lane], **more: Any) -> Any:
+    data = {**make_spec().model_dump()["data"], "batch_size": 8}
+    settings = {"task": "task.py:Double", "initializer": {"scheme": "he_normal"}, "data": data, **changes}
+    store = folder / name.replace(" ", "-")
+    store.mkdir(parents=True, exist_ok=True)
+    return {
+        "spec": make_spec(**settings).written(),
+        "store": str(store),
+        "until": until,
+        "halt_after": None,
+        "lanes": [lane.model_dump(mode="json") for lane in lanes],
+        **more,
+    }
+
+
+def train(folder: Path, data: Path, count: int, stories: Sequence[Any], code: str = CODE) -> list[Any]:
+    """What each of `count` processes says of the stories, that they train together, one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "code").mkdir(exist_ok=True)
+    (folder / "code" / "task.py").write_text(code)
+    with listen("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        plan = {"count": count, "port": port, "code": str(folder / "code"), "data": str(data), "stories": stories}
+        (folder / "plan").write_text(json.dumps(plan))
+        members = []
+        for rank in range(count):
+            descriptor = listener.fileno() if rank == 0 else -1
+            member = Path(__file__).with_name("ranks_member.py")
+            command = [sys.executable, str(member), str(folder / "plan"), str(rank), str(descriptor)]
+            kept = (descriptor,) if rank == 0 else ()
+            members.append(subprocess.Popen(command, pass_fds=kept, stderr=subprocess.PIPE, text=True))
+        problems = [member.communicate(timeout=120)[1] for member in members]
+    if any(member.returncode for member in members):
+        raise AssertionError("\n".join(problems))
+    return [json.loads((folder / f"plan.{rank}").read_text()) for rank in range(count)]
+
+
+def losses(told: Any, trial: int = 0) -> list[float]:
+    """Of every epoch, train and validation."""
+    names = ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy")
+    return [metrics[name] for number, _, metrics in told["curve"] if number == trial for name in names]
+
+
+@pytest.fixture(scope="module")
+def told(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Any]]:
+    """By number of ranks, what each said of the stories."""
+    folder = tmp_path_factory.mktemp("ranks")
+    lanes = [Lane(trial=0, parameters={}, seed=7), Lane(trial=1, parameters={"optimizer.learning_rate": 0.02}, seed=8)]
+    return {
+        count: train(
+            folder / str(count),
+            blobs,
+            count,
+            [story(folder / str(count), name, changes, 4, lanes) for name, changes in STORIES.items()],
+        )
+        for count in COUNTS
+    }
+
+
+@pytest.mark.parametrize("number", range(len(STORIES)), ids=list(STORIES))
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_a_curve_is_the_same_whatever_the_number_of_ranks(told: dict[int, list[Any]], count: int, number: int) -> None:
+    alone, together = told[1][0][number], told[count][0][number]
+    for trial in (0, 1):
+        assert len(losses(alone, trial)) == 16
+        assert losses(together, trial) == pytest.approx(losses(alone, trial), abs=1e-9)
+    assert [report["best_epoch"] for report in together["reports"]] == [
+        report["best_epoch"] for report in alone["reports"]
+    ]
+
+
+def test_the_first_rank_alone_saves_and_tells(told: dict[int, list[Any]]) -> None:
+    first, *others = (rank[0] for rank in told[3])
+    assert len(first["saved"]) == 2
+    assert len(first["curve"]) == 8
+    for other in others:
+        assert (other["saved"], other["curve"]) == ([], [])
+        assert [each["values"] for each in other["reports"]] == [each["values"] for each in first["reports"]]
+
+
+def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(blobs: Path, tmp_path: Path) -> None:
+    name, changes = next(iter(STORIES.items()))
+    lane = Lane(trial=0, parameters={}, seed=7)
+    (undisturbed,) = train(tmp_path / "one", blobs, 1, [story(tmp_path / "one", name, changes, 3, [lane])])[0]
+    curve: dict[int, Any] = {}
+    for count, halt_after in ((2, 20), (3, 9), (1, 4), (2, None)):
+        here = [story(tmp_path / "one", "moving", changes, 3, [lane], halt_after=halt_after)]
+        (first,) = train(tmp_path / str(count), blobs, count, here)[0]
+        curve |= {epoch: metrics for _, epoch, metrics in first["curve"]}
+        (report,) = first["reports"]
+        assert report["ending"] == ("until" if halt_after is None else "halted")
+        saved = first["saved"][-1]
+        place = {"epoch": saved["epoch"], "step": saved["step"], "folder": saved["folder"]}
+        assert halt_after is None or saved["step"] > 0
+        lane = lane.model_copy(update=place)
+    moved = {"curve": [[0, epoch, curve[epoch]] for epoch in sorted(curve)]}
+    assert losses(moved) == pytest.approx(losses(undisturbed), abs=1e-9)
+
+
+def test_a_rank_that_dies_leaves_nobody_waiting(blobs: Path, tmp_path: Path) -> None:
+    changes = {"task": "task.py:Leaves"}
+    lane = Lane(trial=0, parameters={}, seed=7)
+    with pytest.raises(AssertionError, match=r"Connection closed by peer|Connection reset by peer"):
+        train(tmp_path, blobs, 2, [story(tmp_path, "lost", changes, 3, [lane])], code=LOST)
+
+
+def test_norms_that_know_only_a_rank_s_own_samples_are_refused(blobs: Path, tmp_path: Path) -> None:
+    changes = {"task": "task.py:Torchs"}
+    lane = Lane(trial=0, parameters={}, seed=7)
+    with pytest.raises(AssertionError, match="is torch's BatchNorm1d, which sees a rank's own samples alone"):
+        train(tmp_path, blobs, 2, [story(tmp_path, "torchs", changes, 3, [lane])])
