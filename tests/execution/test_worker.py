@@ -1,6 +1,7 @@
 """The worker: every way an advance can break off is told, with its cause."""
 
 import errno
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,23 @@ def raised(do: Callable[[], object]) -> BaseException:
 )
 def test_the_cause_is_what_the_trial_raised(error: BaseException, cause: str) -> None:
     assert cause_of(error) == cause
+
+
+TWO_THREADS = """
+import sys, threading, time
+from podium.execution.worker import use_threads
+
+threading.Thread(target=lambda: __import__("torch")).start()
+while "torch" not in sys.modules:
+    time.sleep(0.0005)
+use_threads(3)
+import torch
+assert torch.get_num_threads() == 3
+"""
+
+
+def test_threads_are_set_while_another_thread_imports_torch() -> None:
+    subprocess.run([sys.executable, "-c", TWO_THREADS], check=True, timeout=60)
 
 
 class Trainer:

@@ -176,7 +176,9 @@ class Worker:
         """Gives back what trials that do not run still hold, here and on the device."""
         self.close()
         gc.collect()
-        if torch := sys.modules.get("torch"):
+        if "torch" in sys.modules:
+            import torch
+
             torch.cuda.empty_cache()
 
     def _send(self, event: Event) -> None:
@@ -190,7 +192,9 @@ class Worker:
 
 def use_threads(count: int) -> None:
     """Has torch use so many threads, whether it is imported already or will be."""
-    if torch := sys.modules.get("torch"):
+    if "torch" in sys.modules:
+        import torch  # waits, if another thread is about to have imported it
+
         torch.set_num_threads(count)
     else:
         os.environ["OMP_NUM_THREADS"] = str(count)

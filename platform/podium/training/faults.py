@@ -53,16 +53,20 @@ def _probe(path: Path) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory of the host or of the device ran out."""
-    torch = sys.modules.get("torch")  # what was never imported has raised nothing
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
+    if "torch" in sys.modules:  # what was never imported has raised nothing
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
     # torch's allocator for the host raises a plain RuntimeError
     return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def is_parted(error: BaseException) -> bool:
     """Whether ranks could not reach each other any more: one of them is dead, or its host cut off."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and isinstance(error, distributed.DistError):
-        return True
+    if "torch" in sys.modules:
+        import torch.distributed
+
+        if isinstance(error, torch.distributed.DistError):
+            return True
     return isinstance(error, RuntimeError) and "/gloo/" in str(error)

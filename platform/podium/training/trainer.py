@@ -161,8 +161,12 @@ def load_best(
 
 def _task_classes() -> "tuple[type[Task], ...]":
     """`Task`, once somebody has imported it: before that, nobody can have made one."""
-    module = sys.modules.get("podium.training.task")
-    return () if module is None else (module.Task,)
+    if "podium.training.task" not in sys.modules:
+        return ()
+
+    from podium.training.task import Task
+
+    return (Task,)
 
 
 def _make(kind: "type[Task]") -> "Task":
