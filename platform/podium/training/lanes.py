@@ -185,24 +185,28 @@ class Stack:
         """Sums of losses and of weights, `[K]` each, which are also added to `sums`; and the outputs, if needed."""
         needs_outputs = needs_outputs or not self._stacks_metrics
 
-        def lane(weights: Named, fixed: Named, own: Named, states: dict[str, Named]) -> Any:
-            batch = samples.batch({**self._same, **own})
-            outputs = functional_call(self._template, {**weights, **fixed}, (batch.inputs,))
-            total, weight = weighted_sum(self._task, outputs, batch)
-            with torch.no_grad():
-                for name, state in states.items():
-                    metric = sums.metrics[name]
-                    metric.state = dict(state)
-                    metric.update(outputs, batch)
-                    states[name] = metric.state
-            return (
-                total,
-                torch.as_tensor(weight, dtype=total.dtype, device=total.device),
-                states,
-                outputs if needs_outputs else (),
-            )
+        # vmap takes a flat list of tensors in a third of the time that it needs for dictionaries
+        stacked = [value for each in (weights, fixed, self._own, *sums.states.values()) for value in each.values()]
 
-        total, weight, states, outputs = vmap(lane, in_dims=(0, 0, 0, 0))(weights, fixed, self._own, sums.states)
+        def lane(*tensors: Tensor) -> Any:
+            left = iter(tensors)
+            named = {name: next(left) for name in (*weights, *fixed)}
+            batch = samples.batch({**self._same, **{name: next(left) for name in self._own}})
+            outputs = functional_call(self._template, named, (batch.inputs,))
+            total, weight = weighted_sum(self._task, outputs, batch)
+            found = []
+            with torch.no_grad():
+                for name, state in sums.states.items():
+                    metric = sums.metrics[name]
+                    metric.state = {key: next(left) for key in state}
+                    metric.update(outputs, batch)
+                    found += [metric.state[key] for key in state]
+            weight = torch.as_tensor(weight, dtype=total.dtype, device=total.device)
+            return total, weight, outputs if needs_outputs else (), *found
+
+        total, weight, outputs, *found = vmap(lane)(*stacked)
+        left = iter(found)
+        states = {name: {key: next(left) for key in state} for name, state in sums.states.items()}
         with torch.no_grad():
             sums.loss += total
             sums.weight += weight
