@@ -259,7 +259,7 @@ SIDES = {
     "memory": (memory, 5000),
     "asha": (asha, 64),
 }
-FUSED = {"tabular": (tabular, 512), "dropout": (dropout, 512), "digits": (digits, 128), "lenet": (lenet, 32)}
+FUSED = {"tabular": (tabular, 512), "dropout": (dropout, 512), "digits": (digits, 512), "lenet": (lenet, 32)}
 
 
 def main() -> None:
