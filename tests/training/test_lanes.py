@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from training_bench import Bench, make_spec, prepare_arrays
+from training_bench import DOUBLE, Bench, make_spec, prepare_arrays
 
 from podium.data.manifest import Schema
 from podium.data.prepare import prepare
@@ -27,23 +27,6 @@ from podium.training.trainer import load_task
 
 MakeBench = Callable[..., Bench]
 Parameters = Mapping[str, Value]
-
-DOUBLE = """
-from torch import nn
-from podium.training.tasks import Classification
-
-class Wide(nn.Module):
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner.double()
-
-    def forward(self, inputs):
-        return self.inner(inputs.double())
-
-class Double(Classification):
-    def network(self, parameters, schema):
-        return Wide(super().network(parameters, schema))
-"""
 
 
 @pytest.fixture(scope="session")

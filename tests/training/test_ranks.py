@@ -4,40 +4,30 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from training_bench import make_spec
+from training_bench import DOUBLE, make_spec
 
+from podium.errors import TaskError
 from podium.sweep.messages import Lane
+from podium.training.preflight import measure
 from podium.training.seats import listen
 
-CODE = """
-import torch
-from torch import nn
-from podium.training.tasks import Classification
-
-class Wide(nn.Module):
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner.double()
-
-    def forward(self, inputs):
-        return self.inner(inputs.double())
-
-class Double(Classification):
-    def network(self, parameters, schema):
-        return Wide(super().network(parameters, schema))
-
+CODE = (
+    DOUBLE
+    + """
 class Weighted(Double):
     def losses(self, outputs, batch):
         return super().losses(outputs, batch), 1.0 + batch.targets.double()
 
 class Torchs(Double):
     def network(self, parameters, schema):
-        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).double()
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
 """
+)
 LOST = """
 import torch.distributed as dist
 from podium.training.tasks import Classification
@@ -66,11 +56,11 @@ STORIES: dict[str, dict[str, Any]] = {
 
 def story(folder: Path, name: str, changes: dict[str, Any], until: int, lanes: Sequence[Lane], **more: Any) -> Any:
     data = {**make_spec().model_dump()["data"], "batch_size": 8}
-    settings = {"task": "task.py:Double", "initializer": {"scheme": "he_normal"}, "data": data, **changes}
+    settings = {"task": "task.py:Double", "initializer": {"scheme": "he_normal"}, "data": data}
     store = folder / name.replace(" ", "-")
     store.mkdir(parents=True, exist_ok=True)
     return {
-        "spec": make_spec(**settings).written(),
+        "spec": make_spec(**settings | {"resources": {}} | changes).written(),
         "store": str(store),
         "until": until,
         "halt_after": None,
@@ -175,3 +165,11 @@ def test_norms_that_know_only_a_rank_s_own_samples_are_refused(blobs: Path, tmp_
     lane = Lane(trial=0, parameters={}, seed=7)
     with pytest.raises(AssertionError, match="is torch's BatchNorm1d, which sees a rank's own samples alone"):
         train(tmp_path, blobs, 2, [story(tmp_path, "torchs", changes, 3, [lane])])
+
+
+def test_the_preflight_refuses_such_norms_before_anything_starts(blobs: Path, tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text(CODE)
+    for ranks, refused in ((1, nullcontext()), (2, pytest.raises(TaskError, match="is torch's BatchNorm1d"))):
+        spec = make_spec(task="task.py:Torchs", resources={"ranks": ranks})
+        with refused:
+            measure(spec, code=tmp_path, data=blobs, parameters={})

@@ -12,6 +12,24 @@ from podium.sweep.messages import Advance, Event, Lane, Progress, Report, Saved
 from podium.training.checkpoint import Storage
 from podium.training.trainer import Trainer, make_trainer
 
+DOUBLE = """
+from torch import nn
+from podium.training.tasks import Classification
+
+class Wide(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner.double()
+
+    def forward(self, inputs):
+        return self.inner(inputs.double())
+
+class Double(Classification):
+    def network(self, parameters, schema):
+        return Wide(super().network(parameters, schema))
+"""
+"""The code of classification in float64."""
+
 
 def make_spec(**settings: Any) -> SweepSpec:
     """A sweep over the blobs, on a GPU if there is one; keyword arguments replace whole settings."""

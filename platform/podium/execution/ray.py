@@ -46,7 +46,7 @@ FOLLOW_EVERY_S = 3.0
 HERE = "127.0.0.1"
 
 MEET_S = 60.0
-"""How long a rank may keep the others waiting."""
+"""How long a rank may keep the others waiting at first; later it is `limits.heartbeat_s`, if that is longer."""
 
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
@@ -195,11 +195,11 @@ class RayExecutor:
             return []
         first = gang.where[0]
         is_one_host = all(each.node == first.node for each in gang.where.values())
-        addresses = [HERE if is_one_host else gang.where[number].address for number in range(len(gang.ranks))]
+        addresses = [HERE if is_one_host else gang.where[each].address for each in sorted(gang.where)]
 
         def seat(port: int) -> list[Event]:
-            table = len(gang.ranks), addresses[0], port
-            self._seat(gang, [Seat(each, *table, address, MEET_S) for each, address in enumerate(addresses)])
+            table, within_s = (len(gang.ranks), addresses[0], port), max(MEET_S, self._spec.limits.heartbeat_s)
+            self._seat(gang, [Seat(each, *table, address, within_s) for each, address in enumerate(addresses)])
             return []
 
         self._ask(gang, 0, gang.ranks[0].listen.remote(addresses[0]), seat)

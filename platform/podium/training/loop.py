@@ -217,7 +217,7 @@ class Loop:
             group.settle()
 
     def _merge(self) -> None:
-        """Brings the sums of the epoch so far together: the first rank goes on with those of all, the others anew."""
+        """Brings the sums of the epoch so far together; they are the same on every rank then."""
         for live in self._lives:
             self._ranks.merge(live.gathered)
 
@@ -228,7 +228,7 @@ class Loop:
             self._settle()
             self._merge()
             self._save(self._lives)
-            if not self._ranks.is_first:
+            if not self._ranks.is_first:  # the first one goes on with the sums of all, the others anew
                 for live in self._lives:
                     live.gathered = Gathered(live.task, live.device)
             self._saved_at = time.monotonic()

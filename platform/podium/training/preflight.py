@@ -20,6 +20,7 @@ from podium.training.plain import Plain, to_device
 from podium.training.stackable import examine
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
+from podium.training.toolbox.norms import share
 from podium.training.trainer import load_task
 
 TIMED_STEPS = 3
@@ -90,6 +91,8 @@ def measure(
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
             on_device = to_device(samples, live.device)
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
+        if spec.resources.ranks > 1:
+            share(live.network)
     except UserError:
         raise
     except Exception as error:
