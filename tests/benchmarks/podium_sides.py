@@ -1,7 +1,8 @@
 """Podium's side of the benchmarks, each as a user would run it: `podium launch` on a sweep file in a folder of its own.
 
 Prints one JSON line. `wall_s` is the one that `podium launch --json` reports: from the workers being ready to the
-end, with the tracker's last flush.
+end, with the tracker's last flush. `reached` has every best accuracy so far with the seconds after which the ledger had
+it, from the first worker being ready.
 """
 
 import argparse
@@ -11,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium.sweep.messages import Progress
+from podium.ledger.book import Row
+from podium.sweep.messages import GangReady, Progress
 from podium.wiring.place import Place
 
 NOOP = """
@@ -186,8 +188,21 @@ def _launch(
             "trials_per_s": summary["trials"]["total"] / summary["wall_s"],
             "accuracy": summary["best"]["value"],
             "first_report_s": first - began,
+            "reached": _reached(rows),
         }
         return figures | (_growth(samples) if sampled else {})
+
+
+def _reached(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """(seconds, accuracy) whenever the best accuracy so far was bettered."""
+    ready = next(row.at for row in rows if isinstance(row.event, GangReady))
+    reached: list[tuple[float, float]] = []
+    for row in rows:
+        if isinstance(row.event, Progress):
+            best = max(lane.metrics.get("validation/accuracy", 0.0) for lane in row.event.lanes)
+            if not reached or best > reached[-1][1]:
+                reached.append((row.at - ready, best))
+    return reached
 
 
 def _write_digits(path: Path) -> None:

@@ -46,3 +46,28 @@ def test_normal_numbers_have_the_moments_of_a_normal_distribution() -> None:
 def test_a_longer_tensor_begins_with_the_shorter_one() -> None:
     key = draws.fold(3, "test")
     assert torch.equal(draws.normal((10,), key), draws.normal((30,), key)[:10])
+
+
+def test_words_belong_to_position_and_element() -> None:
+    key = draws.fold(4, "test")
+    whole = draws.words(key, torch.arange(100), 30)
+    assert whole.dtype == torch.int32
+    assert torch.equal(draws.words(key, torch.tensor([7, 99, 3]), 20), whole[[7, 99, 3], :20])
+
+
+def test_words_are_uniform() -> None:
+    counts = torch.bincount((draws.words(draws.fold(5, "test"), torch.arange(1000), 256) >> 24).flatten() + 128)
+    expected = 1000 * 256 / 256
+    assert float(((counts - expected) ** 2 / expected).sum()) == pytest.approx(255, abs=5 * (2 * 255) ** 0.5)
+
+
+@pytest.mark.parametrize("threshold", [0, 1 << 30, -(1 << 30)])
+@pytest.mark.parametrize("across", ["positions", "elements"])
+def test_masks_of_words_are_uncorrelated(threshold: int, across: str) -> None:
+    kept = (draws.words(draws.fold(6, "test"), torch.arange(1024), 1024) >= threshold).double()
+    rows = kept if across == "positions" else kept.T
+    rows = (rows - rows.mean()) / rows.std()
+    pairs = (rows @ rows.T / 1024**0.5)[tuple(torch.triu_indices(1024, 1024, offset=1))]
+    assert float(pairs.mean()) == pytest.approx(0, abs=5 / len(pairs) ** 0.5)
+    assert float(pairs.var()) == pytest.approx(1, abs=0.02)
+    assert float(pairs.abs().max()) < 6.5

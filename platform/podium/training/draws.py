@@ -23,6 +23,8 @@ def _signed(number: int) -> int:
 _STEP = _signed(_GAMMA)
 _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
+_FIRST_HALF = 0x7FEB352D
+_SECOND_HALF = 0x846CA68B - (1 << 32)
 
 
 def fold(*parts: int | str) -> int:
@@ -48,6 +50,28 @@ def bits(key: int | Tensor, counters: Tensor) -> Tensor:
     mixed = mixed.bitwise_xor_(_shifted(mixed, 30)).mul_(_FIRST)
     mixed = mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(_SECOND)
     return mixed.bitwise_xor_(_shifted(mixed, 31))
+
+
+def words(key: int | Tensor, positions: Tensor, size: int) -> Tensor:
+    """Uniform 32-bit numbers for the elements at each position; five times as fast as `bits`, for masks.
+
+    A hash of the position and one of the element are joined by the multiplications of a 32-bit finalizer (Wellons,
+    "Hash Function Prospector", 2018), whose last shift is left out: the upper bits are good, the lower ones less so.
+    Of n positions, n² / 2³³ pairs are to be expected that have the same numbers.
+
+    Args:
+        key: From `fold`, or an int64 tensor that broadcasts with `positions`.
+        positions: `[B]` int64.
+        size: Elements at each position.
+
+    Returns:
+        `[B, size]` int32, uniform over all 32-bit values.
+    """
+    elements = bits(0, torch.arange(1, size + 1, device=positions.device)).to(torch.int32)
+    mixed = bits(key, positions).to(torch.int32).unsqueeze(-1) ^ elements
+    mixed = mixed.mul_(_FIRST_HALF)
+    mixed = mixed.bitwise_xor_((mixed >> 16).bitwise_and_(0xFFFF))
+    return mixed.mul_(_SECOND_HALF)
 
 
 def uniform(shape: tuple[int, ...], key: int) -> Tensor:

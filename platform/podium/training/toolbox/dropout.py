@@ -26,8 +26,8 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate = rate
         self.positions = torch.zeros(0, dtype=torch.int64)
-        lowest = min(math.floor((rate - 0.5) * 2.0**64), 2**63 - 1)
-        self.register_buffer("threshold", torch.tensor(lowest), persistent=False)
+        lowest = math.floor((rate - 0.5) * 2**32)
+        self.register_buffer("threshold", torch.tensor(lowest, dtype=torch.int32), persistent=False)
         self.register_buffer("scale", torch.tensor(1 / (1 - rate)), persistent=False)
         self.register_buffer("key", torch.tensor(0), persistent=False)
 
@@ -41,10 +41,7 @@ class Dropout(nn.Module):
             return inputs
         if len(self.positions) != len(inputs):
             raise RuntimeError(f"dropout knows {len(self.positions)} positions and got a batch of {len(inputs)}")
-        size = inputs.shape[1:].numel()
-        elements = torch.arange(1, size + 1, device=inputs.device)
-        counters = self.positions.view(-1, 1) * size + elements
-        kept = draws.bits(self.key, counters) >= self.threshold
+        kept = draws.words(self.key, self.positions, inputs.shape[1:].numel()) >= self.threshold
         return inputs * (kept.view(inputs.shape) * self.scale.to(inputs.dtype))
 
     def extra_repr(self) -> str:
