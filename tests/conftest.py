@@ -94,8 +94,8 @@ def dead_s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def running_ray() -> Iterator[str]:
     """One Ray of our own for all tests that need it, to which this process is connected; its address."""
-    import podium.execution.ray as adapter
+    from podium.execution.connection import connect, ray
 
-    adapter.connect(None)
-    yield str(adapter.ray.get_runtime_context().gcs_address)
-    adapter.ray.shutdown()
+    connect(None)
+    yield str(ray.get_runtime_context().gcs_address)
+    ray.shutdown()

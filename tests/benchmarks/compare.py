@@ -33,6 +33,18 @@ PAIRS: dict[str, tuple[list[str], list[str], str, Callable[[Figures, Figures], f
         "times as many trials a second as Ray Tune + OptunaSearch + MLflowLoggerCallback (at least 50)",
         lambda ours, theirs: ours["trials_per_s"] / theirs["trials_per_s"],
     ),
+    "noop-pairs": (
+        [OURS, "noop-pairs"],
+        ["train_noop.py"],
+        "times as many trials of two ranks a second as Ray Train's TorchTrainer with two workers (at least 200)",
+        lambda ours, theirs: ours["trials_per_s"] / theirs["trials_per_s"],
+    ),
+    "elastic": (
+        [OURS, "elastic"],
+        [OURS, "elastic", "--ranks", "1"],
+        "times the wall time with ranks from 1 to 2 as with one each (at most 0.85)",
+        lambda ours, theirs: ours["wall_s"] / theirs["wall_s"],
+    ),
     "mlp": (
         [OURS, "mlp"],
         ["bare_mlp.py"],

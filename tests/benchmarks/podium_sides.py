@@ -74,6 +74,23 @@ budget: {trials: TRIALS, epochs: {max: EPOCHS}, policy: none}
 fuse: FUSE
 tracking: {plots: false, model: false}
 """
+ELASTIC = """
+sweep: elastic
+task: classification
+data:
+  source: {kind: arrays, path: digits.npz}
+  split: {train: 0.8, validation: 0.2, test: 0}
+  batch_size: 256
+network: {kind: convnet, depth: 2, channels: 8, width: 64}
+search:
+  objective: {metric: validation/accuracy, direction: maximize}
+  space:
+    optimizer.learning_rate: {log: [1e-4, 1e-1]}
+budget: {trials: TRIALS, epochs: {min: 1, max: 27, factor: 3}, policy: asha}
+resources: {ranks: RANKS}
+fuse: off
+tracking: {plots: false, model: false}
+"""
 DROPOUT = "\n    network.dropout: {float: [0, 0.5]}"
 ASHA = """
 sweep: asha
@@ -95,6 +112,18 @@ tracking: {plots: false, model: false}
 def noop(trials: int) -> dict[str, Any]:
     """Trials that return at once, through the whole stack."""
     return _launch(NOOP.replace("TRIALS", str(trials)), {"train.py": NOOP_TRAIN})
+
+
+def noop_pairs(trials: int) -> dict[str, Any]:
+    """The same, each called by two ranks that are connected."""
+    text = NOOP.replace("TRIALS", str(trials)) + "resources: {ranks: 2}\n"
+    return _launch(text, {"train.py": NOOP_TRAIN})
+
+
+def elastic(trials: int, ranks: str) -> dict[str, Any]:
+    """Small LeNets on 4,000 of 5,000 digits, at most 27 epochs under successive halving, not stacked."""
+    text = ELASTIC.replace("TRIALS", str(trials)).replace("RANKS", ranks)
+    return _launch(text, {}, write=_write_images, prepared=True)
 
 
 def mlp(trials: int) -> dict[str, Any]:
@@ -180,7 +209,7 @@ def _launch(
         output, problems = process.communicate()
         assert process.returncode == 0, problems
         summary = json.loads(output.splitlines()[-1])
-        rows = Place.of(folder / "home").book().rows(summary["sweep"])
+        rows = list(Place.of(folder / "home").book().rows(summary["sweep"]))
         first = next(row.at for row in rows if isinstance(row.event, Progress))
         figures = {
             "trials": summary["trials"]["complete"],
@@ -269,6 +298,7 @@ def _growth(samples: list[tuple[int, float, int]]) -> dict[str, Any]:
 
 SIDES = {
     "noop": (noop, 100),
+    "noop-pairs": (noop_pairs, 100),
     "mlp": (mlp, 16),
     "startup": (startup, 2),
     "memory": (memory, 5000),
@@ -279,10 +309,14 @@ FUSED = {"tabular": (tabular, 512), "dropout": (dropout, 512), "digits": (digits
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=[*SIDES, *FUSED])
+    parser.add_argument("side", choices=[*SIDES, *FUSED, "elastic"])
     parser.add_argument("--trials", type=int)
     parser.add_argument("--fuse", default="auto")
+    parser.add_argument("--ranks", default="{min: 1, max: 2}")
     options = parser.parse_args()
+    if options.side == "elastic":
+        print(json.dumps(elastic(options.trials or 9, options.ranks)))
+        return
     if options.side in FUSED:
         fused, trials = FUSED[options.side]
         print(json.dumps(fused(options.trials or trials, options.fuse)))

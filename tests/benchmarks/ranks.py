@@ -25,7 +25,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
 from podium.training.plain import Plain, Samples
-from podium.training.ranks import join
+from podium.training.ranks import Ranks
 from podium.training.seats import Seat, listen
 from podium.training.tasks import Classification
 
@@ -38,7 +38,9 @@ def member(side: str, seat: Seat | None, steps: int) -> None:
     """One process of a side; the first prints the whole batch's samples a second."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    ranks = join(seat, CPU, lambda event: None, lambda: False)
+    ranks = Ranks(lambda event: None, lambda: False)
+    if seat is not None:
+        ranks.sit(seat)
     first, last = share(0, BATCH, *ranks.part)
     torch.manual_seed(0)
     inputs, targets = torch.randn(BATCH, 1, 28, 28)[first:last], (torch.arange(BATCH) % 10)[first:last]

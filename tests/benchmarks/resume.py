@@ -57,7 +57,7 @@ def write_history(place: Place, folder: Path, trials: int) -> None:
     )
     machine, memory = Machine(file.spec), MemoryBook().hold(file.spec.sweep)
     executor = SimulatedExecutor(
-        file.spec, 2, lambda lane: [float(lane.parameters["a"]) + e / 100 for e in range(1, 10)], lambda lanes: 1.0
+        file.spec, 2, lambda lane: [float(lane.parameters["a"]) + e / 100 for e in range(1, 10)], lambda advance: 1.0
     )
     executor.start()
     drive(machine, memory, RandomProposer(file.spec.space()), executor, executor.clock, (launched,))

@@ -11,13 +11,13 @@ from podium.testing.executors import DIVERGES, ExecutorSuite, ProcessSuite, Work
 class TestSimulatedExecutor(ExecutorSuite):
     @pytest.fixture(scope="class")
     def make_executor(self):
-        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lanes: 1.0)
+        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda advance: 1.0)
 
 
 class TestSimulatedCohorts(CohortSuite):
     @pytest.fixture(scope="class")
     def make_executor(self):
-        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda lanes: 1.0)
+        return lambda: SimulatedExecutor(suite_spec(), 2, curve, lambda advance: 1.0)
 
     def parameters(self, index):
         return {"x": 0.1 * index}

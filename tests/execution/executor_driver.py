@@ -5,15 +5,16 @@ import json
 import sys
 import threading
 
-import podium.execution.ray as adapter
+from podium.execution.connection import connected
+from podium.execution.ray import RayExecutor
 from podium.execution.worker import Assignment
 from podium.sweep.messages import Advance
 
 
 def main(address: str, most: str, assignment: str) -> None:
     """Begins every advance that is read, as JSON; writes every event, as JSON."""
-    with adapter.connected(address):
-        executor = adapter.RayExecutor(Assignment(**json.loads(assignment)), most=int(most))
+    with connected(address):
+        executor = RayExecutor(Assignment(**json.loads(assignment)), most=int(most))
         executor.start()
         commands: list[Advance] = []
         threading.Thread(target=read, args=(commands,), daemon=True).start()

@@ -14,7 +14,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    import podium.execution.ray  # noqa: F401
+    import podium.execution.connection  # noqa: F401
     from podium.execution import pulse
 
     clock = Clock()

@@ -141,7 +141,7 @@ def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: str, assignment
 
     from podium.execution.rank import Rank
 
-    rank = ray.remote(Rank).options(num_cpus=1, max_concurrency=4).remote(assignment, "1-0")
+    rank = ray.remote(Rank).options(num_cpus=1, max_concurrency=4).remote(assignment)
     where = ray.get(rank.warm_up.remote())
     ray.get(rank.beat.remote())
     began = time.monotonic()

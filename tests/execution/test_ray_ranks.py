@@ -11,8 +11,9 @@ import pytest
 from podium.execution.inline import InlineExecutor
 from podium.execution.worker import Assignment
 from podium.spec.space import Value
-from podium.sweep.messages import Advanced, Event, GangLost, GangReady, Halt, Lane, Saved
+from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Event, GangLost, GangReady, Halt, Lane, Saved
 from podium.testing.cohorts import (
+    FAILS_ON_ONE_S,
     PAUSE_S,
     REFUSED_S,
     Curve,
@@ -97,27 +98,103 @@ def test_a_halt_reaches_both_at_one_step(stage: Stage, alone: list[Curve]) -> No
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_takes_its_gang_along_and_loses_no_trial(stage: Stage, rank: int, alone: list[Curve]) -> None:
+def test_a_killed_rank_is_replaced_and_loses_no_trial(stage: Stage, rank: int, alone: list[Curve]) -> None:
     lanes = lanes_of(stage, PAUSE_S)
     stage.executor.advance(stage.command(*lanes, until=9))
     events: list[Event] = []
     while not all(saved_of(events, lane) for lane in lanes):
         events += stage.until(Saved)
-    os.kill(processes(stage)[rank], signal.SIGKILL)
+    before = processes(stage)
+    os.kill(before[rank], signal.SIGKILL)
     lost, events = replaced(stage, events)
     assert lost.cause == "worker_lost"
+    after = processes(stage)
+    assert after[1 - rank] == before[1 - rank], "whoever has not died stays"
+    assert after[rank] != before[rank]
     places = [{(saved.epoch, saved.step) for saved in saved_of(events, lane)} for lane in lanes]
     last = max(set.intersection(*places))
     lanes = [further(events, lane, last) for lane in lanes]
     assert_same(stage.run(stage.command(*lanes, until=9)), lanes, alone, first=last[0] + 1)
 
 
-def test_what_fails_on_its_ranks_ends_a_gang_with_its_own_cause(stage: Stage) -> None:
-    stage.executor.advance(stage.command(stage.new_lane(parameters(0, REFUSED_S)), until=3))
-    lost = stage.until(GangLost)[-1]
-    assert isinstance(lost, GangLost)
-    assert (lost.cause, lost.detail) == ("exception", "ValueError: pause_s is negative")
-    assert "raise ValueError" in lost.log_tail
-    ready = stage.until(GangReady)[-1]
-    assert isinstance(ready, GangReady)
-    stage.gang = ready.gang
+def test_what_fails_on_its_ranks_leaves_them_usable(stage: Stage, alone: list[Curve]) -> None:
+    events = stage.run(stage.command(stage.new_lane(parameters(0, REFUSED_S)), until=3))
+    failed = events[-1]
+    assert isinstance(failed, AdvanceFailed)
+    assert (failed.cause, failed.detail) == ("exception", "ValueError: pause_s is negative")
+    assert "raise ValueError" in failed.log_tail
+    lanes = lanes_of(stage)
+    events = stage.run(stage.command(*lanes, until=9))
+    assert_same(events, lanes, alone)
+    assert not [event for event in [*events, *stage.rest()] if isinstance(event, GangLost | AdvanceFailed)]
+
+
+def test_what_fails_on_one_rank_ends_the_others_wait_with_its_own_cause(stage: Stage) -> None:
+    lane = stage.new_lane(parameters(0, FAILS_ON_ONE_S))
+    events = stage.run(stage.command(lane, until=3))
+    failed = events[-1]
+    assert isinstance(failed, AdvanceFailed)
+    assert (failed.cause, failed.detail) == ("exception", "ValueError: the second rank alone fails")
+
+
+@pytest.fixture(scope="module")
+def pair(assignment: Assignment, stage: Stage) -> Iterator[Stage]:
+    """Two gangs of one rank each, in the place of the one of two."""
+    from podium.execution.ray import RayExecutor
+
+    stage.executor.close()
+    elastic = cohort_spec(resources={"ranks": {"min": 1, "max": 2}})
+    pair = Stage(RayExecutor(replace(assignment, spec=elastic.written()), most=2))
+    while len(gangs(pair)) < 2:
+        pair.until(GangReady)
+    yield pair
+    pair.executor.close()
+
+
+def gangs(stage: Stage) -> list[str]:
+    """Those that live."""
+    lost = {event.gang for event in stage.events if isinstance(event, GangLost)}
+    return [event.gang for event in stage.events if isinstance(event, GangReady) and event.gang not in lost]
+
+
+def joint(stage: Stage, *lanes: Lane, until: int, first: int = 0) -> Advance:
+    names = gangs(stage)
+    command = stage.command(*lanes, until=until, gang=names[first])
+    return command.model_copy(update={"joined": (names[1 - first],)})
+
+
+def test_gangs_join_and_part_between_rungs_and_change_no_curve(pair: Stage, alone: list[Curve]) -> None:
+    lanes, events = lanes_of(pair), list[Event]()
+    for until, together, first in ((1, True, 0), (3, False, 0), (4, True, 1), (9, True, 1)):
+        names = gangs(pair)
+        command = joint(pair, *lanes, until=until, first=first)
+        told = pair.run(command if together else pair.command(*lanes, until=until, gang=names[first]))
+        assert isinstance(told[-1], Advanced)
+        assert (told[-1].gang, {report.ranks for report in told[-1].reports}) == (names[first], {1 + together})
+        events += told
+        lanes = [further(told, lane) for lane in lanes]
+    assert_same(events, lanes, alone)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_gang_that_dies_in_a_joint_advance_leaves_the_other_usable(
+    pair: Stage, dead: int, alone: list[Curve]
+) -> None:
+    lanes, names, events = lanes_of(pair, PAUSE_S), gangs(pair), list[Event]()
+    pair.executor.advance(joint(pair, *lanes, until=9))
+    while not all(saved_of(events, lane) for lane in lanes):
+        events += pair.until(Saved)
+    ready = {event.gang: event for event in pair.events if isinstance(event, GangReady)}
+    (process,) = re.findall(r"process (\d+)", ready[names[dead]].devices)
+    os.kill(int(process), signal.SIGKILL)
+    lost = pair.until(GangLost)
+    assert isinstance(lost[-1], GangLost)
+    assert (lost[-1].gang, lost[-1].cause) == (names[dead], "worker_lost")
+    events += lost
+    places = [{(saved.epoch, saved.step) for saved in saved_of(events, lane)} for lane in lanes]
+    last = max(set.intersection(*places))
+    lanes = [further(events, lane, last) for lane in lanes]
+    events = pair.run(pair.command(*lanes, until=9, gang=names[1 - dead]))
+    assert_same(events, lanes, alone, first=last[0] + 1)
+    while len(gangs(pair)) < 2:
+        pair.until(GangReady)

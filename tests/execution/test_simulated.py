@@ -17,7 +17,7 @@ def make_executor():
         search = {"objective": {"metric": "score", "direction": "minimize", **objective}}
         spec = toy_spec(epochs={"min": 1, "max": 4}, search=search)
         executor = SimulatedExecutor(
-            spec, gangs, lambda lane: CURVES[lane.trial], lambda lanes: 2.0 * len(lanes), measure
+            spec, gangs, lambda lane: CURVES[lane.trial], lambda advance: 2.0 * len(advance.lanes), measure
         )
         executor.start()
         assert executor.wait(1) == [GangReady(gang=f"simulated-{index}") for index in range(gangs)]

@@ -13,6 +13,7 @@ from podium.errors import StorageFault, TaskError
 from podium.execution.worker import Assignment, Worker, cause_of
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Lane, Report
 from podium.testing.executors import suite_spec
+from podium.training.seats import Seat
 
 
 def raised(do: Callable[[], object]) -> BaseException:
@@ -65,6 +66,12 @@ class Trainer:
         self.do()
         return (Report(trial=0, epoch=1, values=(1.0,)),)
 
+    def sit(self, seat: Seat) -> None:
+        raise AssertionError
+
+    def leave(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed += 1
 
@@ -75,7 +82,7 @@ COMMAND = Advance(key="advance/1", gang="g", until=1, lanes=(Lane(trial=0, param
 def advance(store: Path, trainer: Trainer) -> Advanced | AdvanceFailed:
     told = []
     assignment = Assignment(suite_spec().written(), None, None, str(store), holder=1, cache=str(store / "cache"))
-    worker = Worker(assignment, "g", told.append)
+    worker = Worker(assignment, told.append)
     worker._trainer = trainer
     worker.advance(COMMAND)
     assert worker.silent_s == 0.0, "nothing runs any more"

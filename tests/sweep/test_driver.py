@@ -22,7 +22,7 @@ class Rig:
 
     def run(self, opening, executor_type=SimulatedExecutor):
         self.machine = replay(self.ledger.events()) if self.ledger.events() else Machine(self.spec)
-        executor = executor_type(self.spec, 2, lambda lane: [lane.parameters["x"]] * 9, lambda lanes: 1.0)
+        executor = executor_type(self.spec, 2, lambda lane: [lane.parameters["x"]] * 9, lambda advance: 1.0)
         executor.start()
         Driver(
             self.machine,

@@ -100,7 +100,7 @@ class Watched:
     def append(self, events: Sequence[Event]) -> int:
         for event in events:
             before = dict(self.machine.trials)
-            if isinstance(event, Saved):
+            if isinstance(event, Saved) and before[event.trial].state is TrialState.RUNNING:
                 self._saved[event.trial] = max(self._saved.get(event.trial, (0, 0)), (event.epoch, event.step))
             commands = self.machine.handle(EVENT.validate_json(event.model_dump_json()))
             assert_invariants(self.machine)
@@ -154,7 +154,11 @@ class Run:
         else:
             opening = (launched(self.spec, self.fuses), *opening)
         simulated = SimulatedExecutor(
-            self.spec, self.gangs, self.curve, lambda lanes: 1.0 + sum(lane.trial for lane in lanes) % 3, self.measure
+            self.spec,
+            self.gangs,
+            self.curve,
+            lambda advance: 1.0 + sum(lane.trial for lane in advance.lanes) % 3,
+            self.measure,
         )
         executor = simulated if chaos is None else ChaosExecutor(simulated, *chaos)
         executor.start()
@@ -231,6 +235,7 @@ def specs(draw: st.DrawFn, **more: object) -> SweepSpec:
     lowest = draw(st.integers(1, 4))
     return toy_spec(
         fuse=draw(st.sampled_from(["auto", "auto", "off", 1, 2, 5, 40])),
+        resources={"ranks": draw(st.sampled_from([1, {"min": 1, "max": 3}, {"min": 2, "max": 16}]))},
         trials=draw(st.integers(1, 40)),
         policy=draw(st.sampled_from(POLICIES)),
         epochs={"min": lowest, "max": draw(st.integers(lowest, 27)), "factor": draw(st.integers(2, 4))},
@@ -389,7 +394,7 @@ class PoisonedExecutor(SimulatedExecutor):
 @given(st.integers(0, 7), GANGS, st.sampled_from(POLICIES), st.integers(0, 3))
 def test_a_trial_that_kills_every_gang_takes_no_mate_with_it(poison, gangs, policy, retries):
     spec = toy_spec(trials=8, policy=policy, fuse=8, retries={"worker_lost": retries}, search={"space": SPACES[1]})
-    executor = PoisonedExecutor(spec, gangs, curves(5, 0.0), lambda lanes: 1.0)
+    executor = PoisonedExecutor(spec, gangs, curves(5, 0.0), lambda advance: 1.0)
     executor.poison = poison
     machine, ledger = Machine(spec), Watched(spec)
     executor.start()

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from podium.data.reader import Reader
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Progress, Saved
 from podium.training.checkpoint import Storage
-from podium.training.ranks import join
+from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 from podium.training.task import Task
 from podium.training.task_trainer import TaskTrainer
@@ -36,7 +35,9 @@ def main() -> None:
     if plan["count"] > 1:
         seat = Seat(rank, plan["count"], "127.0.0.1", plan["port"], "127.0.0.1", 60.0)
         seat = replace(seat, listener=listener) if listener >= 0 else seat
-    ranks = join(seat, torch.device("cpu"), events.append, halted)
+    ranks = Ranks(events.append, halted)
+    if seat is not None:
+        ranks.sit(seat)
     results = []
     for story in plan["stories"]:
         spec = SweepSpec.model_validate(story["spec"])
@@ -63,8 +64,7 @@ def main() -> None:
             }
         )
     Path(f"{sys.argv[1]}.{rank}").write_text(json.dumps(results))
-    if plan["count"] > 1:
-        dist.destroy_process_group()
+    ranks.leave()
 
 
 if __name__ == "__main__":

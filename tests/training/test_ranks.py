@@ -49,6 +49,11 @@ STORIES: dict[str, dict[str, Any]] = {
         "network": {"kind": "convnet", "channels": 2, "depth": 2, "width": 6, "kernel": 3, "norm": "batch"},
         "optimizer": {"kind": "sgd", "learning_rate": 0.05, "clip": 0.5},
     },
+    "a stack of two with dropout, clipped": {
+        "network": {"width": 6, "depth": 2, "dropout": 0.3},
+        "optimizer": {"kind": "sgd", "learning_rate": 0.05, "clip": 0.5},
+        "fuse": 2,
+    },
     "weighted losses": {"task": "task.py:Weighted", "network": {"width": 6, "norm": "layer"}},
 }
 """What each changes in the sweep. Batches of 8 leave one sample for the last of 14 steps, so that ranks go empty."""
@@ -132,6 +137,15 @@ def test_the_first_rank_alone_saves_and_tells(told: dict[int, list[Any]]) -> Non
     for other in others:
         assert (other["saved"], other["curve"]) == ([], [])
         assert [each["values"] for each in other["reports"]] == [each["values"] for each in first["reports"]]
+
+
+def test_lanes_and_ranks_compose_but_for_norms_that_need_the_whole_batch(told: dict[int, list[Any]]) -> None:
+    for number, changes in enumerate(STORIES.values()):
+        for rank in told[3]:
+            widths = {report["width"] for report in rank[number]["reports"]}
+            if "fuse" in changes or changes["network"].get("norm") == "batch":
+                assert widths == ({2} if "fuse" in changes else {1})
+            assert {report["ranks"] for report in rank[number]["reports"]} == {3}
 
 
 def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(blobs: Path, tmp_path: Path) -> None:

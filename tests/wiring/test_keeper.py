@@ -203,7 +203,7 @@ def test_whole_sweeps_find_what_they_need(
     total = None if room is None else room * size / GB
     spec = toy_spec(9, policy=policy, checkpoints={"keep": keep, "total_gb": total})
     machine, warned = Machine(spec), list[str]()
-    simulated = SimulatedExecutor(spec, gangs, lambda lane: [lane.parameters["x"]] * 9, lambda lanes: 1.0)
+    simulated = SimulatedExecutor(spec, gangs, lambda lane: [lane.parameters["x"]] * 9, lambda advance: 1.0)
     executor = SavingExecutor(simulated, store)
     executor.start()
     with Keeper(machine, str(store), 1, warned.append) as keeper:

@@ -131,10 +131,10 @@ def test_nothing_is_tried_where_nothing_can_be_written(quick: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.usefixtures("running_ray")
 def test_a_host_that_does_not_see_the_store_is_found(tmp_path: Path) -> None:
-    from podium.execution import ray as adapter
+    from podium.execution.connection import ray
     from podium.execution.sharing import nodes_that_misread, require_shared
 
-    store, nodes = str(tmp_path / "store"), adapter.ray.nodes()  # type: ignore[no-untyped-call]
+    store, nodes = str(tmp_path / "store"), ray.nodes()  # type: ignore[no-untyped-call]
     assert nodes_that_misread(store, "probe", b"hello", nodes) == nodes
     write(store, "probe", b"something else")
     assert nodes_that_misread(store, "probe", b"hello", nodes) == nodes

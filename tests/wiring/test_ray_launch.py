@@ -23,6 +23,21 @@ from podium.sweep.messages import Advance, Advanced, GangLost, GangReady, Progre
 from podium.wiring import summaries
 from podium.wiring.place import Place
 
+TOGETHER = """
+import torch
+import torch.distributed as dist
+
+
+def train(trial):
+    assert trial.ranks == dist.get_world_size() == 2
+    first = int((trial.saved / "step").read_text()) + 1 if trial.saved else 1
+    for step in range(first, 4):
+        share = torch.tensor(float(trial.rank + 1))
+        dist.all_reduce(share)
+        with trial.checkpoint() as folder:
+            (folder / "step").write_text(str(step))
+        trial.report(step, {"score": trial.params["x"] * float(share) + step / 100 + trial.rank})
+"""
 STUCK = """
 import time
 
@@ -136,11 +151,37 @@ def test_trials_of_two_ranks_end_as_those_of_one(tmp_path: Path) -> None:
     assert bests[0] == pytest.approx(bests[1], abs=1e-4)
 
 
-def test_a_training_function_owns_its_loop_and_gets_one_rank(tmp_path: Path) -> None:
-    outcome = podium(write_quick(tmp_path), "launch", "sweep.yaml", "resources.ranks=2", "--cluster", "inline")
+def test_a_training_function_is_called_by_every_rank(tmp_path: Path) -> None:
+    folder = write_quick(tmp_path, train=TOGETHER)
+    outcome = podium(folder, "launch", "sweep.yaml", "resources.ranks=2", "--json")
+    assert outcome.code == 0, outcome.problems
+    assert outcome.json["trials"]["total"] == 6
+    scores = {row["trial"]: (row["params"]["x"], row["rung"], row["value"]) for row in trials(folder)}
+    for x, rung, score in scores.values():
+        assert score == pytest.approx(3 * x + rung / 100), "the first rank's word counts"
+    assert max(rung for _, rung, _ in scores.values()) == 3
+
+
+def test_a_function_without_checkpoints_cannot_change_its_ranks(tmp_path: Path) -> None:
+    folder = write_quick(tmp_path, train=STUCK)
+    outcome = podium(folder, "launch", "sweep.yaml", "resources.ranks={min: 1, max: 2}", "--cluster", "inline")
     assert outcome.code == 2
-    assert "resources.ranks: is 2; train.py:train is a training function, which owns its loop" in outcome.problems
+    assert "resources.ranks: is a range, and train.py:train saves no checkpoint" in outcome.problems
     assert "Traceback" not in outcome.problems
+
+
+def test_gangs_that_nobody_needs_join_the_last_trial(tmp_path: Path) -> None:
+    folder = write_blobs(tmp_path)
+    settings = ("resources.ranks={min: 1, max: 2}", "fuse=off", "tracking.plots=false", "budget.trials=3")
+    outcome = podium(folder, "launch", "sweep.yaml", *settings, "--json")
+    assert outcome.code == 0, outcome.problems
+    ended = [row.event for row in Place.of(folder / ".podium").book().rows("blobs") if isinstance(row.event, Advanced)]
+    assert {report.ranks for advanced in ended for report in advanced.reports} == {1, 2}
+    best = outcome.json["best"]
+    assert (best["rung"], best["ranks"]) == (3, 2)
+    assert best["metrics"]["train/communication_share"] > 0
+    assert "by 2 ranks" in podium_here(folder, "status", f"blobs/{best['trial']}").output
+    assert {run.data.tags["podium.ranks"] for run in runs(outcome.json)} == {"1", "2"}
 
 
 def test_what_no_host_has_is_refused(slow: Path, running_ray: str) -> None:
@@ -168,7 +209,7 @@ def test_a_killed_worker_loses_no_trial(slow: Path, running_ray: str) -> None:
 
 
 def test_a_killed_worker_loses_no_lane(tmp_path: Path, running_ray: str) -> None:
-    from podium.execution.ray import nodes
+    from podium.execution.connection import nodes
 
     folder = write_blobs(tmp_path)
     sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return Measured(trial=0, width=4, rates={1: 250.0, 4: 1000.0})
         return Measured(trial=4, width=1, reason="no rule for sort") if len(lanes) == 2 else None
 
-    executor = OneLoss(spec, 1, lambda lane: [1.0 + lane.trial] * 9, lambda lanes: 1.0, measure)
+    executor = OneLoss(spec, 1, lambda lane: [1.0 + lane.trial] * 9, lambda advance: 1.0, measure)
     executor.start()
     memory = MemoryBook().hold("toy")
     proposer = RandomProposer(spec.space())

@@ -53,13 +53,18 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def _stack_of(trial: dict[str, Any]) -> list[tuple[str, str]]:
-    """With whom a trial was trained; nothing if it had no mates."""
+    """With whom a trial was trained, and by how many; nothing if it had no mates, and one rank."""
     from podium.wiring.summaries import place_in
 
-    if trial["lanes"] == 1:
-        return []
-    how = f"in a stack of {trial['width']}" if trial["width"] > 1 else "each by itself"
-    return [("", f"trained as {place_in(trial['cohort'], trial['lane'], trial['lanes'])}, {how}")]
+    lines = []
+    if trial["lanes"] > 1:
+        how = f"in a stack of {trial['width']}" if trial["width"] > 1 else "each by itself"
+        lines.append(f"trained as {place_in(trial['cohort'], trial['lane'], trial['lanes'])}, {how}")
+    if trial["ranks"] > 1:
+        share = trial["metrics"].get("train/communication_share")
+        cost = "" if share is None else f", which exchanged gradients for {share:.0%} of the time"
+        lines.append(f"trained by {trial['ranks']} ranks{cost}")
+    return [("", line) for line in lines]
 
 
 def best_of(summary: dict[str, Any]) -> str:

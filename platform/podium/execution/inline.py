@@ -23,7 +23,7 @@ class InlineExecutor:
         self._news: list[Event] = []
         self._commands: list[Advance] = []
         self._begun: set[str] = set()
-        self._worker = Worker(_saving_at_the_end(assignment), GANG, self._news.append, copied, is_interrupted)
+        self._worker = Worker(_saving_at_the_end(assignment), self._news.append, copied, is_interrupted)
 
     def start(self) -> None:
         """The one gang is ready at once."""

@@ -63,21 +63,20 @@ class Rank:
 
     Args:
         assignment: What to work on.
-        gang: The name of its gang.
     """
 
-    def __init__(self, assignment: Assignment, gang: str) -> None:
+    def __init__(self, assignment: Assignment) -> None:
         context = ray.get_runtime_context()
         gpus = tuple(map(str, ray.get_gpu_ids()))
         self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills())
-        self._gang = gang
         self._limits = SweepSpec.model_validate(assignment.spec).limits
         self._mailbox = Mailbox()
         self._terminated, self._leaving = threading.Event(), threading.Event()
         self._unheard = Silence(most_s=1.0)
-        self._worker = Worker(assignment, gang, self._put, is_interrupted=self._leaving.is_set)
+        self._worker = Worker(assignment, self._put, is_interrupted=self._leaving.is_set)
         self._begun: set[str] = set()
         self._listener: socket.socket | None = None
+        self._is_warm = False
         self._training = threading.Thread()
         # the log of the running trial stands behind descriptor 2
         faulthandler.enable(2, all_threads=False)
@@ -89,33 +88,51 @@ class Rank:
         return self._where
 
     def listen(self, address: str) -> int:
-        """Opens the port at which the ranks of its gang will meet; tells its number."""
+        """Opens the port at which this rank and others will meet; tells its number."""
         self._listener = listen(address)
         port: int = self._listener.getsockname()[1]
         return port
 
     def warm_up(self, seat: Seat | None = None) -> Whereabouts:
-        """Imports and maps what trials need, and meets the other ranks; tells where it is.
+        """Imports and maps what trials need, and meets the other ranks of its gang; tells where it is.
 
         Args:
-            seat: This rank's; None if it is alone.
+            seat: Where it sits; None if it stays where it is.
 
         Raises:
             TaskError: if the user's code cannot be imported.
             DataError: if the shards cannot be read.
             PodiumError: if the other ranks do not come.
         """
-        if seat is not None and self._listener is not None:
-            seat = replace(seat, listener=self._listener.detach())
-        self._worker.warm_up(seat)
+        if not self._is_warm:
+            self._worker.warm_up()
+            self._is_warm = True
+        if seat is not None:
+            self._worker.sit(self._prepared(seat))
         return self._where
 
-    def advance(self, command: Advance) -> None:
-        """Begins an advance; a command that was already begun is ignored, and all are by a rank that leaves."""
+    def advance(self, command: Advance, seat: Seat | None = None) -> None:
+        """Begins an advance, once the one before has ended; a rank that leaves begins none.
+
+        Args:
+            command: What to train; ignored if it was begun before.
+            seat: Where this rank sits from now on; None if it stays where it is.
+        """
         if command.key not in self._begun and not self._leaving.is_set():
             self._begun.add(command.key)
-            self._training = threading.Thread(target=self._worker.advance, args=(command,), daemon=True)
+            seat = None if seat is None else self._prepared(seat)
+            self._training = threading.Thread(target=self._train, args=(self._training, command, seat), daemon=True)
             self._training.start()
+
+    def _train(self, before: threading.Thread, command: Advance, seat: Seat | None) -> None:
+        if before.ident is not None:
+            before.join()
+        self._worker.advance(command, seat)
+
+    def _prepared(self, seat: Seat) -> Seat:
+        """With the port at which this rank listens, if the others will meet there."""
+        listener, self._listener = self._listener, None
+        return seat if listener is None else replace(seat, listener=listener.detach())
 
     def halt(self, command: Halt) -> None:
         """Ends the running advance at its next step."""
@@ -155,7 +172,7 @@ class Rank:
         while self._training.is_alive() and self._may_stay(end, LAST_WORDS_S):
             time.sleep(0.02)
         detail = f"{self._where.subject} {reason}"
-        self._mailbox.put(GangLost(gang=self._gang, cause="preempted", detail=detail))
+        self._mailbox.put(GangLost(gang="", cause="preempted", detail=detail))  # the driver knows whose rank this is
         if not self._terminated.is_set():
             end = time.monotonic() + LAST_WORDS_S
         while self._may_stay(end, 0.0):

@@ -1,41 +1,33 @@
 """The Ray executor: warm actors, one a rank, that stay between trials."""
 
 import functools
-import logging
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.errors import CapacityError, PodiumError, UserError
+from podium.errors import CapacityError, PodiumError
 from podium.execution.autopsy import Findings, examine
-from podium.execution.token import ensure_token
+from podium.execution.connection import nodes
 from podium.execution.worker import Assignment
 from podium.spec.sweep import SweepSpec
 from podium.store import local_path
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, GangLost, GangReady, Halt
-from podium.sweep.placement import Node, count_gangs
+from podium.sweep.placement import count_gangs
 
-ensure_token()
+# isort: split
+# the token is settled before Ray is imported
+import ray
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import ray  # noqa: E402
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError  # noqa: E402
-from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
-from ray.util.scheduling_strategies import (  # noqa: E402
-    NodeAffinitySchedulingStrategy,
-    PlacementGroupSchedulingStrategy,
-)
-
-from podium.execution.pulse import GONE_S, Beats, Heart  # noqa: E402
-from podium.execution.rank import Rank, Whereabouts  # noqa: E402
-from podium.execution.sharing import require_shared  # noqa: E402
-from podium.training.seats import Seat  # noqa: E402
+from podium.execution.gangs import Gang, Member, Recruiter, addresses, seats
+from podium.execution.pulse import GONE_S, Beats
+from podium.execution.rank import Whereabouts
+from podium.execution.sharing import require_shared
+from podium.training.seats import Seat
 
 START_ATTEMPTS = 3
 """How often gangs may die before they were ready, in a row, before the executor gives up."""
@@ -43,38 +35,11 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
-HERE = "127.0.0.1"
-
 MEET_S = 60.0
 """How long a rank may keep the others waiting at first; later it is `limits.heartbeat_s`, if that is longer."""
 
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
-
-
-@dataclass
-class Gang:
-    """What the executor knows of a gang.
-
-    Attributes:
-        name: Its name.
-        ranks: Its actors.
-        hearts: What their beats tell.
-        group: What holds their places together; None for one rank.
-        where: Where each rank is, as far as they have said.
-        is_ready: Whether all ranks have warmed up.
-        advance: What it runs; None if it is idle.
-        gone: When it has left by itself, since it is out of reach; None while it is not.
-    """
-
-    name: str
-    ranks: list[Any]
-    hearts: list[Heart]
-    group: Any
-    where: dict[int, Whereabouts] = field(default_factory=dict)
-    is_ready: bool = False
-    advance: Advance | None = None
-    gone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +52,7 @@ class Question:
 
 
 class RayExecutor:
-    """Gangs on the connected Ray, as many as fit, replaced when one of their ranks dies.
+    """Gangs on the connected Ray, as many as fit; a rank that dies is replaced, and those beside it stay.
 
     Args:
         assignment: What the workers work on.
@@ -99,8 +64,10 @@ class RayExecutor:
         self._spec = SweepSpec.model_validate(assignment.spec)
         self._gangs: dict[str, Gang] = {}
         self._questions: dict[Any, Question] = {}
+        self._parted: dict[str, set[Member]] = {}
         self._beats = Beats(self._spec.limits.heartbeat_s)
-        self._started = self._early_deaths = 0
+        self._recruiter = Recruiter(assignment, self._spec.resources, self._beats)
+        self._early_deaths = 0
         self._followed = 0.0
 
     def start(self) -> None:
@@ -116,19 +83,23 @@ class RayExecutor:
         self._beats.start()
 
     def advance(self, command: Advance) -> None:
-        """Begins an advance on a gang."""
-        gang = self._gangs.get(command.gang)
-        if gang is not None:
+        """Begins an advance on its gangs, whose ranks sit together for it."""
+        gangs = [self._gangs[name] for name in command.gangs if name in self._gangs]
+        if len(gangs) < len(command.gangs):
+            return
+        for gang in gangs:
             gang.advance = command
-            for number, rank in enumerate(gang.ranks):
-                self._ask(gang, number, rank.advance.remote(command), lambda _: [])
+        if all(gang.table == command.gangs for gang in gangs):
+            self._train(command, gangs, [None] * sum(len(gang.members) for gang in gangs))
+            return
+        self._seat(gangs, lambda found: self._train(command, gangs, found))
 
     def halt(self, command: Halt) -> None:
-        """Asks a gang to end its advance at the next step."""
+        """Asks a gang to end its advance at the next step; those that have joined it hear it from its ranks."""
         gang = self._gangs.get(command.gang)
         if gang is not None:
-            for number, rank in enumerate(gang.ranks):
-                self._ask(gang, number, rank.halt.remote(command), lambda _: [])
+            for member in gang.members:
+                self._ask(member, member.actor.halt.remote(command), lambda _: [])
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What the gangs have told, waiting at most `timeout_s`.
@@ -152,7 +123,7 @@ class RayExecutor:
         """Ends all gangs."""
         self._beats.close()
         for gang in self._gangs.values():
-            _end(gang)
+            self._recruiter.dismiss(gang)
         self._gangs.clear()
         self._questions.clear()
 
@@ -166,88 +137,124 @@ class RayExecutor:
         except CapacityError:
             return
         for _ in range(fit - len(self._gangs)):
-            self._start_gang()
+            self._welcome(self._recruiter.gang())
 
-    def _start_gang(self) -> None:
-        name = f"{self._assignment.holder}-{self._started}"
-        self._started += 1
-        resources = self._spec.resources
-        options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_concurrency": 4}
-        group = None
-        if resources.ranks > 1:
-            bundle = {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}
-            group = placement_group([bundle] * resources.ranks, strategy="PACK")
-            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group)
-        make: Any = ray.remote(Rank).options(**options)
-        ranks = [make.remote(self._assignment, name) for _ in range(resources.ranks)]
-        hearts = [self._beats.add(rank) for rank in ranks]
-        gang = self._gangs[name] = Gang(name, ranks, hearts, group)
-        for number, rank in enumerate(ranks):
-            self._ask(gang, number, rank.where.remote(), functools.partial(self._place, gang, number))
+    def _welcome(self, gang: Gang) -> None:
+        """Waits until each rank has said where it is; then they warm up, at one table if they are several."""
+        self._gangs[gang.name] = gang
+        for member in gang.members:
+            if member.where is None:
+                place = functools.partial(self._place, gang, member)
+                self._ask(member, member.actor.where.remote(), place)
 
-    def _place(self, gang: Gang, number: int, where: Whereabouts) -> list[Event]:
-        """A rank is there; once all are, they are seated, at one table if they are several."""
-        gang.where[number] = where
-        if len(gang.where) < len(gang.ranks):
-            return []
-        if len(gang.ranks) == 1:
-            self._seat(gang, [None])
-            return []
-        first = gang.where[0]
-        is_one_host = all(each.node == first.node for each in gang.where.values())
-        addresses = [HERE if is_one_host else gang.where[each].address for each in sorted(gang.where)]
-
-        def seat(port: int) -> list[Event]:
-            table, within_s = (len(gang.ranks), addresses[0], port), max(MEET_S, self._spec.limits.heartbeat_s)
-            self._seat(gang, [Seat(each, *table, address, within_s) for each, address in enumerate(addresses)])
-            return []
-
-        self._ask(gang, 0, gang.ranks[0].listen.remote(addresses[0]), seat)
+    def _place(self, gang: Gang, member: Member, where: Whereabouts) -> list[Event]:
+        member.where = where
+        if all(each.where is not None for each in gang.members):
+            if len(gang.members) == 1:
+                self._warm_up(gang, [None])
+            else:
+                self._seat([gang], lambda found: self._warm_up(gang, found))
         return []
 
-    def _seat(self, gang: Gang, seats: Sequence[Seat | None]) -> None:
-        waiting = set(range(len(seats)))
+    def _seat(self, gangs: Sequence[Gang], then: Callable[[Sequence[Seat | None]], None]) -> None:
+        """Finds seats for the ranks of some gangs, the first one's first."""
+        members = [member for gang in gangs for member in gang.members]
+        for gang in gangs:
+            gang.table = tuple(each.name for each in gangs)
+        if len(members) == 1:
+            then([Seat()])
+            return
+        called, within_s = addresses(members), max(MEET_S, self._spec.limits.heartbeat_s)
 
-        def greet(number: int, _: Whereabouts) -> list[Event]:
-            waiting.discard(number)
+        def meet(port: int) -> list[Event]:
+            then(seats(called, port, within_s))
+            return []
+
+        self._ask(members[0], members[0].actor.listen.remote(called[0]), meet)
+
+    def _warm_up(self, gang: Gang, found: Sequence[Seat | None]) -> None:
+        gang.table = (gang.name,)
+        waiting = set(gang.members)
+
+        def greet(member: Member, _: Whereabouts) -> list[Event]:
+            waiting.discard(member)
             return [] if waiting else self._greet(gang)
 
-        for number, (rank, seat) in enumerate(zip(gang.ranks, seats, strict=True)):
-            self._ask(gang, number, rank.warm_up.remote(seat), functools.partial(greet, number))
+        for member, seat in zip(gang.members, found, strict=True):
+            self._ask(member, member.actor.warm_up.remote(seat), functools.partial(greet, member))
 
     def _greet(self, gang: Gang) -> list[Event]:
         self._early_deaths = 0
         gang.is_ready = True
-        for number, heart in enumerate(gang.hearts):
-            heart.is_up = True
-            self._listen(gang, number)
-        return [GangReady(gang=gang.name, devices="; ".join(str(gang.where[each]) for each in sorted(gang.where)))]
+        for member in gang.members:
+            member.heart.is_up = True
+            if not member.is_heard:
+                member.is_heard = True
+                self._listen(member)
+        return [GangReady(gang=gang.name, devices=gang.devices)]
 
-    # gangs tell
+    # gangs work and tell
 
-    def _listen(self, gang: Gang, number: int) -> None:
-        self._ask(gang, number, gang.ranks[number].events.remote(), lambda events: self._pass_on(gang, number, events))
+    def _train(self, command: Advance, gangs: Sequence[Gang], found: Sequence[Seat | None]) -> None:
+        members = [member for gang in gangs for member in gang.members]
+        for member, seat in zip(members, found, strict=True):
+            self._ask(member, member.actor.advance.remote(command, seat), lambda _: [])
 
-    def _pass_on(self, gang: Gang, number: int, events: list[Event]) -> list[Event]:
-        """What a rank tells: all of the first one's, and of the others what ends the gang.
+    def _listen(self, member: Member) -> None:
+        self._ask(member, member.actor.events.remote(), functools.partial(self._pass_on, member))
 
-        Ranks wait in vain for one that failed: where there are several, a failure is the gang's end.
-        """
-        if len(gang.ranks) > 1:
-            events = [_as_loss(event) if isinstance(event, AdvanceFailed) else event for event in events]
-            events = [event for event in events if number == 0 or isinstance(event, GangLost)]
-        if any(isinstance(event, Advanced | AdvanceFailed) for event in events):
-            gang.advance = None
-        if any(isinstance(event, GangLost) for event in events):
-            self._dismiss(gang)
-        else:
-            self._listen(gang, number)
-        return events
+    def _pass_on(self, member: Member, events: list[Event]) -> list[Event]:
+        """What a rank tells, as far as the others of its advance do not tell the same."""
+        gang = self._gang_of(member)
+        if gang is None:
+            return []
+        passed = [each for event in events for each in self._sift(gang, member, event)]
+        if gang.name in self._gangs:
+            self._listen(member)
+        return passed
 
-    def _ask(self, gang: Gang, number: int, reference: Any, answer: Callable[[Any], list[Event]]) -> None:
+    def _sift(self, gang: Gang, member: Member, event: Event) -> list[Event]:
+        if isinstance(event, GangLost):
+            was_ready = gang.is_ready
+            self._lose(gang, member)
+            return [event.model_copy(update={"gang": gang.name})] if was_ready else []
+        if isinstance(event, AdvanceFailed):
+            return self._fail(gang, member, event)
+        if isinstance(event, Advanced):
+            if event.gang != gang.name or member is not gang.members[0]:
+                return []
+            self._end(event.key)
+        return [event]
+
+    def _fail(self, gang: Gang, member: Member, failure: AdvanceFailed) -> list[Event]:
+        """One rank's failure is that of all, who only miss it: their word counts if nobody gives another reason."""
+        advance = gang.advance
+        if advance is None or advance.key != failure.key:
+            return []
+        parted = self._parted.setdefault(failure.key, set())
+        parted.add(member)
+        members = {each for name in advance.gangs if name in self._gangs for each in self._gangs[name].members}
+        if failure.cause == "worker_lost" and not members <= parted:
+            return []
+        self._end(failure.key, is_broken=True)
+        return [failure]
+
+    def _end(self, key: str, *, is_broken: bool = False) -> None:
+        """An advance is over; if it broke off, its ranks have left each other."""
+        self._parted.pop(key, None)
+        for gang in self._gangs.values():
+            if gang.advance is not None and gang.advance.key == key:
+                gang.advance = None
+                gang.table = () if is_broken else gang.table
+
+    def _gang_of(self, member: Member) -> Gang | None:
+        return next((gang for gang in self._gangs.values() if member in gang.members), None)
+
+    def _ask(self, member: Member, reference: Any, answer: Callable[[Any], list[Event]]) -> None:
+        """Has an answer of a rank heard, unless its gang is gone by then."""
         self._questions[reference] = Question(
-            lambda result: answer(result) if gang.name in self._gangs else [],
-            lambda error: self._lose(gang, number, error),
+            lambda result: answer(result) if self._gang_of(member) is not None else [],
+            lambda error: self._miss(member, error),
         )
 
     def _hear(self, reference: Any) -> list[Event]:
@@ -268,28 +275,39 @@ class RayExecutor:
 
     # gangs go
 
-    def _lose(self, gang: Gang, number: int, error: Exception) -> list[Event]:
+    def _miss(self, member: Member, error: Exception) -> list[Event]:
         """A rank does not answer: it is dead, or out of reach and given up only when it must have left by itself."""
-        if gang.name not in self._gangs:
+        gang = self._gang_of(member)
+        if gang is None:
             return []
         if isinstance(error, ActorUnavailableError):
-            self._beats.remove(gang.ranks[number])
+            self._beats.remove(member.actor)
             gang.gone = gang.gone or time.monotonic() + GONE_S
             if time.monotonic() < gang.gone:
-                self._listen(gang, number)
+                self._listen(member)
                 return []
-        self._dismiss(gang)
+        advance = gang.advance
+        self._lose(gang, member)
         if not gang.is_ready:
             self._note_early_death(error)
             return []
-        return self._examine(gang, number, error)
+        return self._examine(gang, member, advance, error)
 
-    def _dismiss(self, gang: Gang) -> None:
+    def _lose(self, gang: Gang, dead: Member) -> None:
+        """A gang has lost a rank: those that are left form another one with a new rank in its place."""
+        if gang.advance is not None:
+            self._end(gang.advance.key, is_broken=True)
+        if len(gang.members) == 1 or not gang.is_ready:
+            self._give_up(gang)
+            return
+        del self._gangs[gang.name]
+        self._recruiter.dismiss_one(dead)
+        self._welcome(self._recruiter.again(gang, dead))
+
+    def _give_up(self, gang: Gang) -> None:
         """Ends a gang, if it still lives, and starts another where one fits."""
         del self._gangs[gang.name]
-        for rank in gang.ranks:
-            self._beats.remove(rank)
-        _end(gang)
+        self._recruiter.dismiss(gang)
         self._follow()
 
     def _note_early_death(self, error: Exception) -> None:
@@ -302,15 +320,16 @@ class RayExecutor:
                 f"logs (/tmp/ray/session_latest/logs on its host); Ray says: {str(error).splitlines()[-1]}"
             ) from None
 
-    def _examine(self, gang: Gang, number: int, error: Exception) -> list[Event]:
+    def _examine(self, gang: Gang, dead: Member, advance: Advance | None, error: Exception) -> list[Event]:
         """Looks at what a dead rank left on its host, which is asked if it is another one than this."""
-        where = gang.where[number]
-        conclude = functools.partial(self._conclude, gang, number, error)
-        trial = None if gang.advance is None else gang.advance.lanes[0].trial
+        assert dead.where is not None
+        conclude = functools.partial(self._conclude, gang, dead, advance, error)
+        trial = None if advance is None else advance.lanes[0].trial
         arguments = (self._assignment.store, self._spec.sweep, trial, Path(self._assignment.cache))
-        if where.node == ray.get_runtime_context().get_node_id() and local_path(self._assignment.store, "") is not None:
+        here, node = ray.get_runtime_context().get_node_id(), dead.where.node
+        if node == here and local_path(self._assignment.store, "") is not None:
             return conclude(examine(*arguments))
-        there = NodeAffinitySchedulingStrategy(where.node, soft=False)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
         reference = ray.remote(examine).options(num_cpus=0, scheduling_strategy=there).remote(*arguments)
         self._questions[reference] = Question(
             answer=conclude,
@@ -319,15 +338,19 @@ class RayExecutor:
         )
         return []
 
-    def _conclude(self, gang: Gang, number: int, error: Exception, findings: Findings) -> list[Event]:
-        where, pulse = gang.where[number], gang.hearts[number].pulse
-        known = where.oom_kills if pulse is None else pulse.oom_kills
-        cause, how = self._verdict(gang, number, error, has_oom_kill=findings.oom_kills > known)
-        detail = f"{where.subject} {how}"
+    def _conclude(
+        self, gang: Gang, dead: Member, advance: Advance | None, error: Exception, findings: Findings
+    ) -> list[Event]:
+        assert dead.where is not None
+        known = dead.where.oom_kills if dead.heart.pulse is None else dead.heart.pulse.oom_kills
+        cause, how = self._verdict(gang, dead, advance, error, has_oom_kill=findings.oom_kills > known)
+        detail = f"{dead.where.subject} {how}"
         return [GangLost(gang=gang.name, cause=cause, detail=detail, log_tail=findings.log_tail)]
 
-    def _verdict(self, gang: Gang, number: int, error: Exception, has_oom_kill: bool) -> tuple[Cause, str]:
-        if hang := gang.hearts[number].hang:
+    def _verdict(
+        self, gang: Gang, dead: Member, advance: Advance | None, error: Exception, has_oom_kill: bool
+    ) -> tuple[Cause, str]:
+        if hang := dead.heart.hang:
             return "hang", f"{hang}; limits.heartbeat_s is {self._spec.limits.heartbeat_s:g}"
         if isinstance(error, OutOfMemoryError):
             return "out_of_memory", f"was ended by Ray: {str(error).splitlines()[0]}"
@@ -339,18 +362,7 @@ class RayExecutor:
             return "worker_lost", "is out of reach"
         if _host_died(error):
             return "worker_lost", "died with its host"
-        return "worker_lost", "died: it was killed, or crashed" + _pointer(gang.advance)
-
-
-def _end(gang: Gang) -> None:
-    for rank in gang.ranks:
-        ray.kill(rank)
-    if gang.group is not None:
-        remove_placement_group(gang.group)
-
-
-def _as_loss(failure: AdvanceFailed) -> GangLost:
-    return GangLost(gang=failure.gang, cause=failure.cause, detail=failure.detail, log_tail=failure.log_tail)
+        return "worker_lost", "died: it was killed, or crashed" + _pointer(advance)
 
 
 def _pointer(advance: Advance | None) -> str:
@@ -360,58 +372,3 @@ def _pointer(advance: Advance | None) -> str:
 
 def _host_died(error: Exception) -> bool:
     return "its node has died" in str(error)
-
-
-def connect(address: str | None) -> None:
-    """Joins the Ray at `address`, or starts one on this machine.
-
-    Raises:
-        UserError: if there is no Ray at the address.
-    """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-        # what Ray prints of a dead worker, on the standard output, is no news to whoever reads GangLost
-        ray._private.worker._worker_logs_enabled = False
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).rstrip(".")
-        problem = (
-            f"there is no Ray to join at {address!r}: {reason}. Start one with `ray start --head`; one that asks for a "
-            "token needs the same here, in RAY_AUTH_TOKEN or a file named by RAY_AUTH_TOKEN_PATH"
-        )
-        raise UserError(problem) from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray has put a handler in its place that ends the process
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[list[Node]]:
-    """Joins or starts Ray for as long as the block lasts, unless this process is connected; gives its hosts.
-
-    Raises:
-        UserError: if there is no Ray at the address.
-    """
-    if ray.is_initialized():
-        yield nodes()
-        return
-    connect(address)
-    try:
-        yield nodes()
-    finally:
-        ray.shutdown()
-
-
-def nodes() -> list[Node]:
-    """The hosts of the connected Ray that are alive, with what they offer."""
-    return [
-        Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]

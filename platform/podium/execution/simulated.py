@@ -46,7 +46,7 @@ class SimulatedExecutor:
         spec: The sweep; its first objective says which epoch of a curve is best.
         gangs: How many gangs there are.
         curve: The learning curve of a trial, at least `epochs.max` long.
-        epoch_s: How many virtual seconds an epoch of a cohort takes, which is always trained as one stack.
+        epoch_s: How many virtual seconds an epoch of an advance takes, whose lanes are always trained as one stack.
         measure: What is told of the widths of stacks when a cohort begins; nothing by default.
     """
 
@@ -55,10 +55,11 @@ class SimulatedExecutor:
         spec: SweepSpec,
         gangs: int,
         curve: Curve,
-        epoch_s: Callable[[tuple[Lane, ...]], float],
+        epoch_s: Callable[[Advance], float],
         measure: Callable[[tuple[Lane, ...]], Measured | None] = lambda lanes: None,
     ) -> None:
         self.clock = VirtualClock()
+        self._fewest_ranks = spec.resources.fewest_ranks
         self._objective = spec.search.objectives[0]
         self._gangs, self._curve, self._epoch_s, self._measure = gangs, curve, epoch_s, measure
         self._due: list[tuple[float, int, Advance]] = []
@@ -75,12 +76,12 @@ class SimulatedExecutor:
 
     def advance(self, command: Advance) -> None:
         """Puts the end of the advance on the clock."""
-        if command.gang not in self._living or command.key in self._begun:
+        if not self._living.issuperset(command.gangs) or command.key in self._begun:
             return
         self._begun.add(command.key)
         measured = self._measure(command.lanes)
         self._news += [] if measured is None else [measured]
-        end = self.clock.now + (command.until - command.lanes[0].epoch) * self._epoch_s(command.lanes)
+        end = self.clock.now + (command.until - command.lanes[0].epoch) * self._epoch_s(command)
         self._running[command.key] = (self.clock.now, command)
         heapq.heappush(self._due, (end, next(self._order), command))
 
@@ -89,13 +90,13 @@ class SimulatedExecutor:
         if command.advance in self._running:
             began, advance = self._running.pop(command.advance)
             passed_s = self.clock.now - began
-            epoch = advance.lanes[0].epoch + int(passed_s / self._epoch_s(advance.lanes))
+            epoch = advance.lanes[0].epoch + int(passed_s / self._epoch_s(advance))
             self._news += self._end(advance, epoch, passed_s, "halted")
 
     def lose(self, gang: str, cause: Cause = "worker_lost") -> None:
         """Kills a gang in the middle of whatever it does; another one takes its place."""
         self._living.discard(gang)
-        self._running = {key: entry for key, entry in self._running.items() if entry[1].gang != gang}
+        self._running = {key: entry for key, entry in self._running.items() if gang not in entry[1].gangs}
         self._news.append(GangLost(gang=gang, cause=cause, detail="killed"))
         self._start_gang()
 
@@ -133,11 +134,9 @@ class SimulatedExecutor:
 
     def _end(self, command: Advance, epoch: int, passed_s: float, ending: Ending) -> list[Event]:
         """The end of an advance at an epoch: a checkpoint of each lane that got there, and the reports of all."""
-        device_s = passed_s / len(command.lanes)
-        reports = tuple(
-            self._report(lane, epoch, ending).model_copy(update={"device_s": device_s, "width": len(command.lanes)})
-            for lane in command.lanes
-        )
+        ranks = self._fewest_ranks * len(command.gangs)
+        known = {"device_s": passed_s * ranks / len(command.lanes), "width": len(command.lanes), "ranks": ranks}
+        reports = tuple(self._report(lane, epoch, ending).model_copy(update=known) for lane in command.lanes)
         arrived = [report.trial for report in reports if report.ending == ending]
         saved = [Saved(trial=trial, epoch=epoch, folder=f"{trial}/{epoch}") for trial in arrived]
         return [*saved, Advanced(key=command.key, gang=command.gang, reports=reports)]

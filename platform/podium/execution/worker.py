@@ -18,7 +18,7 @@ from podium.errors import StorageFault
 from podium.execution.logs import captured, log_path, publish, tail
 from podium.folders import fetch
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt, Progress
+from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt
 
 if TYPE_CHECKING:
     from podium.training.seats import Seat
@@ -61,7 +61,6 @@ class Worker:
 
     Args:
         assignment: What to work on.
-        gang: The name of the gang this rank is in.
         emit: Takes events as they happen.
         capture: How a trial's output reaches its log file.
         is_interrupted: Asked at every step beside the halts; for a caller that is blocked meanwhile.
@@ -70,13 +69,12 @@ class Worker:
     def __init__(
         self,
         assignment: Assignment,
-        gang: str,
         emit: Callable[[Event], None],
         capture: Callable[[Path], AbstractContextManager[None]] = captured,
         is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._spec = SweepSpec.model_validate(assignment.spec)
-        self._assignment, self._gang, self._emit = assignment, gang, emit
+        self._assignment, self._emit = assignment, emit
         self._capture, self._is_interrupted = capture, is_interrupted
         self._halted: set[str] = set()
         self._running = ""
@@ -84,14 +82,10 @@ class Worker:
         self._sign_of_life = 0.0
         self._trainer: Trainer | None = None
 
-    def warm_up(self, seat: "Seat | None" = None) -> None:
-        """Imports the task and maps the data, and meets the other ranks, so that the first trial finds them ready.
-
-        Args:
-            seat: This rank's among those that train a trial together; None if it is alone.
+    def warm_up(self) -> None:
+        """Imports the task and maps the data, so that the first trial finds them ready.
 
         Raises:
-            PodiumError: if the other ranks do not come.
             TaskError: if the user's code cannot be imported.
             DataError: if the shards cannot be read.
             UserError: if the store does not have code or shards whole.
@@ -100,7 +94,6 @@ class Worker:
         from podium.training.checkpoint import Storage
         from podium.training.trainer import make_trainer
 
-        self._publishes = seat is None or seat.rank == 0
         use_threads(self._spec.resources.cpus)
         keep_freed_memory()
         assignment = self._assignment
@@ -111,16 +104,30 @@ class Worker:
             storage=Storage(assignment.store, assignment.holder, assignment.cache),
             emit=self._send,
             halted=self._is_halted,
-            seat=seat,
         )
+
+    def sit(self, seat: "Seat") -> None:
+        """Trains with other ranks from now on, after `warm_up`.
+
+        Raises:
+            PodiumError: if not all of them come in time.
+        """
+        assert self._trainer is not None
+        self._publishes = seat.rank == 0
+        self._trainer.sit(seat)
 
     @property
     def silent_s(self) -> float:
         """Seconds since the running advance began, made a step or told something; 0 if none runs."""
         return time.monotonic() - self._sign_of_life if self._running else 0.0
 
-    def advance(self, command: Advance) -> None:
-        """Carries out one advance; its last event is `Advanced` or `AdvanceFailed`."""
+    def advance(self, command: Advance, seat: "Seat | None" = None) -> None:
+        """Carries out one advance; its last event is `Advanced`, or `AdvanceFailed`, and then it leaves other ranks.
+
+        Args:
+            command: What to train.
+            seat: Where this rank sits from now on; None if it stays where it is.
+        """
         self._sign_of_life = time.monotonic()
         self._running = command.key
         store, cache, trial = self._assignment.store, Path(self._assignment.cache), command.lanes[0].trial
@@ -128,7 +135,7 @@ class Worker:
         last: Advanced | AdvanceFailed | None = None
         try:
             with self._capture(log):
-                last = self._carry_out(command, log)
+                last = self._carry_out(command, seat, log)
         except OSError as error:
             last = last or self._failed(command, "storage", f"the log {log} cannot be written: {error}", log)
         if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
@@ -151,26 +158,30 @@ class Worker:
     def _fetched(self, name: str | None) -> Path | None:
         return None if name is None else fetch(self._assignment.store, name, Path(self._assignment.cache))
 
-    def _carry_out(self, command: Advance, log: Path) -> Advanced | AdvanceFailed:
+    def _carry_out(self, command: Advance, seat: "Seat | None", log: Path) -> Advanced | AdvanceFailed:
         try:
             if self._trainer is None:
                 self.warm_up()
+            if seat is not None:
+                self.sit(seat)
             assert self._trainer is not None
             reports = self._trainer.advance(command)
         except (Exception, SystemExit) as error:
+            if self._trainer is not None:
+                self._trainer.leave()
             is_fault = isinstance(error, StorageFault)
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"{error}\n" if is_fault else traceback.format_exc())
             name = "" if is_fault else type(error).__name__
             detail = ": ".join(part for part in (name, str(error)) if part)
             return self._failed(command, cause_of(error), detail, log)
-        return Advanced(key=command.key, gang=self._gang, reports=reports)
+        return Advanced(key=command.key, gang=command.gang, reports=reports)
 
     def _failed(self, command: Advance, cause: Cause, detail: str, log: Path) -> AdvanceFailed:
         log_tail = ""
         with contextlib.suppress(OSError):
             log_tail = tail(log)
-        return AdvanceFailed(key=command.key, gang=self._gang, cause=cause, detail=detail, log_tail=log_tail)
+        return AdvanceFailed(key=command.key, gang=command.gang, cause=cause, detail=detail, log_tail=log_tail)
 
     def _free_memory(self) -> None:
         """Gives back what trials that do not run still hold, here and on the device."""
@@ -183,7 +194,7 @@ class Worker:
 
     def _send(self, event: Event) -> None:
         self._sign_of_life = time.monotonic()
-        self._emit(event.model_copy(update={"gang": self._gang}) if isinstance(event, Progress) else event)
+        self._emit(event)
 
     def _is_halted(self) -> bool:
         self._sign_of_life = time.monotonic()

@@ -72,6 +72,11 @@ def _budget(spec: SweepSpec) -> Problems:
 def _resources(spec: SweepSpec) -> Problems:
     if spec.resources.gpus > 1 and spec.resources.gpus % 1:
         yield ("resources", "gpus"), f"is {spec.resources.gpus:g}; fractions are possible below 1 only"
+    if spec.resources.fewest_ranks % spec.resources.ranks_per_bundle:
+        yield (
+            ("resources", "hosts"),
+            f"is {spec.resources.hosts}, and a gang has {spec.resources.fewest_ranks} rank(s), no multiple of that",
+        )
 
 
 def _search(spec: SweepSpec) -> Problems:

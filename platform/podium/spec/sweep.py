@@ -205,18 +205,69 @@ class Budget(Settings):
     failures: int = Field(default=5, ge=1)
 
 
+class RankRange(Settings):
+    """How many ranks a trial may have; at each rung it gets those that nobody else needs and that make it faster.
+
+    Attributes:
+        min: So many it always has.
+        max: More than these it never has.
+    """
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "RankRange":
+        if self.max % self.min:
+            raise ValueError(f"min is {self.min} and max is {self.max}; max must be a multiple of min")
+        return self
+
+
+def _is_number(data: Any) -> str:
+    return "<number>" if isinstance(data, int) else "<range>"
+
+
 class Resources(Settings):
     """What one trial occupies.
 
     Attributes:
-        ranks: Processes that train it together.
+        ranks: Processes that train it together; `{min: 1, max: 8}` has the search decide at each rung.
         cpus: Torch's threads in each rank.
         gpus: GPUs of each rank; fractions are allowed.
+        hosts: Where the ranks of a gang go: on as few hosts as possible (`pack`), on as many (`spread`), or so many on
+            each of several hosts.
     """
 
-    ranks: int = Field(default=1, ge=1)
+    ranks: Annotated[
+        Annotated[int, Field(ge=1), Tag("<number>")] | Annotated[RankRange, Tag("<range>")],
+        Discriminator(_is_number),
+    ] = 1
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0)
+    hosts: Annotated[
+        Annotated[Literal["pack", "spread"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
+        Discriminator(_is_name),
+    ] = "pack"
+
+    @property
+    def ranks_per_bundle(self) -> int:
+        """How many ranks of a gang hold a place together, on one host."""
+        return self.hosts if isinstance(self.hosts, int) else 1
+
+    @property
+    def fewest_ranks(self) -> int:
+        """So many a gang has."""
+        return self.ranks if isinstance(self.ranks, int) else self.ranks.min
+
+    @property
+    def most_ranks(self) -> int:
+        """So many train a trial at most."""
+        return self.ranks if isinstance(self.ranks, int) else self.ranks.max
+
+    @property
+    def most_gangs(self) -> int:
+        """So many gangs train a trial at most."""
+        return self.most_ranks // self.fewest_ranks
 
 
 class CheckpointSettings(Settings):

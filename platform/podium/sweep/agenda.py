@@ -125,9 +125,17 @@ class Agenda:
             return None
         del self._open[key]
         self._open.pop(f"halt/{key}", None)
-        if advance.gang in self.gangs:
-            self.gangs[advance.gang] = None
+        for gang in advance.gangs:
+            if gang in self.gangs:
+                self.gangs[gang] = None
         return advance
+
+    def join(self, advance: Advance, gangs: tuple[str, ...]) -> Advance:
+        """Idle gangs join an advance that has just been opened."""
+        joint = advance.model_copy(update={"joined": gangs})
+        self._open[advance.key] = joint
+        self.gangs |= dict.fromkeys(gangs, advance.key)
+        return joint
 
     def halt(self, advance: Advance) -> list[Halt]:
         """Opens the halt of an advance; nothing if it is open already."""

@@ -85,10 +85,14 @@ def _of_cohort(machine: Machine, advance: Advance) -> Iterator[str]:
 def _of_capacity(machine: Machine) -> Iterator[str]:
     advances = [command for command in machine.pending() if isinstance(command, Advance)]
     busy = {gang: key for gang, key in machine.gangs.items() if key is not None}
-    if busy != {advance.gang: advance.key for advance in advances}:
+    trained_by = [(gang, advance.key) for advance in advances for gang in advance.gangs]
+    if busy != dict(trained_by):
         yield f"gangs and open advances disagree: {busy}"
-    if len(busy) != len(advances):
+    if len(busy) != len(trained_by):
         yield "a gang with two open advances"
+    resources = machine.spec.resources
+    if any(len(advance.gangs) * resources.fewest_ranks > resources.most_ranks for advance in advances):
+        yield f"an advance with more ranks than {resources.most_ranks}"
     if not machine.is_ended and not machine.is_closing and len(busy) < len(machine.gangs):
         waiting = {trial.number for trial in machine.trials.values() if trial.state is TrialState.WAITING}
         if unheld := sorted(waiting - machine.held):

@@ -10,6 +10,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
 from podium.sweep.cohorts import Cohorts
+from podium.sweep.elastic import Elastic
 from podium.sweep.judge import Judge
 from podium.sweep.messages import (
     Advance,
@@ -75,6 +76,7 @@ class Machine:
         self._judge = Judge(spec, self._roster)
         self._outcomes = Outcomes(spec, self._roster, self._judge)
         self.cohorts = Cohorts(spec, self._roster, self._judge)
+        self._elastic = Elastic(spec, self._roster.trials)
         self._agenda = Agenda()
         self._drawn: list[int] = []
         self._enqueued: deque[dict[str, Value]] = deque()
@@ -202,6 +204,7 @@ class Machine:
         if [report.trial for report in reports] != sorted(lane.trial for lane in advance.lanes):
             raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
         self._roster.note_lanes(advance, reports)
+        self._elastic.note(advance, reports)
         reports = [self._judge.record(report, advance.until) for report in reports]
         for report in reports:
             self._outcomes.settle(report, advance.until)
@@ -284,8 +287,11 @@ class Machine:
         return commands
 
     def _assign(self) -> list[Command]:
-        """Free gangs take their own trial if it waits, then the first that is ready, then ask for new trials."""
-        commands: list[Command] = []
+        """Free gangs take their own trial if it waits, then the first that is ready, then ask for new trials.
+
+        Those for which there is nothing join the advances that begin.
+        """
+        commands: list[Advance] = []
         for gang in self._agenda.idle():
             waiting = (self.trials[number] for number in self._roster.waiting)
             own = next((trial.number for trial in waiting if trial.gang == gang and trial.avoids != gang), None)
@@ -296,9 +302,17 @@ class Machine:
             if lead is None:
                 break
             commands.append(self._advance(lead, gang))
+        proposals: list[Command] = []
         while self._agenda.num_coming < len(self._agenda.idle()) and self._num_left() > 0:
-            commands.append(self._propose())
-        return commands
+            proposals.append(self._propose())
+        return [*self._lend(commands), *proposals]
+
+    def _lend(self, advances: Sequence[Advance]) -> list[Advance]:
+        """Gangs that no trial will need soon join the advances that begin."""
+        if self._elastic.most == 1 or self._agenda.num_proposing:
+            return list(advances)
+        joined = self._elastic.lend(advances, self._agenda.idle())
+        return [self._agenda.join(each, joined[each.key]) if each.key in joined else each for each in advances]
 
     def _ready(self, gang: str) -> Iterator[int]:
         """What a gang may take: retries, then promotable trials, then new ones, last what broke off on it before."""
@@ -316,7 +330,7 @@ class Machine:
             return []
         number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
         if number is not None:
-            return [self._begin((number,), self._agenda.idle()[0])]
+            return [*self._lend([self._begin((number,), self._agenda.idle()[0])])]
         self.reason = "every point of the grid was tried" if self._exhausted else "budget spent"
         self._end_if_idle(SweepState.EXHAUSTED if self._exhausted else SweepState.FINISHED)
         return []

@@ -139,8 +139,9 @@ class Report(Message):
         metrics: The metrics at `epoch`, `parameters` (the network's size) among them where there is one.
         ending: `until` reached; own `patience`; a function `returned` early; `diverged`; `infeasible` before
             training by a constraint; `halted` on command.
-        device_s: Seconds of the gang's time, each divided by the lanes that shared it.
+        device_s: Seconds of the ranks' time, each divided by the lanes that shared it.
         width: Lanes of the stack that the trial was trained in; 1 for plain training.
+        ranks: How many ranks trained it together.
     """
 
     trial: int
@@ -152,6 +153,7 @@ class Report(Message):
     reason: str = ""
     device_s: float = 0.0
     width: int = 1
+    ranks: int = 1
 
 
 class Advanced(Message):
@@ -272,13 +274,19 @@ class Lane(Message):
 
 
 class Advance(Message):
-    """Train a cohort on a gang until `until` epochs are reached."""
+    """Train a cohort on a gang until `until` epochs are reached, together with the gangs that have `joined` it."""
 
     kind: Literal["advance"] = "advance"
     key: str
     gang: str
     until: int
     lanes: tuple[Lane, ...]
+    joined: tuple[str, ...] = ()
+
+    @property
+    def gangs(self) -> tuple[str, ...]:
+        """All gangs that train it."""
+        return (self.gang, *self.joined)
 
 
 class Halt(Message):

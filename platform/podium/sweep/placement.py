@@ -30,17 +30,24 @@ def ranks_on(node: Node, resources: Resources) -> int:
 
 
 def count_gangs(nodes: Sequence[Node], resources: Resources) -> int:
-    """How many whole gangs fit at once.
+    """How many whole gangs fit at once; with a number of ranks on each host, every host of a gang is another one.
 
     Raises:
         CapacityError: if not even one does.
     """
-    gangs = sum(ranks_on(node, resources) for node in nodes) // resources.ranks
+    each = resources.ranks_per_bundle
+    bundles = [ranks_on(node, resources) // each for node in nodes]
+    hosts = resources.fewest_ranks // each if isinstance(resources.hosts, int) else 1
+    gangs = sum(bundles) // (resources.fewest_ranks // each)
+    while gangs > 0 and sum(min(count, gangs) for count in bundles) < gangs * hosts:
+        gangs -= 1
     if gangs == 0:
         offered = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes) or "none"
+        spread = f", {each} on each of {hosts} host(s)" if isinstance(resources.hosts, int) else ""
         raise CapacityError(
-            f"a trial needs {resources.ranks} rank(s) of {resources.cpus} CPU(s) and {resources.gpus:g} GPU(s), "
-            f"and the cluster offers less: {offered}. Lower `resources`, or join a larger cluster with --cluster",
+            f"a trial needs {resources.fewest_ranks} rank(s) of {resources.cpus} CPU(s) and {resources.gpus:g} GPU(s)"
+            f"{spread}, and the cluster offers less: {offered}. Lower `resources`, or join a larger cluster with "
+            "--cluster",
             key="resources",
         )
     return gangs

@@ -81,11 +81,16 @@ class Roster:
         )
 
     def note_lanes(self, advance: Advance, reports: Iterable[Report]) -> None:
-        """Notes in which cohort and lane each trial was trained."""
+        """Notes in which cohort and lane each trial was trained, and by how many ranks."""
         lanes = {lane.trial: index for index, lane in enumerate(advance.lanes)}
         for report in reports:
             self.change(
-                report.trial, cohort=advance.key, lane=lanes[report.trial], lanes=len(lanes), width=report.width
+                report.trial,
+                cohort=advance.key,
+                lane=lanes[report.trial],
+                lanes=len(lanes),
+                width=report.width,
+                ranks=report.ranks,
             )
 
     def end_all(self, ending: TrialState, reason: str) -> None:

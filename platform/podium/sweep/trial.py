@@ -49,11 +49,12 @@ class Trial:
         attempts: By cause, how often an advance broke off for which no mate can be to blame.
         cause: Of the last time; empty if it never did.
         log_tail: The last lines of its log then.
-        device_s: Seconds of gang time, divided by the lanes that shared it.
+        device_s: Seconds of its ranks' time, divided by the lanes that shared it.
         cohort: The advance of its last report; empty if it has none.
         lane: Its index in that cohort.
         lanes: How many lanes the cohort had.
         width: Lanes of the stack in which it was trained there; 1 for plain training.
+        ranks: How many ranks trained it there.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Trial:
     lane: int = 0
     lanes: int = 1
     width: int = 1
+    ranks: int = 1
 
     @property
     def rung(self) -> int:

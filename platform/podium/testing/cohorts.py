@@ -19,12 +19,13 @@ from podium.sweep.protocols import Executor
 from podium.testing.executors import END, HEARTBEAT_S, Stage, last_saved, process_of, progress, replaced
 from podium.testing.simulation import toy_spec
 
-PAUSE_S, REFUSED_S = 0.05, -1.0
-"""What each forward pass of a slow trial waits; what no network can be made with."""
+PAUSE_S, REFUSED_S, FAILS_ON_ONE_S = 0.05, -1.0, 0.001
+"""What each forward pass of a slow trial waits; what no network can be made with; what fails on the second rank."""
 
 TASK = """
 import time
 
+import torch.distributed as dist
 from torch import nn
 
 from podium.training.tasks import Regression
@@ -38,6 +39,8 @@ class Line(nn.Module):
     def forward(self, inputs):
         print("forward")
         time.sleep(self.pause_s)
+        if self.pause_s == 0.001 and dist.is_initialized() and dist.get_rank() == 1:
+            raise ValueError("the second rank alone fails")
         return self.line(self.dropout(inputs))
 
 
@@ -47,6 +50,9 @@ class Lines(Regression):
             raise ValueError("pause_s is negative")
         return Line(parameters["pause_s"])
 """
+
+SPEEDS = ("_per_s", "communication_share")
+"""Ends of the names of metrics that differ from run to run."""
 
 Curve = dict[int, dict[str, Number]]
 """By epoch the metrics of a trial, but for its speed."""
@@ -63,7 +69,7 @@ def cohort_spec(**settings: Any) -> SweepSpec:
             "objective": {"metric": "validation/loss", "direction": "minimize"},
             "space": {
                 "optimizer.learning_rate": {"log": [1e-3, 1e30]},
-                "pause_s": {"choice": [0.0, PAUSE_S, REFUSED_S]},
+                "pause_s": {"choice": [0.0, PAUSE_S, REFUSED_S, FAILS_ON_ONE_S]},
             },
         },
         checkpoints={"every_s": 0.1},
@@ -246,7 +252,7 @@ def epochs(events: Sequence[Event], lane: Lane) -> list[int]:
 def curve_of(events: Sequence[Event], lane: Lane) -> Curve:
     """The curve of a lane."""
     return {
-        one.epoch: {name: value for name, value in one.metrics.items() if not name.endswith("_per_s")}
+        one.epoch: {name: value for name, value in one.metrics.items() if not name.endswith(SPEEDS)}
         for one in progress(events)
         if one.trial == lane.trial
     }

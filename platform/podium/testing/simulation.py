@@ -11,7 +11,7 @@ from podium.spec.space import Choice, Float, Int, Parameter, Space, Value, fusib
 from podium.spec.sweep import SweepSpec
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine
-from podium.sweep.messages import Event, Exhausted, Lane, Launched, Measured, Propose, Proposed
+from podium.sweep.messages import Advance, Event, Exhausted, Lane, Launched, Measured, Propose, Proposed
 from podium.sweep.protocols import Clock, Executor, Ledger, Proposer
 from podium.sweep.trial import Trial
 from podium.testing.ledgers import MemoryBook
@@ -69,7 +69,7 @@ def simulate(
     spec: SweepSpec,
     gangs: int,
     curve: Curve,
-    epoch_s: Callable[[tuple[Lane, ...]], float] = lambda lanes: 1.0,
+    epoch_s: Callable[[Advance], float] = lambda advance: 1.0,
     proposer: Proposer | None = None,
     *,
     fuses: bool = False,
@@ -81,7 +81,7 @@ def simulate(
         spec: The sweep.
         gangs: How many gangs there are.
         curve: The learning curve of a trial, at least `epochs.max` long.
-        epoch_s: How many virtual seconds an epoch of a cohort takes.
+        epoch_s: How many virtual seconds an epoch of an advance takes.
         proposer: Draws the trials; random ones if there is none.
         fuses: Whether the trials can share stacks.
         measure: What is told of the widths of stacks when a cohort begins; nothing by default.

@@ -50,6 +50,7 @@ def trial_tags(trial: Trial) -> dict[str, str]:
     tags = {"podium.state": str(trial.state), "podium.rung": str(trial.rung)}
     if trial.cohort:
         tags |= {"podium.cohort": trial.cohort, "podium.lane": str(trial.lane), "podium.width": str(trial.width)}
+        tags["podium.ranks"] = str(trial.ranks)
     if trial.reason:
         tags["podium.reason"] = trial.reason[:REASON_LIMIT]
     if trial.attempts:

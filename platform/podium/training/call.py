@@ -3,6 +3,7 @@
 Only one of the two threads runs at a time: the trainer's waits for an outcome, the function's for a permit.
 """
 
+import json
 import math
 import queue
 import threading
@@ -15,9 +16,10 @@ from typing import Any, Literal
 from podium.errors import TaskError
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Event, Lane, LaneProgress, Progress
+from podium.sweep.messages import Lane, LaneProgress, Progress
 from podium.training.artifacts import Log, artifact_folder
 from podium.training.checkpoint import Checkpoints, Draft
+from podium.training.ranks import Ranks
 from podium.training.record import Record, from_plain, load_record, to_plain
 
 Ending = Literal["until", "patience", "returned", "diverged", "halted"]
@@ -44,6 +46,8 @@ class FunctionTrial(Log):
         params: The trial's parameters, fixed and searched, by dotted key.
         seed: The trial's seed.
         number: The trial's number.
+        rank: Which of the processes that train the trial together this is, from 0; all of them call the function.
+        ranks: How many there are; torch.distributed is initialized if they are several.
         saved: The folder of the checkpoint to go on from, for reading; None to begin at the beginning.
     """
 
@@ -51,12 +55,14 @@ class FunctionTrial(Log):
         super().__init__(call.checkpoints.store, artifact_folder(spec.sweep, lane.trial))
         self.params: Mapping[str, Value] = {**spec.fixed(), **lane.parameters}
         self.seed, self.number, self.saved = lane.seed, lane.trial, saved
+        self.rank, self.ranks = call.ranks.part
         self._call = call
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Reports the metrics of a step; steps strictly increase, and `epochs.max` is the last.
 
-        Save a checkpoint before reporting: then the trial can be paused here, and go on from here.
+        Save a checkpoint before reporting: then the trial can be paused here, and go on from here. Ranks report
+        together; the metrics of the first one count.
 
         Raises:
             TrialPaused: if the trial has to make room for another.
@@ -67,7 +73,10 @@ class FunctionTrial(Log):
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
-        """Gives an empty folder to write into; as a whole it is the trial's checkpoint from the next report on."""
+        """Gives an empty folder to write into; as a whole it is the trial's checkpoint from the next report on.
+
+        What other ranks than the first write there is thrown away.
+        """
         with self._call.checkpoint() as folder:
             yield folder
 
@@ -80,10 +89,12 @@ class Call:
         function: The training function.
         lane: The trial, and where it starts.
         checkpoints: The trial's checkpoints.
-        emit: Takes `Progress` and `Saved`, in the function's thread.
-        halted: Asked at every report.
+        ranks: Those that call it together, asked at every report whether to halt. The driver is told `Progress` and
+            `Saved`, in the function's thread.
 
     Attributes:
+        checkpoints: As above.
+        ranks: As above.
         step: The last step reported.
         metrics: Those of that step.
         record: Which step counts so far.
@@ -97,14 +108,13 @@ class Call:
         function: Callable[[FunctionTrial], object],
         lane: Lane,
         checkpoints: Checkpoints,
-        emit: Callable[[Event], None],
-        halted: Callable[[], bool],
+        ranks: Ranks,
     ) -> None:
-        self.checkpoints, self.step, self.record, self.reason = checkpoints, 0, Record(), ""
+        self.checkpoints, self.ranks = checkpoints, ranks
+        self.step, self.record, self.reason = 0, Record(), ""
         self.metrics: dict[str, float] = {}
         self.is_waiting = False
         self._spec, self._function, self._lane = spec, function, lane
-        self._emit, self._halted = emit, halted
         self._gang, self._until = "", 0
         self._called = 0
         self._draft: Draft | None = None
@@ -192,6 +202,7 @@ class Call:
             raise self._unwinding
         self._check_step(step)
         self._called = step
+        metrics = self._first_ranks(step, metrics)
         if step <= self.step:
             return
         last = self._spec.budget.epochs.max
@@ -202,7 +213,7 @@ class Call:
         values = self._values(step, metrics)
         self.step, self.metrics = step, _numbers(metrics)
         progress = LaneProgress(trial=self._lane.trial, epoch=step, metrics=to_plain(self.metrics))
-        self._emit(Progress(gang=self._gang, lanes=(progress,)))
+        self.ranks.emit(Progress(gang=self._gang, lanes=(progress,)))
         if not all(math.isfinite(value) for value in values):
             self._end("diverged", TrialDone(), f"the objective is not finite in step {step}")
         stopping = self._spec.components(self._lane.parameters).stopping
@@ -212,7 +223,7 @@ class Call:
             self._end("patience", TrialDone(), f"no improvement in {self.record.stale} steps")
         if step == last:
             self._ending = "until"
-        elif self._halted():
+        elif self.ranks.hear(is_due=False)[0]:
             self._end("halted", TrialPaused())
         elif step >= self._until:
             self._wait()
@@ -228,9 +239,10 @@ class Call:
 
     def _settle_checkpoint(self) -> None:
         """The last checkpoint counts from the next report, or the function's return, on: no report can be lost then."""
-        if self._draft is not None:
-            self._emit(self._draft.place(self.step, 0, self._state()))
+        if self._draft is not None and self.ranks.is_first:
+            self.ranks.emit(self._draft.place(self.step, 0, self._state()))
             self._draft = None
+        self._replace_draft(None)
 
     def _replace_draft(self, draft: Draft | None) -> None:
         if self._draft is not None:
@@ -251,6 +263,15 @@ class Call:
     def _end(self, ending: Ending, unwinding: TrialPaused | TrialDone, reason: str = "") -> None:
         self._ending, self._unwinding, self.reason = ending, unwinding, reason
         raise unwinding
+
+    def _first_ranks(self, step: int, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        if self.ranks.count == 1:
+            return metrics
+        (told,) = self.ranks.told([json.dumps([step, _numbers(metrics)])])
+        first: tuple[int, dict[str, float]] = json.loads(told)
+        if first[0] != step:
+            raise TaskError(f"rank {self.ranks.rank} reported step {step} when the first rank reported step {first[0]}")
+        return first[1]
 
     def _check_step(self, step: int) -> None:
         if isinstance(step, bool) or not isinstance(step, int) or step <= self._called:

@@ -67,6 +67,6 @@ def is_parted(error: BaseException) -> bool:
     if "torch" in sys.modules:
         import torch.distributed
 
-        if isinstance(error, torch.distributed.DistError):
+        if isinstance(error, torch.distributed.DistError) or isinstance(error.__cause__, torch.distributed.DistError):
             return True
     return isinstance(error, RuntimeError) and "/gloo/" in str(error)

@@ -8,9 +8,11 @@ from typing import Any
 
 from podium.errors import TaskError
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Event, Lane, Report
+from podium.sweep.messages import Advance, Lane, Report
 from podium.training.call import Call
 from podium.training.checkpoint import Checkpoints
+from podium.training.ranks import Ranks
+from podium.training.seats import Seat
 
 TrainingFunction = Callable[[Any], object]
 
@@ -23,8 +25,8 @@ class FunctionTrainer:
         function: The training function.
         store: Where checkpoints and artifacts go.
         holder: The driver's holder epoch.
-        emit: Takes `Progress` at every report, and `Saved`; called in the function's thread while `advance` waits.
-        halted: Asked at every report.
+        ranks: Those that train the trials together; asked at every report whether to halt. The driver is told
+            `Progress` at every report, and `Saved`, in the function's thread while `advance` waits.
     """
 
     def __init__(
@@ -33,12 +35,10 @@ class FunctionTrainer:
         function: TrainingFunction,
         store: str,
         holder: int,
-        emit: Callable[[Event], None],
-        halted: Callable[[], bool],
+        ranks: Ranks,
     ) -> None:
         self._spec, self._function = spec, function
-        self._store, self._holder = store, holder
-        self._emit, self._halted = emit, halted
+        self._store, self._holder, self._ranks = store, holder, ranks
         self._lane: Lane | None = None
         self._call: Call | None = None
 
@@ -62,9 +62,23 @@ class FunctionTrainer:
                 metrics=call.metrics,
                 ending=ending,
                 reason=call.reason,
-                device_s=time.monotonic() - began,
+                device_s=(time.monotonic() - began) * self._ranks.count,
+                ranks=self._ranks.count,
             ),
         )
+
+    def sit(self, seat: Seat) -> None:
+        """Has the function called by other ranks together from now on; one that waits is ended.
+
+        Raises:
+            PodiumError: if not all of them come in time.
+        """
+        self.close()
+        self._ranks.sit(seat)
+
+    def leave(self) -> None:
+        """Is alone from now on."""
+        self._ranks.leave()
 
     def close(self) -> None:
         """Ends a function that waits."""
@@ -84,7 +98,7 @@ class FunctionTrainer:
         self.close()
         checkpoints = Checkpoints(self._store, self._spec.sweep, lane.trial, self._holder)
         self._lane = lane
-        self._call = Call(self._spec, self._function, lane, checkpoints, self._emit, self._halted)
+        self._call = Call(self._spec, self._function, lane, checkpoints, self._ranks)
         return self._call
 
 

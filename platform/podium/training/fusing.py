@@ -1,6 +1,8 @@
 """Training: how the trials of an advance are stacked, from what was found out about their signature."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -8,11 +10,12 @@ import torch
 from podium.data.reader import Reader
 from podium.spec.space import Value, signature
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Event, Measured
+from podium.sweep.messages import Measured
 from podium.training.live import LiveTrial
 from podium.training.plain import to_device
+from podium.training.ranks import Ranks
 from podium.training.stackable import examine
-from podium.training.widths import Known, Notes, Race
+from podium.training.widths import Known, Notes, Race, read_known
 
 Signature = tuple[tuple[str, Value], ...]
 
@@ -24,17 +27,31 @@ class Fusing:
         spec: The sweep.
         reader: The data, for the batch of a trial step.
         notes: What this host found out before.
-        emit: Takes `Measured` where something new is known.
+        ranks: Those that train the trials together, who all have to do the same. The driver is told `Measured` where
+            something new is known.
     """
 
-    def __init__(self, spec: SweepSpec, reader: Reader, notes: Notes, emit: Callable[[Event], None]) -> None:
-        self._spec, self._reader, self._notes, self._emit = spec, reader, notes, emit
+    def __init__(self, spec: SweepSpec, reader: Reader, notes: Notes, ranks: Ranks) -> None:
+        self._spec, self._reader, self._notes, self._ranks = spec, reader, notes, ranks
         self._fixed = spec.fuse if isinstance(spec.fuse, int) else None
         self._known: dict[Signature, Known] = {}
 
     def race(self, lives: Sequence[LiveTrial]) -> Race:
-        """The widths to train `lives` at, trials of one signature at the same epoch and step."""
+        """The widths to train `lives` at, trials of one signature at the same epoch and step.
+
+        Several ranks do what the first one knows; networks whose norms need all samples of a batch they train plainly.
+        """
+        if lives[0].shared_norms:
+            return Race(len(lives), Known(), fixed=1)
         key = self._key(lives[0])
+        if self._ranks.is_first:
+            self._find_out(lives, key)
+        if self._ranks.count > 1:
+            (told,) = self._ranks.told([json.dumps(asdict(self._known.get(key, Known())))])
+            self._known[key] = read_known(json.loads(told))
+        return Race(len(lives), self._known.get(key, Known()), self._fixed)
+
+    def _find_out(self, lives: Sequence[LiveTrial], key: Signature) -> None:
         if key not in self._known and (found := self._notes.find(key)) is not None:
             self._tell(lives[0], key, found)
         if key not in self._known and len(lives) > 1:
@@ -42,7 +59,6 @@ class Fusing:
             self._known[key] = known
             if known.reason:
                 self._learn(lives[0], key, known)
-        return Race(len(lives), self._known.get(key, Known()), self._fixed)
 
     def note(self, live: LiveTrial, race: Race) -> None:
         """Takes over what a race has found out about the signature of `live`."""
@@ -55,7 +71,8 @@ class Fusing:
         self._learn(live, self._key(live), race.known.ran_out(race.width))
 
     def _key(self, live: LiveTrial) -> Signature:
-        return signature(live.parameters, self._spec.fixed())
+        own = signature(live.parameters, self._spec.fixed())
+        return own if self._ranks.count == 1 else (*own, ("ranks", self._ranks.count))
 
     def _learn(self, live: LiveTrial, key: Signature, known: Known) -> None:
         self._notes.keep(key, known)
@@ -63,7 +80,7 @@ class Fusing:
 
     def _tell(self, live: LiveTrial, key: Signature, known: Known) -> None:
         self._known[key] = known
-        self._emit(Measured(trial=live.trial, width=known.width, rates=dict(known.rates), reason=known.reason))
+        self._ranks.emit(Measured(trial=live.trial, width=known.width, rates=dict(known.rates), reason=known.reason))
 
     def _examined(self, lives: Sequence[LiveTrial]) -> Known:
         """What a trial step on the next batch says."""

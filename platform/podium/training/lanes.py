@@ -52,7 +52,7 @@ def groups(lives: Sequence[LiveTrial], width: int, stacks_metrics: bool, ranks: 
     count = -(-len(lives) // width)
     cuts = [len(lives) * index // count for index in range(count + 1)]
     parts = [lives[first:last] for first, last in itertools.pairwise(cuts)]
-    return [Plain(part[0], ranks) if len(part) == 1 else Stack(part, stacks_metrics) for part in parts]
+    return [Plain(part[0], ranks) if len(part) == 1 else Stack(part, stacks_metrics, ranks) for part in parts]
 
 
 class Stack:
@@ -61,13 +61,14 @@ class Stack:
     Args:
         lives: The trials; from now on their tensors are views of the stack's.
         stacks_metrics: Whether the task's metrics can be gathered for all lanes at once.
+        ranks: Those that train them together; their networks have no batch norms then.
 
     Attributes:
         lives: The trials; a lane is an index into them.
     """
 
-    def __init__(self, lives: Sequence[LiveTrial], stacks_metrics: bool = True) -> None:
-        self.lives = tuple(lives)
+    def __init__(self, lives: Sequence[LiveTrial], stacks_metrics: bool = True, ranks: Ranks = ALONE) -> None:
+        self.lives, self._ranks = tuple(lives), ranks
         first = lives[0]
         self._task, self._device, self._stacks_metrics = first.task, first.device, stacks_metrics
         self._template = _template(lives)
@@ -118,11 +119,15 @@ class Stack:
 
     def step(self, samples: Samples) -> None:
         """One step of all lanes: forward, backward, penalties, clipping, the optimizer."""
-        gradients = self._gradients_of(samples, self._fixed, self._train)
+        sums = self._fresh_sums() if samples.stands_in else self._train
+        gradients, weight = self._gradients_of(samples, self._fixed, sums)
         flat, step = self._flat, self.lives[0].step
         with torch.no_grad():
             for target, gradient in zip(self._gradients.values(), gradients, strict=True):
                 target.copy_(gradient)
+            if self._ranks.count > 1:
+                counts = float(not samples.stands_in)
+                self._ranks.average(flat.gradients.mul_(counts), weight * counts)
             add_penalties(flat, self._l1, self._l2)
             if self._clip is not None:
                 clip(flat.gradients, self._clip)
@@ -172,12 +177,15 @@ class Stack:
         self._gradients_of(samples, fixed, sums)
         return sums.loss, fixed
 
-    def _gradients_of(self, samples: Samples, fixed: Named, sums: "_Sums") -> list[Tensor]:
+    def _gradients_of(self, samples: Samples, fixed: Named, sums: "_Sums") -> tuple[list[Tensor], Tensor]:
+        """By parameter, the gradients of each lane's loss, or, of several ranks, of its sum; the sums of weights."""
         begin_step(self._dropout, samples.positions)
         total, weight, _ = self._run(samples, self._weights, fixed, sums)
         leaves = list(self._weights.values())
-        found = torch.autograd.grad((total / weight).sum(), leaves, allow_unused=True)
-        return [torch.zeros_like(leaf) if each is None else each for leaf, each in zip(leaves, found, strict=True)]
+        losses = total / weight if self._ranks.count == 1 else total
+        found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        filled = zip(leaves, found, strict=True)
+        return [torch.zeros_like(leaf) if each is None else each for leaf, each in filled], weight
 
     def _run(
         self, samples: Samples, weights: Named, fixed: Named, sums: "_Sums", needs_outputs: bool = False

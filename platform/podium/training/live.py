@@ -76,6 +76,8 @@ class LiveTrial:
         record: Which epoch counts so far.
         best: Tensors of the network in that epoch, by name; empty where the last epoch counts, or none yet.
         metrics: Those of the last whole epoch.
+        samples_per_s: Samples trained in a second of the last epoch.
+        waiting: The share of that epoch in which gradients were exchanged.
         folder: The checkpoint that holds exactly this state; empty if none does.
         device_s: Seconds that it took since its advance began, each divided by the trials that shared it.
         width: Lanes of the stack it was trained in last; 1 for plain training.
@@ -97,7 +99,7 @@ class LiveTrial:
         self.record = Record()
         self.best: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
-        self.samples_per_s = math.nan
+        self.samples_per_s, self.waiting = math.nan, 0.0
         self.folder = ""
         self.device_s, self.width = 0.0, 1
         self.shared_norms: list[BatchNorm] = []

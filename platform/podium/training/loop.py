@@ -86,7 +86,7 @@ class Loop:
             after_epoch(self._lives)
             self._leave({live: ("diverged", problem) for live, problem in problems.items()})
             goes_on = [live for live in self._lives if live.epoch < until and live not in self._stale()]
-            if goes_on and self._has_to_halt():
+            if goes_on and self._has_to_halt(*self._ranks.hear(self._is_due())):
                 break
         self._leave(dict.fromkeys(self._lives, ("halted", "")))
         return self._endings
@@ -133,19 +133,22 @@ class Loop:
         )
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)
-        began, before = time.perf_counter(), first.step
+        began, before, waited_s = time.perf_counter(), first.step, self._ranks.waited_s
         for samples in batches:
             self._arrange()
+            self._ranks.begin_step(self._is_due())
             self._step(samples, first)
-            if first.step < self._in_epoch and self._has_to_halt():
+            if first.step < self._in_epoch and self._has_to_halt(*self._ranks.end_step()):
                 return False
         elapsed = time.perf_counter() - began
         for live in self._lives:
             live.samples_per_s = (self._reader.size("train") - before * first.batch_size) / elapsed
+            live.waiting = (self._ranks.waited_s - waited_s) / elapsed
         return True
 
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
-        is_racing = not self._race.is_over and len(samples.positions) == first.batch_size
+        is_whole = (first.step + 1) * first.batch_size <= self._reader.size("train")
+        is_racing = is_whole and not self._race.is_over
         began = self._stopwatch()
         shared = to_device(samples, first.device)
         for group in self._groups:
@@ -153,7 +156,8 @@ class Loop:
         for live in self._lives:
             live.step, live.folder = live.step + 1, ""
         if is_racing:
-            self._race.note(len(samples.positions) * len(self._lives), self._stopwatch() - began)
+            seconds = self._ranks.slowest(self._stopwatch() - began)
+            self._race.note(first.batch_size * len(self._lives), seconds)
 
     def _stopwatch(self) -> float:
         """Seconds; where one thread does all the work, its own, which other work on the machine does not lengthen."""
@@ -161,7 +165,8 @@ class Loop:
             if not self._race.is_over:
                 torch.cuda.synchronize()
             return time.perf_counter()
-        return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+        is_alone = torch.get_num_threads() == 1 and self._ranks.count == 1
+        return time.thread_time() if is_alone else time.perf_counter()
 
     def _finish_epoch(self) -> dict[LiveTrial, str]:
         """Validates, and decides whether the epoch is each trial's best; why trials diverged, if they did."""
@@ -170,6 +175,8 @@ class Loop:
         for live in self._lives:
             live.epoch, live.step = live.epoch + 1, 0
             live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
+            if self._ranks.count > 1:
+                live.metrics["train/communication_share"] = live.waiting
             live.gathered = Gathered(live.task, live.device)
         for group in self._groups:
             group.collect()
@@ -221,9 +228,10 @@ class Loop:
         for live in self._lives:
             self._ranks.merge(live.gathered)
 
-    def _has_to_halt(self) -> bool:
-        is_due = time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s
-        halted, is_due = self._ranks.hear(is_due)
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self._spec.checkpoints.every_s
+
+    def _has_to_halt(self, halted: bool, is_due: bool) -> bool:
         if halted or is_due:
             self._settle()
             self._merge()

@@ -87,9 +87,7 @@ class Plain:
             (total / weight).backward()  # type: ignore[no-untyped-call]
         else:
             total.backward()  # type: ignore[no-untyped-call]
-            over_all = torch.as_tensor(weight, dtype=flat.gradients.dtype, device=live.device).clone()
-            self._ranks.total([flat.gradients, over_all])
-            flat.gradients.div_(over_all)
+            self._ranks.average(flat.gradients, torch.as_tensor(weight, device=live.device).view(1))
         with torch.no_grad():
             if not samples.stands_in:
                 live.gathered.add(total, weight, outputs, batch)

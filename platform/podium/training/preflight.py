@@ -91,8 +91,7 @@ def measure(
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
             on_device = to_device(samples, live.device)
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
-        if spec.resources.ranks > 1:
-            share(live.network)
+        share(live.network, spec.resources.most_ranks)
     except UserError:
         raise
     except Exception as error:

@@ -1,24 +1,27 @@
 """Training: ranks, the processes that train one trial together.
 
 Each holds the whole trial and takes its share of every batch. What they have to agree on, they sum: a sum over the
-ranks is the same on each of them to the last bit, and so is whatever is decided by it.
+ranks is the same on each of them to the last bit, and so is whatever is decided by it. Torch is imported once they are
+several.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from podium.errors import PodiumError
 from podium.sweep.messages import Event
-from podium.training.live import Gathered
 from podium.training.seats import Seat
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from podium.training.live import Gathered
 
 
 class Ranks:
@@ -28,27 +31,20 @@ class Ranks:
 
     Args:
         emit: Takes events; the first rank's reach it, those of the others would say the same again.
-        halted: Asked after every step; what one rank hears, all of them do at the same step.
-        rank: Its number, from 0.
-        count: How many there are.
-        device: Where what they exchange has to be.
+        halted: Asked before every step; what one rank hears, all of them do at the same step.
+        device: `cpu`, or `cuda` if what they exchange has to be on a GPU, where there is one.
 
     Attributes:
-        rank: As above.
-        count: As above.
+        rank: Its number, from 0.
+        count: How many there are.
+        waited_s: Seconds spent in exchanges so far.
     """
 
-    def __init__(
-        self,
-        emit: Callable[[Event], None],
-        halted: Callable[[], bool],
-        rank: int = 0,
-        count: int = 1,
-        device: torch.device | None = None,
-    ) -> None:
-        self._emit, self._halted = emit, halted
-        self.rank, self.count = rank, count
-        self._device = device or torch.device("cpu")
+    def __init__(self, emit: Callable[[Event], None], halted: Callable[[], bool], device: str = "cpu") -> None:
+        self._emit, self._halted, self._device = emit, halted, device
+        self.rank, self.count = 0, 1
+        self.waited_s = 0.0
+        self._own = self._heard = (False, False)
 
     @property
     def is_first(self) -> bool:
@@ -60,35 +56,120 @@ class Ranks:
         """Which part of every batch is this rank's, and of how many."""
         return self.rank, self.count
 
-    def total(self, tensors: Sequence[Tensor]) -> None:
+    def sit(self, seat: Seat) -> None:
+        """Leaves the ranks it was with, and meets others: NCCL connects those on GPUs, gloo all others.
+
+        Raises:
+            PodiumError: if not all of them come in time.
+        """
+        self.leave()
+        if seat.count == 1:
+            return
+
+        import torch
+        import torch.distributed as dist
+
+        if not torch.cuda.is_available():
+            self._device = "cpu"
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, _interface(seat.address))
+        within = timedelta(seconds=seat.within_s)
+        try:
+            store = dist.TCPStore(  # type: ignore[attr-defined]
+                seat.host,
+                seat.port,
+                seat.count,
+                seat.rank == 0,
+                within,
+                wait_for_workers=False,
+                master_listen_fd=seat.listener,
+            )
+            backend = "nccl" if self._device == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.count, timeout=within)
+        except RuntimeError as error:
+            raise PodiumError(
+                f"rank {seat.rank} of {seat.count} did not meet the others at {seat.host}:{seat.port}: {error}"
+            ) from error
+        self.rank, self.count = seat.rank, seat.count
+
+    def leave(self) -> None:
+        """Is alone from now on; who still waits for this rank learns of it at once."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+        self.rank, self.count = 0, 1
+
+    def total(self, tensors: "Sequence[Tensor]") -> None:
         """Sums each tensor over the ranks, in place and in one exchange; they are of one dtype."""
         if self.count == 1:
             return
+
+        import torch
+
         bucket = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(bucket)
-        parts = torch.split(bucket, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
+        self._sum(bucket)
+        for tensor, part in zip(tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
+
+    def average(self, gradients: "Tensor", weights: "Tensor") -> None:
+        """Divides gradients of sums of losses by the sum of weights, both over all ranks; carries the flags along.
+
+        Args:
+            gradients: `[K, P]`, this rank's; in place.
+            weights: `[K]`, the sums of its samples' weights.
+        """
+        weights = weights.to(gradients.dtype, copy=True)
+        if self.count > 1:
+            flags = gradients.new_tensor(self._own)
+            self.total([gradients, weights, flags])
+            self._heard = _any(flags, self._heard)
+        gradients.div_(weights.unsqueeze(1))
 
     def emit(self, event: Event) -> None:
         """Tells the driver."""
         if self.is_first:
             self._emit(event)
 
-    def hear(self, is_due: bool) -> tuple[bool, bool]:
-        """Whether one of the ranks was told to halt, and whether for one of them a checkpoint is due."""
-        flags = self._halted(), is_due
-        if self.count == 1:
-            return flags
-        raised = torch.tensor(flags, dtype=torch.float32, device=self._device)
-        dist.all_reduce(raised)
-        halted, is_due = (raised > 0).tolist()
-        return halted, is_due
+    def begin_step(self, is_due: bool) -> None:
+        """Notes whether this rank was told to halt, and whether for it a checkpoint is due, for the others to hear."""
+        self._own, self._heard = (self._halted(), is_due), (False, False)
 
-    def merge(self, gathered: Gathered) -> None:
+    def end_step(self) -> tuple[bool, bool]:
+        """Whether one of the ranks was told to halt before the step, and whether for one a checkpoint was due."""
+        return self._own if self.count == 1 else self._heard
+
+    def hear(self, is_due: bool) -> tuple[bool, bool]:
+        """The same between two steps, at the price of an exchange."""
+        self.begin_step(is_due)
+        if self.count > 1:
+            import torch
+
+            flags = torch.tensor(self._own, dtype=torch.float32, device=self._device)
+            self._sum(flags)
+            self._heard = _any(flags, self._heard)
+        return self.end_step()
+
+    def slowest(self, seconds: float) -> float:
+        """The longest that one of the ranks took."""
+        if self.count == 1:
+            return seconds
+
+        import torch
+        import torch.distributed as dist
+
+        longest = torch.tensor(seconds, dtype=torch.float64, device=self._device)
+        dist.all_reduce(longest, dist.ReduceOp.MAX)
+        return float(longest)
+
+    def merge(self, gathered: "Gathered") -> None:
         """Takes in what the other ranks have gathered, in their order."""
         if self.count == 1:
             return
+
+        import torch
+        import torch.distributed as dist
+
         self.total([gathered.loss, gathered.weight])
         fresh = gathered.fresh_metrics()
         for name, metric in gathered.metrics.items():
@@ -104,6 +185,10 @@ class Ranks:
         """The first rank's texts."""
         if self.count == 1:
             return list(texts)
+
+        import torch
+        import torch.distributed as dist
+
         written = torch.tensor(list(json.dumps(list(texts)).encode()), dtype=torch.uint8, device=self._device)
         size = torch.tensor([len(written)], device=self._device)
         dist.broadcast(size, 0)
@@ -113,45 +198,21 @@ class Ranks:
         found: list[str] = json.loads(bytes(written.tolist()))
         return found
 
+    def _sum(self, tensor: "Tensor") -> None:
+        import torch.distributed as dist
+
+        began = time.perf_counter()
+        dist.all_reduce(tensor)
+        self.waited_s += time.perf_counter() - began
+
 
 ALONE = Ranks(emit=lambda event: None, halted=lambda: False)
 """The one rank of a trial that nobody asks about."""
 
 
-def join(seat: Seat | None, device: torch.device, emit: Callable[[Event], None], halted: Callable[[], bool]) -> Ranks:
-    """Meets the other ranks: NCCL connects those on GPUs, gloo all others. They stay together as long as the process.
-
-    Args:
-        seat: This rank's; None if it is alone.
-        device: Where it trains.
-        emit: Takes events.
-        halted: Asked after every step.
-
-    Raises:
-        PodiumError: if not all of them come in time.
-    """
-    if seat is None:
-        return Ranks(emit, halted)
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-        os.environ.setdefault(name, _interface(seat.address))
-    within, is_first = timedelta(seconds=seat.within_s), seat.rank == 0
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    try:
-        store = TCPStore(
-            seat.host,
-            seat.port,
-            seat.count,
-            is_first,
-            within,
-            wait_for_workers=False,
-            master_listen_fd=seat.listener,
-        )
-        dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.count, timeout=within)
-    except RuntimeError as error:
-        raise PodiumError(
-            f"rank {seat.rank} of {seat.count} did not meet the others at {seat.host}:{seat.port}: {error}"
-        ) from error
-    return Ranks(emit, halted, seat.rank, seat.count, device)
+def _any(flags: "Tensor", before: tuple[bool, bool]) -> tuple[bool, bool]:
+    halted, is_due = (flags > 0).tolist()
+    return halted or before[0], is_due or before[1]
 
 
 def _interface(address: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Seat:
-    """A rank's place among those that train a trial together.
+    """A rank's place among those that train a trial together; by default it is alone.
 
     Attributes:
         rank: Its number, from 0.
@@ -18,12 +18,12 @@ class Seat:
         listener: The descriptor of the socket that listens there, the rank's to close; None for all but the first.
     """
 
-    rank: int
-    count: int
-    host: str
-    port: int
-    address: str
-    within_s: float
+    rank: int = 0
+    count: int = 1
+    host: str = ""
+    port: int = 0
+    address: str = ""
+    within_s: float = 0.0
     listener: int | None = None
 
 

@@ -24,9 +24,10 @@ from podium.training.fusing import Fusing
 from podium.training.live import Gathered, LiveTrial
 from podium.training.loop import Ending, Loop, Outcome
 from podium.training.ranks import Ranks
+from podium.training.seats import Seat
 from podium.training.task import Task
 from podium.training.toolbox.norms import share
-from podium.training.widths import Known, Notes, Race
+from podium.training.widths import Notes
 
 CACHED = 4
 """Trials whose state stays in memory after their advance, in case they go on here; or as many as were in it."""
@@ -62,7 +63,7 @@ class TaskTrainer:
         self._spec, self._task, self._reader = spec, task, reader
         self._storage, self._ranks = storage, ranks
         self._device = training_device(spec)
-        self._fusing = Fusing(spec, reader, notes, ranks.emit)
+        self._fusing = Fusing(spec, reader, notes, ranks)
         self._cache: OrderedDict[int, LiveTrial] = OrderedDict()
         self._limits = [each for each in map(constraints.parse, spec.search.constraints) if each.name == "parameters"]
 
@@ -81,6 +82,18 @@ class TaskTrainer:
             torch.cuda.empty_cache()
         return reports
 
+    def sit(self, seat: Seat) -> None:
+        """Trains with other ranks from now on.
+
+        Raises:
+            PodiumError: if not all of them come in time.
+        """
+        self._ranks.sit(seat)
+
+    def leave(self) -> None:
+        """Is alone from now on."""
+        self._ranks.leave()
+
     def close(self) -> None:
         """Forgets what is in memory."""
         self._cache.clear()
@@ -96,8 +109,7 @@ class TaskTrainer:
         for live in lives:
             live.device_s = share_s
         for alike in _at_one_step(trained):
-            # ranks average gradients for one trial after the other: they are not stacked
-            race = self._fusing.race(alike) if self._ranks.count == 1 else Race(len(alike), Known(), fixed=1)
+            race = self._fusing.race(alike)
             logs = self._logs(alike)
             loop = Loop(alike, race, self._spec, self._reader, logs, self._ranks, self._save)
             try:
@@ -115,7 +127,9 @@ class TaskTrainer:
         share_s = (time.monotonic() - began) / len(lives)
         for live in lives:
             live.device_s += share_s
-        self._keep([live for live in trained if endings[live.trial][0] in ("until", "halted")])
+        # between two epochs all ranks have the same
+        kept = ("until", "halted") if self._ranks.is_first else ("until",)
+        self._keep([live for live in trained if endings[live.trial][0] in kept])
         return tuple(self._report(live, *endings[live.trial]) for live in lives)
 
     def _refusal(self, live: LiveTrial) -> str:
@@ -134,8 +148,9 @@ class TaskTrainer:
             metrics={**live.metrics, "parameters": float(live.flat.count)},
             ending=ending,
             reason=reason,
-            device_s=live.device_s,
+            device_s=live.device_s * self._ranks.count,
             width=live.width,
+            ranks=self._ranks.count,
         )
 
     def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:
@@ -156,7 +171,12 @@ class TaskTrainer:
 
     def _live(self, lane: Lane) -> LiveTrial:
         live = self._cache.pop(lane.trial, None)
-        return live if live is not None and _stands_at(live, lane) else self._load(lane)
+        if live is None or not _stands_at(live, lane):
+            live = self._load(lane)
+        live.shared_norms = share(live.network, self._ranks.count)
+        if not self._ranks.is_first:  # what was gathered before is the first rank's to keep
+            live.gathered = Gathered(self._task, self._device)
+        return live
 
     def _save(self, lives: Sequence[LiveTrial]) -> None:
         """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
@@ -171,14 +191,10 @@ class TaskTrainer:
 
     def _load(self, lane: Lane) -> LiveTrial:
         live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
-        if self._ranks.count > 1:
-            live.shared_norms = share(live.network)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is not None:
                 restore(live, found)
                 live.folder = found.folder if found.folder == lane.folder else ""
-        if not self._ranks.is_first:  # what was gathered before is the first rank's to keep
-            live.gathered = Gathered(self._task, self._device)
         return live
 
     def _checkpoints(self, trial: int) -> Checkpoints:

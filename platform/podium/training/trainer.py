@@ -18,7 +18,8 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.checkpoint import Storage
 from podium.training.code import load
-from podium.training.function import FunctionTrainer, TrainingFunction, check_function
+from podium.training.function import FunctionTrainer, TrainingFunction, check_function, saves_checkpoints
+from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 from podium.training.widths import Notes
 
@@ -38,6 +39,14 @@ class Trainer(Protocol):
         """Trains the lanes of `command`; every `Saved` is emitted before it returns."""
         ...
 
+    def sit(self, seat: Seat) -> None:
+        """Trains with other ranks from now on; raises PodiumError if not all of them come in time."""
+        ...
+
+    def leave(self) -> None:
+        """Is alone from now on; ranks that wait for this one fail at once."""
+        ...
+
     def close(self) -> None:
         """Ends what still waits inside."""
         ...
@@ -51,7 +60,6 @@ def make_trainer(
     storage: Storage,
     emit: Callable[[Event], None],
     halted: Callable[[], bool],
-    seat: Seat | None = None,
 ) -> Trainer:
     """The trainer for a sweep's task or training function.
 
@@ -61,30 +69,28 @@ def make_trainer(
         data: The folder with the prepared shards; a training function may do without.
         storage: Where checkpoints and artifacts go, and what this host found out about stacks.
         emit: Takes `Progress` after every epoch (a function's step), `Saved`, and `Measured`.
-        halted: Asked after every step; once true, the trial is saved and its advance ends.
-        seat: This rank's among those that train a trial together; None if it is alone.
+        halted: Asked before every step; once true, the trial is saved after it and its advance ends.
 
     Raises:
         TaskError: if the user's code cannot be imported or does not keep its contract.
         SpecError: for a task that the sweep cannot have.
         DataError: if the shards cannot be read.
-        PodiumError: if the other ranks do not come.
     """
     task = load_task(spec, code)
     if not is_task(task):
-        return FunctionTrainer(spec, task, storage.store, storage.holder, emit, halted)
+        ranks = Ranks(emit, halted, "cuda" if spec.resources.gpus > 0 else "cpu")
+        return FunctionTrainer(spec, task, storage.store, storage.holder, ranks)
     if data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
 
     from podium.training.fusing import circumstances
-    from podium.training.ranks import join
     from podium.training.task_trainer import TaskTrainer, training_device
 
     reader = Reader(data)
     device = training_device(spec)
     about = circumstances(spec, reader, device, "" if code is None else code.name)
-    ranks = join(seat, device, emit, halted)
-    return TaskTrainer(spec, task, reader, storage, Notes(storage.cache, about), ranks)
+    notes, ranks = Notes(storage.cache, about), Ranks(emit, halted, device.type)
+    return TaskTrainer(spec, task, reader, storage, notes, ranks)
 
 
 def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
@@ -109,15 +115,17 @@ def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
         elif inspect.isclass(loaded) and issubclass(loaded, _task_classes()):
             task = _make(loaded)
         else:
-            if spec.resources.ranks > 1:
+            function = check_function(loaded, spec.task)
+            if spec.resources.most_gangs > 1 and not saves_checkpoints(function):
                 raise SpecError(
-                    f"is {spec.resources.ranks}; {spec.task} is a training function, which owns its loop and gets one "
-                    "rank for now. A task is trained by several",
+                    f"is a range, and {spec.task} saves no checkpoint from which other ranks could go on; write one "
+                    "number, or use trial.checkpoint()",
                     key="resources.ranks",
                 )
-            return check_function(loaded, spec.task)
-    if task.batch_loss and spec.resources.ranks > 1:
-        raise SpecError(f"is {spec.resources.ranks}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="resources.ranks")
+            return function
+    ranks = spec.resources.most_ranks
+    if task.batch_loss and ranks > 1:
+        raise SpecError(f"is {ranks}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="resources.ranks")
     for objective in spec.search.objectives:
         if objective.metric not in task.metric_names():
             raise SpecError(

@@ -115,9 +115,7 @@ class Notes:
     def find(self, signature: tuple[Any, ...]) -> Known | None:
         """What is known of a signature; None if nothing is, or it cannot be read."""
         try:
-            found = json.loads(read(self._folder, self._name(signature)))
-            rates = {int(width): float(rate) for width, rate in found["rates"].items()}
-            return Known(rates, str(found["reason"]), bool(found["metrics"]))
+            return read_known(json.loads(read(self._folder, self._name(signature))))
         except (PodiumError, OSError, ValueError, KeyError, AttributeError, TypeError):
             return None
 
@@ -130,3 +128,13 @@ class Notes:
     def _name(self, signature: tuple[Any, ...]) -> str:
         text = json.dumps([signature, self._circumstances], sort_keys=True, default=str)
         return f"{FOLDER}/{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
+
+
+def read_known(found: Mapping[str, Any]) -> Known:
+    """`Known` from JSON.
+
+    Raises:
+        ValueError: if it is none; so do KeyError, AttributeError and TypeError.
+    """
+    rates = {int(width): float(rate) for width, rate in found["rates"].items()}
+    return Known(rates, str(found["reason"]), bool(found["metrics"]))

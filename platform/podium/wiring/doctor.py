@@ -75,7 +75,7 @@ def _tracking(place: Place) -> str:
 def _ray(place: Place) -> str:
     if place.cluster == "inline":
         return "not used by --cluster inline"
-    from podium.execution.ray import connected
+    from podium.execution.connection import connected
 
     with connected(None if place.cluster == "local" else place.cluster) as nodes:
         return "; ".join(f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes)

@@ -121,23 +121,23 @@ def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
 
 
 def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: Place, watcher: Watcher) -> Executor:
-    """The executor that the place asks for, with no more gangs than there are trials."""
+    """The executor that the place asks for, with no more gangs than its trials can use."""
     if place.cluster == "inline":
         from podium.execution.inline import InlineExecutor
 
         return InlineExecutor(assignment, watcher.is_interrupted)
     from podium.execution.ray import RayExecutor
 
-    return RayExecutor(assignment, most=trials)
+    return RayExecutor(assignment, most=trials * spec.resources.most_gangs)
 
 
 def connected(place: Place) -> AbstractContextManager[object]:
     """Ray for as long as the block lasts, where the place asks for it."""
     if place.cluster == "inline":
         return nullcontext()
-    from podium.execution import ray
+    from podium.execution import connection
 
-    return ray.connected(None if place.cluster == "local" else place.cluster)
+    return connection.connected(None if place.cluster == "local" else place.cluster)
 
 
 @contextmanager

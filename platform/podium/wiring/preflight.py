@@ -157,7 +157,7 @@ def _gangs(spec: SweepSpec, place: Place) -> int:
 
 
 def _join(place: Place) -> list[Node]:
-    from podium.execution.ray import connected
+    from podium.execution.connection import connected
     from podium.execution.sharing import require_shared
 
     with connected(place.cluster) as nodes:

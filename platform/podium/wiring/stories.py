@@ -129,7 +129,12 @@ class _Teller:
             start = f"from {_place(lane.epoch, lane.step)}" if lane.folder else "from the beginning"
             cohort = f", as {summaries.place_in(command.key, index, len(command.lanes))}"
             among = cohort if len(command.lanes) > 1 else ""
-            yield lane.trial, f"trains on gang {command.gang} until epoch {command.until}, {start}{among}"
+            yield lane.trial, f"trains on {_gangs(command)} until epoch {command.until}, {start}{among}"
+
+
+def _gangs(command: Advance) -> str:
+    first, *joined = command.gangs
+    return f"gang {first}, joined by {', '.join(joined)}," if joined else f"gang {first}"
 
 
 def _told(event: Event) -> list[Told]:

@@ -87,6 +87,7 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
         "lane": trial.lane,
         "lanes": trial.lanes,
         "width": trial.width,
+        "ranks": trial.ranks,
         "run_id": facts.get(f"run/{trial.number}"),
     }
 

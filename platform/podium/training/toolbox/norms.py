@@ -11,6 +11,9 @@ from podium.errors import TaskError
 
 MOMENTUM, EPSILON = 0.1, 1e-5
 
+TORCHS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Norms that know only the samples of their own process."""
+
 
 class _Total(torch.autograd.Function):
     """The sum of a tensor over the ranks; so is the gradient, since every rank's loss depends on every rank's share."""
@@ -90,8 +93,8 @@ class BatchNorm(nn.Module):
         return (inputs - mean.to(inputs.dtype).view(shape)) * scale.view(shape) + self.bias.view(shape)
 
 
-def share(network: nn.Module) -> list[BatchNorm]:
-    """Tells the norms of a network that ranks share its batches; gives those.
+def share(network: nn.Module, ranks: int) -> list[BatchNorm]:
+    """Tells the norms of a network how many ranks share its batches; gives those that so depend on each other.
 
     Raises:
         TaskError: for batch norms of torch's, which would know only a rank's own samples.
@@ -99,9 +102,9 @@ def share(network: nn.Module) -> list[BatchNorm]:
     shared = []
     for name, module in network.named_modules():
         if isinstance(module, BatchNorm):
-            module.is_shared = True
-            shared.append(module)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+            module.is_shared, module.counts = ranks > 1, True
+            shared += [module] if ranks > 1 else []
+        elif ranks > 1 and type(module) in TORCHS:
             raise TaskError(
                 f"{name or 'the network'} is torch's {type(module).__name__}, which sees a rank's own samples alone, "
                 "so that a trial's curve would depend on its ranks; use podium.training.toolbox.norms.BatchNorm, or "

@@ -1,0 +1,145 @@
+"""Gangs: warm actors that hold their places on a Ray together, and what the driver knows of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from podium.execution.pulse import Beats, Heart
+from podium.execution.rank import Rank, Whereabouts
+from podium.execution.worker import Assignment
+from podium.spec.sweep import Resources
+from podium.sweep.messages import Advance
+from podium.training.seats import Seat
+
+HERE = "127.0.0.1"
+
+STRATEGIES: dict[object, str] = {"pack": "PACK", "spread": "SPREAD"}
+"""Ray's names for `resources.hosts`; a number of ranks is one host's."""
+
+THREADS = 4
+"""Of an actor: it trains in threads of its own, and answers in these."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One rank of a gang.
+
+    Attributes:
+        actor: Its actor.
+        heart: What its beats tell.
+        bundle: The place it holds in its gang's group.
+        where: Where it is; None until it has said so.
+        is_heard: Whether its events are asked for.
+    """
+
+    actor: Any
+    heart: Heart
+    bundle: int
+    where: Whereabouts | None = None
+    is_heard: bool = False
+
+
+@dataclass(eq=False)
+class Gang:
+    """What the driver knows of a gang.
+
+    Attributes:
+        name: Its name.
+        members: Its ranks.
+        group: What holds their places together; None for one rank.
+        is_ready: Whether all of them have warmed up.
+        table: The gangs whose ranks sit together with its own; nobody knows where they sit if it is empty.
+        advance: What it trains, alone or with others; None if it is idle.
+        gone: When it has left by itself, since it is out of reach; None while it is not.
+    """
+
+    name: str
+    members: list[Member]
+    group: Any
+    is_ready: bool = False
+    table: tuple[str, ...] = ()
+    advance: Advance | None = None
+    gone: float | None = None
+
+    @property
+    def devices(self) -> str:
+        """Where its ranks are."""
+        return "; ".join(str(member.where) for member in self.members)
+
+
+@dataclass
+class Recruiter:
+    """Starts ranks, and ends them.
+
+    Attributes:
+        assignment: What they work on.
+        resources: What each of them occupies.
+        beats: Beats them.
+    """
+
+    assignment: Assignment
+    resources: Resources
+    beats: Beats
+    _started: int = field(default=0, init=False)
+
+    def name(self) -> str:
+        """A name that no gang has had."""
+        self._started += 1
+        return f"{self.assignment.holder}-{self._started - 1}"
+
+    def gang(self) -> Gang:
+        """A new gang; its ranks come as soon as there is a place for all of them."""
+        count, each = self.resources.fewest_ranks, self.resources.ranks_per_bundle
+        group = None
+        if count > 1:
+            bundle = {"CPU": self.resources.cpus * each, "GPU": self.resources.gpus * each}
+            needed = {name: amount for name, amount in bundle.items() if amount}
+            group = placement_group(
+                [needed] * (count // each), strategy=STRATEGIES.get(self.resources.hosts, "STRICT_SPREAD")
+            )
+        return Gang(self.name(), [self._member(group, number // each) for number in range(count)], group)
+
+    def again(self, gang: Gang, dead: Member) -> Gang:
+        """A gang of the ranks that are left of another one, and a new one in the place of that which has died."""
+        members = [self._member(gang.group, dead.bundle) if each is dead else each for each in gang.members]
+        return Gang(self.name(), members, gang.group)
+
+    def dismiss(self, gang: Gang) -> None:
+        """Ends a gang's ranks and gives up their places."""
+        for member in gang.members:
+            self.dismiss_one(member)
+        if gang.group is not None:
+            remove_placement_group(gang.group)
+
+    def dismiss_one(self, member: Member) -> None:
+        """Ends a rank."""
+        self.beats.remove(member.actor)
+        ray.kill(member.actor)
+
+    def _member(self, group: Any, bundle: int) -> Member:
+        options: dict[str, Any] = {
+            "num_cpus": self.resources.cpus,
+            "num_gpus": self.resources.gpus,
+            "max_concurrency": THREADS,
+        }
+        if group is not None:
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, bundle)
+        make: Any = ray.remote(Rank).options(**options)
+        actor = make.remote(self.assignment)
+        return Member(actor, self.beats.add(actor), bundle)
+
+
+def addresses(members: Sequence[Member]) -> list[str]:
+    """By which address each of them is called by the others."""
+    places = [member.where for member in members if member.where is not None]
+    is_one_host = len({where.node for where in places}) == 1
+    return [HERE if is_one_host else where.address for where in places]
+
+
+def seats(called: Sequence[str], port: int, within_s: float) -> list[Seat]:
+    """The seats of ranks that meet at a port of the first one, by their addresses."""
+    return [Seat(number, len(called), called[0], port, address, within_s) for number, address in enumerate(called)]
