@@ -52,6 +52,26 @@ def train(trial):
                 (folder / "step").write_text(str(step))
         trial.report(step, {{"score": trial.params["x"] * step, "on_worker": socket.gethostname() == "worker"}})
 """
+PAIRS = f"""
+import socket
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+
+def train(trial):
+    first = int((trial.saved / "step").read_text()) + 1 if trial.saved else 1
+    for step in range(first, {STEPS + 1}):
+        time.sleep(0.01 if (Path.home() / "hurry").exists() else 0.5)
+        on_worker = torch.tensor(float(socket.gethostname() == "worker"))
+        dist.all_reduce(on_worker)
+        if step % {SAVED_EVERY} == 0:
+            with trial.checkpoint() as folder:
+                (folder / "step").write_text(str(step))
+        trial.report(step, {{"score": trial.params["x"] * step, "on_worker": float(on_worker)}})
+"""
 BLOBS = f"""
 sweep: blobs
 task: classification
@@ -272,3 +292,19 @@ def test_a_host_that_loses_the_driver_for_moments_and_not_the_store(cluster: Hos
     sweep.until(lambda: len(sweep.gangs_on_worker()) == 2, 60, "the host trains again")
     assert ray.poll() is None, "Ray itself has not noticed"
     sweep.finish_without(gang)
+
+
+def test_a_trial_with_a_rank_on_each_host_goes_on_when_one_of_them_dies(cluster: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(PACED.replace("NAME", "pairs"))
+    (tmp_path / "train.py").write_text(PAIRS)
+    sweep = Sweep(cluster, "pairs", tmp_path, "resources={ranks: 2, hosts: spread}", "budget.trials=4")
+
+    def ranks_on_worker() -> list[float | None]:
+        told = [event for event in sweep.events() if isinstance(event, Progress)]
+        return [lane.metrics["on_worker"] for event in told for lane in event.lanes]
+
+    sweep.until(lambda: ranks_on_worker().count(1.0) > 4, 90, "ranks on both hosts train a trial")
+    cluster.worker.kill("ray")
+    sweep.until(lambda: 0.0 in ranks_on_worker(), 90, "ranks on the host that is left train on")
+    sweep.finish()
+    assert any(isinstance(event, GangLost) for event in sweep.events())

@@ -19,10 +19,6 @@ from podium.training.seats import listen
 CODE = (
     DOUBLE
     + """
-class Weighted(Double):
-    def losses(self, outputs, batch):
-        return super().losses(outputs, batch), 1.0 + batch.targets.double()
-
 class Torchs(Double):
     def network(self, parameters, schema):
         return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
@@ -55,6 +51,7 @@ STORIES: dict[str, dict[str, Any]] = {
         "fuse": 2,
     },
     "weighted losses": {"task": "task.py:Weighted", "network": {"width": 6, "norm": "layer"}},
+    "microbatches": {"network": {"width": 6, "dropout": 0.3}, "compute": {"microbatch": 2}},
 }
 """What each changes in the sweep. Batches of 8 leave one sample for the last of 14 steps, so that ranks go empty."""
 

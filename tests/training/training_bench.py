@@ -27,6 +27,10 @@ class Wide(nn.Module):
 class Double(Classification):
     def network(self, parameters, schema):
         return Wide(super().network(parameters, schema))
+
+class Weighted(Double):
+    def losses(self, outputs, batch):
+        return super().losses(outputs, batch), 1.0 + batch.targets.double()
 """
 """The code of classification in float64."""
 

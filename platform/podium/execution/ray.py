@@ -130,7 +130,10 @@ class RayExecutor:
     # gangs come
 
     def _follow(self) -> None:
-        """Starts gangs up to the number that fits now; one that finds no place after all waits for it."""
+        """Starts gangs up to the number that fits now; one that finds no place after all waits for it.
+
+        Where fewer fit than there are, those that wait for a rank make room for each other.
+        """
         self._followed = time.monotonic()
         try:
             fit = min(self._most, count_gangs(nodes(), self._spec.resources))
@@ -138,6 +141,10 @@ class RayExecutor:
             return
         for _ in range(fit - len(self._gangs)):
             self._welcome(self._recruiter.gang())
+        waiting = [gang for gang in self._gangs.values() if not gang.is_ready]
+        for gang in waiting[: max(0, len(self._gangs) - fit)]:
+            del self._gangs[gang.name]
+            self._recruiter.dismiss(gang)
 
     def _welcome(self, gang: Gang) -> None:
         """Waits until each rank has said where it is; then they warm up, at one table if they are several."""

@@ -26,6 +26,7 @@ __all__ = [
     "Budget",
     "CheckpointSettings",
     "Components",
+    "ComputeSettings",
     "DataSettings",
     "Epochs",
     "InitializerSettings",
@@ -270,6 +271,22 @@ class Resources(Settings):
         return self.most_ranks // self.fewest_ranks
 
 
+class ComputeSettings(Settings):
+    """How a step is computed; none of it changes what is computed, but for rounding and `norm: microbatch`.
+
+    Attributes:
+        precision: What products and convolutions are computed in; weights, sums and optimizers stay float32.
+        microbatch: Samples that go through the network at once in each rank; gradients of several such passes add up
+            to those of the batch. The rank's whole part of the batch if absent.
+        norm: Over what batch norms take their statistics where a batch goes through in parts: `batch` refuses that,
+            `microbatch` lets a trial's curve depend on `microbatch` and on its ranks.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    microbatch: int | None = Field(default=None, ge=1)
+    norm: Literal["batch", "microbatch"] = "batch"
+
+
 class CheckpointSettings(Settings):
     """How often a running trial is saved, and how much of that is kept.
 
@@ -351,6 +368,7 @@ class SweepSpec(Components):
         search: What is searched, for what, and how.
         budget: When the sweep ends, and what a trial may take.
         resources: What one trial occupies.
+        compute: How a step is computed.
         fuse: How many trials may be trained as one stack of weights: `auto`, `off` or a width.
         checkpoints: How often a running trial is saved, and how much of that is kept.
         retries: How often a trial is tried again, by cause.
@@ -369,6 +387,7 @@ class SweepSpec(Components):
     search: SearchSettings
     budget: Budget
     resources: Resources = Resources()
+    compute: ComputeSettings = ComputeSettings()
     fuse: Annotated[
         Annotated[Literal["auto", "off"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(_is_name),

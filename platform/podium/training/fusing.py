@@ -99,6 +99,7 @@ def circumstances(spec: SweepSpec, reader: Reader, device: torch.device, code: s
     """What a measurement depends on beside the signature."""
     return {
         "task": spec.task,
+        "compute": spec.compute.model_dump(),
         "code": code,
         "inputs": reader.schema.inputs,
         "targets": [reader.schema.targets, reader.schema.classes],

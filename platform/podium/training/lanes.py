@@ -18,7 +18,7 @@ from podium.training import draws
 from podium.training.artifacts import Log
 from podium.training.flat import stack as stack_weights
 from podium.training.live import Gathered, LiveTrial
-from podium.training.plain import Plain, Samples, weighted_sum
+from podium.training.plain import Plain, Samples, products_in, weighted_sum
 from podium.training.ranks import ALONE, Ranks
 from podium.training.task import Task
 from podium.training.toolbox.dropout import Dropout, begin_step
@@ -119,15 +119,17 @@ class Stack:
 
     def step(self, samples: Samples) -> None:
         """One step of all lanes: forward, backward, penalties, clipping, the optimizer."""
-        sums = self._fresh_sums() if samples.stands_in else self._train
-        gradients, weight = self._gradients_of(samples, self._fixed, sums)
         flat, step = self._flat, self.lives[0].step
+        sums = self._fresh_sums() if samples.stands_in else self._train
+        parts = samples.parts(self.lives[0].compute.microbatch)
+        is_whole = len(parts) == self._ranks.count == 1
+        weights = torch.zeros(len(self.lives), device=self._device)
+        for number, part in enumerate(parts):
+            weights = weights + self._backward(part, self._fixed, sums, is_whole=is_whole, adds=number > 0)
         with torch.no_grad():
-            for target, gradient in zip(self._gradients.values(), gradients, strict=True):
-                target.copy_(gradient)
-            if self._ranks.count > 1:
+            if not is_whole:
                 counts = float(not samples.stands_in)
-                self._ranks.average(flat.gradients.mul_(counts), weight * counts)
+                self._ranks.average(flat.gradients.mul_(counts), weights * counts)
             add_penalties(flat, self._l1, self._l2)
             if self._clip is not None:
                 clip(flat.gradients, self._clip)
@@ -174,18 +176,19 @@ class Stack:
         """
         fixed, sums = {name: value.clone() for name, value in self._fixed.items()}, self._fresh_sums()
         self._template.train()
-        self._gradients_of(samples, fixed, sums)
+        self._backward(samples, fixed, sums, is_whole=True)
         return sums.loss, fixed
 
-    def _gradients_of(self, samples: Samples, fixed: Named, sums: "_Sums") -> tuple[list[Tensor], Tensor]:
-        """By parameter, the gradients of each lane's loss, or, of several ranks, of its sum; the sums of weights."""
+    def _backward(self, samples: Samples, fixed: Named, sums: "_Sums", *, is_whole: bool, adds: bool = False) -> Tensor:
+        """Brings the gradients of each lane's mean loss, or of its sum; gives the sums of weights, `[K]`."""
         begin_step(self._dropout, samples.positions)
         total, weight, _ = self._run(samples, self._weights, fixed, sums)
-        leaves = list(self._weights.values())
-        losses = total / weight if self._ranks.count == 1 else total
-        found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-        filled = zip(leaves, found, strict=True)
-        return [torch.zeros_like(leaf) if each is None else each for leaf, each in filled], weight
+        losses = total / weight if is_whole else total
+        found = torch.autograd.grad(losses.sum(), list(self._weights.values()), allow_unused=True)
+        put = Tensor.add_ if adds else Tensor.copy_
+        for target, gradient in zip(self._gradients.values(), found, strict=True):
+            put(target, torch.zeros_like(target) if gradient is None else gradient)
+        return weight
 
     def _run(
         self, samples: Samples, weights: Named, fixed: Named, sums: "_Sums", needs_outputs: bool = False
@@ -212,7 +215,8 @@ class Stack:
             weight = torch.as_tensor(weight, dtype=total.dtype, device=total.device)
             return total, weight, outputs if needs_outputs else (), *found
 
-        total, weight, outputs, *found = vmap(lane)(*stacked)
+        with products_in(self.lives[0].compute, self._device):
+            total, weight, outputs, *found = vmap(lane)(*stacked)
         left = iter(found)
         states = {name: {key: next(left) for key in state} for name, state in sums.states.items()}
         with torch.no_grad():

@@ -19,7 +19,7 @@ from podium.training.record import Record, from_plain, load_record, to_plain
 from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
-from podium.training.toolbox.norms import BatchNorm
+from podium.training.toolbox.norms import BatchNorm, require_whole_batches, share
 from podium.training.toolbox.optimizers import Optimizer, make_optimizer
 
 
@@ -87,7 +87,7 @@ class LiveTrial:
     def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
         self.task, self.device = task, device
         self.trial, self.seed, self.parameters = lane.trial, lane.seed, dict(lane.parameters)
-        self.settings = spec.components(lane.parameters)
+        self.settings, self.compute = spec.components(lane.parameters), spec.compute
         self.batch_size = spec.batch_size(lane.parameters)
         self.network = make_network(spec, task, schema, lane).to(device)
         self.flat: FlatWeights = flatten(self.network)
@@ -103,6 +103,18 @@ class LiveTrial:
         self.folder = ""
         self.device_s, self.width = 0.0, 1
         self.shared_norms: list[BatchNorm] = []
+
+    def prepare_norms(self, ranks: int) -> None:
+        """Has batch norms take whole batches, of which so many ranks have parts, unless the sweep file leaves that.
+
+        Raises:
+            TaskError: for norms that cannot.
+        """
+        if self.compute.norm == "microbatch":
+            return
+        if self.compute.microbatch is not None and self.compute.microbatch < self.batch_size:
+            require_whole_batches(self.network)
+        self.shared_norms = share(self.network, ranks)
 
     def move(self, flat: FlatWeights, optimizer: Optimizer, fixed: Mapping[str, Tensor]) -> None:
         """Lives in these tensors from now on, which hold its state: its row of `flat`, and the rest by name."""

@@ -1,7 +1,8 @@
 """Training: the plain case, one trial trained by itself; and what a step of it and of a stack have in common."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from podium.data import reader as data
 from podium.errors import TaskError
+from podium.spec.sweep import ComputeSettings
 from podium.training.artifacts import Log
 from podium.training.live import Gathered, LiveTrial
 from podium.training.ranks import ALONE, Ranks
@@ -38,6 +40,13 @@ class Samples:
     def batch(self, values: Mapping[str, Number]) -> Batch:
         """What a task is shown."""
         return Batch(self.inputs, self.targets, values)
+
+    def parts(self, size: int | None) -> "Sequence[Samples]":
+        """The same in parts of at most `size` samples."""
+        if size is None or len(self.positions) <= size:
+            return (self,)
+        cut = (torch.split(tensor, size) for tensor in (self.inputs, self.targets, self.positions))
+        return [replace(self, inputs=x, targets=y, positions=at) for x, y, at in zip(*cut, strict=True)]
 
 
 def to_device(samples: data.Batch, device: torch.device) -> Samples:
@@ -74,28 +83,36 @@ class Plain:
     def step(self, samples: Samples) -> None:
         """One step: forward, backward, penalties, clipping, the optimizer."""
         live, settings, flat = self._live, self._live.settings, self._live.flat
-        begin_step(live.dropout, samples.positions)
-        for norm in live.shared_norms:
-            norm.counts = not samples.stands_in
-        batch, step = samples.batch(live.values), self._before + live.step
-        outputs = live.network(batch.inputs)
-        total, weight = weighted_sum(live.task, outputs, batch)
-        if samples.stands_in:
-            total, weight = total * 0.0, 0
+        parts, step = samples.parts(live.compute.microbatch), self._before + live.step
+        is_whole = len(parts) == self._ranks.count == 1
         flat.gradients.zero_()
-        if self._ranks.count == 1:
-            (total / weight).backward()  # type: ignore[no-untyped-call]
-        else:
-            total.backward()  # type: ignore[no-untyped-call]
-            self._ranks.average(flat.gradients, torch.as_tensor(weight, device=live.device).view(1))
+        weights = [self._backward(part, is_whole=is_whole) for part in parts]
         with torch.no_grad():
-            if not samples.stands_in:
-                live.gathered.add(total, weight, outputs, batch)
+            if not is_whole:
+                self._ranks.average(flat.gradients, torch.as_tensor(sum(weights), device=live.device).view(1))
             add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
             if settings.optimizer.clip is not None:
                 clip(flat.gradients, settings.optimizer.clip)
             rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)
             live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
+
+    def _backward(self, samples: Samples, *, is_whole: bool) -> Tensor | int:
+        """Adds the gradients of the mean loss to those there are, or of its sum; gives the sum of weights."""
+        live = self._live
+        begin_step(live.dropout, samples.positions)
+        for norm in live.shared_norms:
+            norm.counts = not samples.stands_in
+        batch = samples.batch(live.values)
+        with products_in(live.compute, live.device):
+            outputs = live.network(batch.inputs)
+            total, weight = weighted_sum(live.task, outputs, batch)
+        if samples.stands_in:
+            (total * 0.0).backward()  # type: ignore[no-untyped-call]
+            return 0
+        (total / weight if is_whole else total).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            live.gathered.add(total, weight, outputs, batch)
+        return weight
 
     def collect(self) -> None:
         """Nothing is kept outside of the trial."""
@@ -111,8 +128,10 @@ class Plain:
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         """Takes in one batch; the task may log with it, one log a trial, if there are any. Gradients have to be off."""
         live, batch = self._live, samples.batch(self._live.values)
-        outputs = live.network(batch.inputs)
-        self._validation.add(*weighted_sum(live.task, outputs, batch), outputs, batch)
+        with products_in(live.compute, live.device):
+            outputs = live.network(batch.inputs)
+            total, weight = weighted_sum(live.task, outputs, batch)
+        self._validation.add(total, weight, outputs, batch)
         for log in logs:
             live.task.log(log, outputs, batch)
 
@@ -123,6 +142,13 @@ class Plain:
     def are_finite(self) -> list[bool]:
         """Whether each trial's weights are all finite."""
         return [bool(torch.isfinite(self._live.flat.weights).all())]
+
+
+def products_in(compute: ComputeSettings, device: torch.device) -> AbstractContextManager[Any]:
+    """What a network and its losses are computed in while the block lasts."""
+    # within vmap there is nothing to keep between two layers
+    is_on = compute.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_on, cache_enabled=False)
 
 
 def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor | int]:

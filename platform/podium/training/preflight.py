@@ -20,7 +20,6 @@ from podium.training.plain import Plain, to_device
 from podium.training.stackable import examine
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
-from podium.training.toolbox.norms import share
 from podium.training.trainer import load_task
 
 TIMED_STEPS = 3
@@ -83,7 +82,7 @@ def measure(
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             plain = Plain(live)
             plain.begin_epoch(steps, steps * spec.budget.epochs.max)
-            plain.step(to_device(samples, live.device))
+            plain.step(to_device(samples, live.device).parts(spec.compute.microbatch)[0])
         step_s = statistics.median(_timed(plain, samples))
         obstacle = ""
         if mate is not None:
@@ -91,7 +90,7 @@ def measure(
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
             on_device = to_device(samples, live.device)
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
-        share(live.network, spec.resources.most_ranks)
+        live.prepare_norms(spec.resources.most_ranks)
     except UserError:
         raise
     except Exception as error:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from podium.training.live import Gathered
 
 
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+"""Variables of the environment by which the user, or else this module, says which network interface to use."""
+
+
 class Ranks:
     """What one of the processes that train a trial together knows of the others, and of the driver.
 
@@ -44,6 +48,7 @@ class Ranks:
         self._emit, self._halted, self._device = emit, halted, device
         self.rank, self.count = 0, 1
         self.waited_s = 0.0
+        self._unset = [name for name in INTERFACES if name not in os.environ]
         self._own = self._heard = (False, False)
 
     @property
@@ -71,8 +76,7 @@ class Ranks:
 
         if not torch.cuda.is_available():
             self._device = "cpu"
-        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-            os.environ.setdefault(name, _interface(seat.address))
+        os.environ |= dict.fromkeys(self._unset, _interface(seat.address))
         within = timedelta(seconds=seat.within_s)
         try:
             store = dist.TCPStore(  # type: ignore[attr-defined]

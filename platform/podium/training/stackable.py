@@ -14,14 +14,14 @@ from torch.func import functional_call
 
 from podium.training.lanes import Stack
 from podium.training.live import LiveTrial
-from podium.training.plain import Samples, weighted_sum
+from podium.training.plain import Samples, products_in, weighted_sum
 from podium.training.toolbox.dropout import Dropout, begin_epoch, begin_step
 
 OURS = ("/torch/", "/podium/")
 """Parts of paths whose frames say nothing to a user about the user's own code."""
 
-LIKE = {torch.float32: 1e-3, torch.float64: 1e-8}
-"""How far losses of the two ways may lie apart; other types have the first."""
+LIKE = {"float32": 1e-3, "float64": 1e-8, "bfloat16": 3e-2}
+"""How far losses of the two ways may lie apart, by what they are computed in."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def _compare(lives: Sequence[LiveTrial], samples: Samples, losses: Tensor, fixed
         buffers |= {f"{site}.key": module.key for site, module in live.dropout}
         begin_step(live.dropout, samples.positions)
         batch = samples.batch(live.values)
-        with torch.no_grad():
+        with torch.no_grad(), products_in(live.compute, live.device):
             total, _ = weighted_sum(live.task, functional_call(live.network, buffers, (batch.inputs,)), batch)
-        near = LIKE.get(total.dtype, LIKE[torch.float32])
+        near = LIKE[live.compute.precision if total.dtype is not torch.float64 else "float64"]
         if not torch.isclose(total.double(), losses[lane], rtol=near, atol=near, equal_nan=True):
             return f"a trial step gave a loss of {float(losses[lane]):g} in a stack, and {float(total):g} alone"
         for name, value in buffers.items():

@@ -26,7 +26,6 @@ from podium.training.loop import Ending, Loop, Outcome
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 from podium.training.task import Task
-from podium.training.toolbox.norms import share
 from podium.training.widths import Notes
 
 CACHED = 4
@@ -173,7 +172,7 @@ class TaskTrainer:
         live = self._cache.pop(lane.trial, None)
         if live is None or not _stands_at(live, lane):
             live = self._load(lane)
-        live.shared_norms = share(live.network, self._ranks.count)
+        live.prepare_norms(self._ranks.count)
         if not self._ranks.is_first:  # what was gathered before is the first rank's to keep
             live.gathered = Gathered(self._task, self._device)
         return live

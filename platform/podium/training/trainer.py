@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from podium.training.task import Task
 
-_NOT_SPLIT = "its loss does not add up over samples, so that no batch can be split over ranks"
+_NOT_SPLIT = "its loss does not add up over samples, so that no batch can be split"
 
 
 class Trainer(Protocol):
@@ -115,17 +115,8 @@ def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
         elif inspect.isclass(loaded) and issubclass(loaded, _task_classes()):
             task = _make(loaded)
         else:
-            function = check_function(loaded, spec.task)
-            if spec.resources.most_gangs > 1 and not saves_checkpoints(function):
-                raise SpecError(
-                    f"is a range, and {spec.task} saves no checkpoint from which other ranks could go on; write one "
-                    "number, or use trial.checkpoint()",
-                    key="resources.ranks",
-                )
-            return function
-    ranks = spec.resources.most_ranks
-    if task.batch_loss and ranks > 1:
-        raise SpecError(f"is {ranks}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="resources.ranks")
+            return _function(spec, loaded)
+    _check_parts(spec, task)
     for objective in spec.search.objectives:
         if objective.metric not in task.metric_names():
             raise SpecError(
@@ -175,6 +166,25 @@ def _task_classes() -> "tuple[type[Task], ...]":
     from podium.training.task import Task
 
     return (Task,)
+
+
+def _function(spec: SweepSpec, loaded: object) -> TrainingFunction:
+    function = check_function(loaded, spec.task)
+    if spec.resources.most_gangs > 1 and not saves_checkpoints(function):
+        raise SpecError(
+            f"is a range, and {spec.task} saves no checkpoint from which other ranks could go on; write one number, or "
+            "use trial.checkpoint()",
+            key="resources.ranks",
+        )
+    return function
+
+
+def _check_parts(spec: SweepSpec, task: "Task") -> None:
+    ranks, microbatch = spec.resources.most_ranks, spec.compute.microbatch
+    if task.batch_loss and ranks > 1:
+        raise SpecError(f"is {ranks}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="resources.ranks")
+    if task.batch_loss and microbatch is not None:
+        raise SpecError(f"is {microbatch}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="compute.microbatch")
 
 
 def _make(kind: "type[Task]") -> "Task":

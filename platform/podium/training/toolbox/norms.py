@@ -62,8 +62,9 @@ class BatchNorm(nn.Module):
         if self.training and self.is_shared:
             return self._forward_shared(inputs)
         training = self.training and inputs.numel() > inputs.shape[1]
-        return functional.batch_norm(
-            inputs,
+        # within vmap, torch has no batch norm of halves with weights of another type
+        normed = functional.batch_norm(
+            inputs.to(self.weight.dtype),
             self.running_mean,
             self.running_var,
             self.weight,
@@ -72,6 +73,7 @@ class BatchNorm(nn.Module):
             momentum=MOMENTUM,
             eps=EPSILON,
         )
+        return normed.to(inputs.dtype)
 
     def _forward_shared(self, inputs: Tensor) -> Tensor:
         dims = [dim for dim in range(inputs.dim()) if dim != 1]
@@ -111,6 +113,21 @@ def share(network: nn.Module, ranks: int) -> list[BatchNorm]:
                 "`resources.ranks: 1`"
             )
     return shared
+
+
+def require_whole_batches(network: nn.Module) -> None:
+    """Refuses batch norms in a network through which batches go in parts.
+
+    Raises:
+        TaskError: naming the first one.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, (BatchNorm, *TORCHS)):
+            raise TaskError(
+                f"{name or 'the network'} is a batch norm, and compute.microbatch has batches go through it in parts: "
+                "leave that out, take `network.norm: layer`, or write `compute.norm: microbatch`, which lets a trial's "
+                "curve depend on its microbatches and ranks"
+            )
 
 
 def make_norm(kind: str, channels: int) -> nn.Module:
