@@ -24,8 +24,9 @@ from podium.execution.worker import keep_freed_memory
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
-from podium.training.plain import Plain, Samples
+from podium.training.plain import Plain
 from podium.training.ranks import Ranks
+from podium.training.samples import Samples
 from podium.training.seats import Seat, listen
 from podium.training.tasks import Classification
 

@@ -21,7 +21,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.lanes import groups
 from podium.training.live import LiveTrial
-from podium.training.plain import Samples
+from podium.training.samples import Samples
 from podium.training.tasks import Classification
 
 ROUNDS = 3

@@ -53,6 +53,7 @@ def main() -> None:
         reports = trainer.advance(Advance(key="key", gang="gang", until=story["until"], lanes=tuple(lanes)))
         results.append(
             {
+                "held": [live.flat.weights.numel() for live in trainer._cache.values()],
                 "reports": [report.model_dump(mode="json") for report in reports],
                 "saved": [event.model_dump(mode="json") for event in events if isinstance(event, Saved)],
                 "curve": [

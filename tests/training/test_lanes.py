@@ -22,7 +22,8 @@ from podium.sweep.messages import Advance, Lane, Measured, Report
 from podium.training import live as live_module
 from podium.training.lanes import Stack
 from podium.training.live import LiveTrial
-from podium.training.plain import Plain, Samples
+from podium.training.plain import Plain
+from podium.training.samples import Samples
 from podium.training.trainer import load_task
 
 MakeBench = Callable[..., Bench]

@@ -4,7 +4,7 @@ from torch import nn
 
 from podium.training.flat import flatten
 from podium.training.toolbox.losses import absolute_error, cross_entropy, square_error
-from podium.training.toolbox.penalties import add_penalties, clip
+from podium.training.toolbox.penalties import add_penalties, clip, norms_of
 
 LOGITS = torch.linspace(-2, 3, 20, dtype=torch.float64).view(4, 5)
 TARGETS = torch.tensor([0, 4, 2, 1])
@@ -38,5 +38,5 @@ def test_penalties_are_gradients_of_their_formula_on_weights_alone() -> None:
 
 def test_clipping_bounds_each_lane_and_leaves_small_gradients() -> None:
     gradients = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
-    clip(gradients, 1.0)
+    clip(gradients, 1.0, norms_of(gradients))
     torch.testing.assert_close(gradients, torch.tensor([[0.6, 0.8], [0.3, 0.4]]))

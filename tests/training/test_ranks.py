@@ -51,6 +51,18 @@ STORIES: dict[str, dict[str, Any]] = {
         "fuse": 2,
     },
     "weighted losses": {"task": "task.py:Weighted", "network": {"width": 6, "norm": "layer"}},
+    "sharded, with batch norm and dropout, clipped": {
+        "network": {"width": 6, "depth": 2, "norm": "batch", "dropout": 0.3},
+        "optimizer": {"kind": "adam", "learning_rate": 0.02, "clip": 0.5},
+        "penalty": {"l1": 1e-3, "l2": 1e-3},
+        "resources": {"strategy": "sharded"},
+    },
+    "sharded, in microbatches": {
+        "task": "task.py:Weighted",
+        "network": {"kind": "convnet", "channels": 2, "depth": 2, "width": 6, "kernel": 3, "norm": "layer"},
+        "compute": {"microbatch": 2},
+        "resources": {"strategy": "sharded"},
+    },
     "microbatches": {"network": {"width": 6, "dropout": 0.3}, "compute": {"microbatch": 2}},
 }
 """What each changes in the sweep. Batches of 8 leave one sample for the last of 14 steps, so that ranks go empty."""
@@ -127,6 +139,22 @@ def test_a_curve_is_the_same_whatever_the_number_of_ranks(told: dict[int, list[A
     ]
 
 
+def test_of_what_is_sharded_each_rank_holds_its_part(blobs: Path, tmp_path: Path) -> None:
+    stories = [
+        story(
+            tmp_path,
+            strategy,
+            {"network": {"width": 64}, "resources": {"strategy": strategy}},
+            1,
+            [Lane(trial=0, parameters={}, seed=7)],
+        )
+        for strategy in ("replicated", "sharded")
+    ]
+    for replicated, sharded in train(tmp_path / "two", blobs, 2, stories):
+        assert sharded["held"][0] == pytest.approx(replicated["held"][0] / 2, rel=0.02)
+        assert sharded["reports"][0]["metrics"]["parameters"] == replicated["reports"][0]["metrics"]["parameters"]
+
+
 def test_the_first_rank_alone_saves_and_tells(told: dict[int, list[Any]]) -> None:
     first, *others = (rank[0] for rank in told[3])
     assert len(first["saved"]) == 2
@@ -145,8 +173,13 @@ def test_lanes_and_ranks_compose_but_for_norms_that_need_the_whole_batch(told: d
             assert {report["ranks"] for report in rank[number]["reports"]} == {3}
 
 
-def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(blobs: Path, tmp_path: Path) -> None:
-    name, changes = next(iter(STORIES.items()))
+@pytest.mark.parametrize(
+    "name", ["an mlp with batch norm and dropout", "sharded, with batch norm and dropout, clipped"]
+)
+def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(
+    name: str, blobs: Path, tmp_path: Path
+) -> None:
+    changes = STORIES[name]
     lane = Lane(trial=0, parameters={}, seed=7)
     (undisturbed,) = train(tmp_path / "one", blobs, 1, [story(tmp_path / "one", name, changes, 3, [lane])])[0]
     curve: dict[int, Any] = {}

@@ -237,6 +237,8 @@ class Resources(Settings):
         gpus: GPUs of each rank; fractions are allowed.
         hosts: Where the ranks of a gang go: on as few hosts as possible (`pack`), on as many (`spread`), or so many on
             each of several hosts.
+        strategy: Whether each rank holds the whole network (`replicated`) or a part of every parameter (`sharded`);
+            `auto` shards what leaves too little room on a GPU.
     """
 
     ranks: Annotated[
@@ -249,6 +251,7 @@ class Resources(Settings):
         Annotated[Literal["pack", "spread"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(_is_name),
     ] = "pack"
+    strategy: Literal["auto", "replicated", "sharded"] = "auto"
 
     @property
     def ranks_per_bundle(self) -> int:

@@ -46,7 +46,7 @@ class FlatWeights:
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """Of `[K, P]` such as `weights`, each parameter's part by name, `[K, *shape]`."""
         return {
-            name: rows[:, start : start + math.prod(shape)].view(-1, *shape)
+            name: rows[:, start : start + math.prod(shape)].view(len(rows), *shape)
             for name, (start, shape) in self.places.items()
         }
 
@@ -73,18 +73,24 @@ def flatten(network: nn.Module) -> FlatWeights:
             f"the network's parameters differ in dtype or device ({', '.join(sorted(str(kind) for kind in kinds))}); "
             "convert it with `network.float()` before returning it"
         )
-    dtype, device = kinds.pop()
+    flat = lay_out({name: value.detach() for name, value in parameters})
+    flat.bind(network)
+    return flat
+
+
+def lay_out(parameters: Mapping[str, Tensor]) -> FlatWeights:
+    """A copy of parameters of one dtype and device in one tensor, the gradients zero."""
+    first = next(iter(parameters.values()))
     places, end = {}, 0
-    for name, value in parameters:
+    for name, value in parameters.items():
         places[name] = end, value.shape
         end = -(-(end + value.numel()) // ALIGNMENT) * ALIGNMENT
-    rows = (torch.zeros(1, end, dtype=dtype, device=device) for _ in range(3))
+    rows = (torch.zeros(1, end, dtype=first.dtype, device=first.device) for _ in range(3))
     flat = FlatWeights(next(rows), next(rows), next(rows)[0], places)
     weights, penalized = flat.views(flat.weights), flat.views(flat.penalized.view(1, -1))
-    for name, value in parameters:
-        weights[name][0].copy_(value.detach())
+    for name, value in parameters.items():
+        weights[name][0].copy_(value)
         penalized[name].fill_(float(is_weight(value)))
-    flat.bind(network)
     return flat
 
 

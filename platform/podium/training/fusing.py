@@ -12,8 +12,8 @@ from podium.spec.space import Value, signature
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Measured
 from podium.training.live import LiveTrial
-from podium.training.plain import to_device
 from podium.training.ranks import Ranks
+from podium.training.samples import to_device
 from podium.training.stackable import examine
 from podium.training.widths import Known, Notes, Race, read_known
 
@@ -39,9 +39,10 @@ class Fusing:
     def race(self, lives: Sequence[LiveTrial]) -> Race:
         """The widths to train `lives` at, trials of one signature at the same epoch and step.
 
-        Several ranks do what the first one knows; networks whose norms need all samples of a batch they train plainly.
+        Several ranks do what the first one knows. They train plainly what is shared out over them, and networks whose
+        norms need all samples of a batch.
         """
-        if lives[0].shared_norms:
+        if lives[0].is_sharded or lives[0].shared_norms:
             return Race(len(lives), Known(), fixed=1)
         key = self._key(lives[0])
         if self._ranks.is_first:

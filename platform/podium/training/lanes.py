@@ -18,14 +18,15 @@ from podium.training import draws
 from podium.training.artifacts import Log
 from podium.training.flat import stack as stack_weights
 from podium.training.live import Gathered, LiveTrial
-from podium.training.plain import Plain, Samples, products_in, weighted_sum
+from podium.training.plain import Plain, products_in, weighted_sum
 from podium.training.ranks import ALONE, Ranks
+from podium.training.samples import Samples
 from podium.training.task import Task
 from podium.training.toolbox.dropout import Dropout, begin_step
 from podium.training.toolbox.hyperparameters import for_lanes
 from podium.training.toolbox.layers import replace_layers
 from podium.training.toolbox.optimizers import stack as stack_optimizers
-from podium.training.toolbox.penalties import add_penalties, clip
+from podium.training.toolbox.penalties import add_penalties, clip, norms_of
 from podium.training.toolbox.recurrent import unroll_recurrent
 from podium.training.toolbox.schedules import factor
 
@@ -132,7 +133,7 @@ class Stack:
                 self._ranks.average(flat.gradients.mul_(counts), weights * counts)
             add_penalties(flat, self._l1, self._l2)
             if self._clip is not None:
-                clip(flat.gradients, self._clip)
+                clip(flat.gradients, self._clip, norms_of(flat.gradients))
             self._optimizer.step(flat.weights, flat.gradients, self._rates[step], self._before + step + 1)
 
     def collect(self) -> None:
@@ -151,6 +152,8 @@ class Stack:
 
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         """Takes in one batch; the task may log with it, one log a trial, if there are any. Gradients have to be off."""
+        if samples.stands_in:
+            return
         logs = logs if type(self._task).log is not Task.log else ()
         outputs = self._run(samples, self._weights, self._fixed, self._validation, needs_outputs=bool(logs))[2]
         for lane, (live, log) in enumerate(zip(self.lives, logs, strict=False)):

@@ -1,7 +1,7 @@
 """Training: one trial's state in memory, which a checkpoint can take the place of at any step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,11 +16,13 @@ from podium.training import draws
 from podium.training.flat import FlatWeights, fixed_state, flatten
 from podium.training.metrics import Metric
 from podium.training.record import Record, from_plain, load_record, to_plain
+from podium.training.samples import Samples
 from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
 from podium.training.toolbox.norms import BatchNorm, require_whole_batches, share
 from podium.training.toolbox.optimizers import Optimizer, make_optimizer
+from podium.training.toolbox.penalties import norms_of
 
 
 class Gathered:
@@ -81,8 +83,11 @@ class LiveTrial:
         folder: The checkpoint that holds exactly this state; empty if none does.
         device_s: Seconds that it took since its advance began, each divided by the trials that shared it.
         width: Lanes of the stack it was trained in last; 1 for plain training.
+        is_sharded: Whether each rank holds a part of every parameter.
         shared_norms: The norms that know whole batches of which ranks have parts; none for one rank.
     """
+
+    is_sharded = False
 
     def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
         self.task, self.device = task, device
@@ -103,6 +108,29 @@ class LiveTrial:
         self.folder = ""
         self.device_s, self.width = 0.0, 1
         self.shared_norms: list[BatchNorm] = []
+
+    @property
+    def count(self) -> int:
+        """Number of trainable parameters."""
+        return self.flat.count
+
+    def parts(self, samples: Samples) -> Sequence[Samples]:
+        """A batch as it goes through the network."""
+        return samples.parts(self.compute.microbatch)
+
+    def collect_gradients(self) -> None:
+        """Brings what backward left to `flat`, where it is already."""
+
+    def gradient_norms(self) -> Tensor:
+        """`[1, 1]`, the Euclidean norm of all gradients."""
+        return norms_of(self.flat.gradients)
+
+    def spread_weights(self) -> None:
+        """Brings the weights of `flat` to the network, whose weights they are."""
+
+    def is_finite(self) -> bool:
+        """Whether all weights are finite."""
+        return bool(torch.isfinite(self.flat.weights).all())
 
     def prepare_norms(self, ranks: int) -> None:
         """Has batch norms take whole batches, of which so many ranks have parts, unless the sweep file leaves that.
@@ -139,6 +167,9 @@ class LiveTrial:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything in tensors, by name."""
+        return self._tensors()
+
+    def _tensors(self) -> dict[str, Tensor]:
         named = self.network_tensors()
         named |= {f"optimizer.{name}": value for name, value in self.optimizer.state.items()}
         named |= {f"gathered.{name}": value for name, value in self.gathered.tensors().items()}
@@ -152,7 +183,7 @@ class LiveTrial:
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Takes over what `tensors` and `state` gave."""
         self.best = {name: value.to(self.device) for name, value in below("best.", tensors).items()}
-        for name, value in self.tensors().items():
+        for name, value in self._tensors().items():
             value.copy_(tensors[name])
         self.epoch, self.step = state["epoch"], state["step"]
         self.record = load_record(state["record"])

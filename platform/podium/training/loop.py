@@ -16,8 +16,8 @@ from podium.spec.sweep import SweepSpec
 from podium.training.artifacts import Log
 from podium.training.lanes import Group, groups
 from podium.training.live import Gathered, LiveTrial
-from podium.training.plain import to_device
 from podium.training.ranks import Ranks
+from podium.training.samples import to_device
 from podium.training.widths import Race
 
 Ending = Literal["until", "patience", "diverged", "infeasible", "halted"]
@@ -207,8 +207,6 @@ class Loop:
             group.begin_validation()
         with torch.no_grad():
             for number, samples in enumerate(self._reader.sequential("validation", size, part=self._ranks.part)):
-                if samples.stands_in:
-                    continue
                 shared = to_device(samples, self._lives[0].device)
                 is_logged = number == 0 and self._ranks.is_first
                 for group in self._groups:

@@ -1,61 +1,22 @@
 """Training: the plain case, one trial trained by itself; and what a step of it and of a stack have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from podium.data import reader as data
 from podium.errors import TaskError
 from podium.spec.sweep import ComputeSettings
 from podium.training.artifacts import Log
 from podium.training.live import Gathered, LiveTrial
 from podium.training.ranks import ALONE, Ranks
+from podium.training.samples import Samples
 from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import begin_epoch, begin_step
-from podium.training.toolbox.hyperparameters import Number
 from podium.training.toolbox.penalties import add_penalties, clip
 from podium.training.toolbox.schedules import factor
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """A batch on the device, which all trials of an advance share.
-
-    Attributes:
-        inputs: `[B, ...]` float32.
-        targets: `[B]` int64 classes, or `[B, ...]` float32.
-        positions: `[B]` int64, where each sample stands in the epoch's order.
-        stands_in: Whether it is one sample in the place of none, which does not count.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    positions: Tensor
-    stands_in: bool = False
-
-    def batch(self, values: Mapping[str, Number]) -> Batch:
-        """What a task is shown."""
-        return Batch(self.inputs, self.targets, values)
-
-    def parts(self, size: int | None) -> "Sequence[Samples]":
-        """The same in parts of at most `size` samples."""
-        if size is None or len(self.positions) <= size:
-            return (self,)
-        cut = (torch.split(tensor, size) for tensor in (self.inputs, self.targets, self.positions))
-        return [replace(self, inputs=x, targets=y, positions=at) for x, y, at in zip(*cut, strict=True)]
-
-
-def to_device(samples: data.Batch, device: torch.device) -> Samples:
-    """The batch as tensors; on a CPU, images have their channels last in memory: it convolves and pools faster so."""
-    arrays = samples.inputs, samples.targets, samples.positions
-    inputs, targets, positions = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
-    if device.type == "cpu" and inputs.dim() == 4:
-        inputs = torch.empty(inputs.shape, dtype=inputs.dtype, memory_format=torch.channels_last).copy_(inputs)
-    return Samples(inputs, targets, positions, samples.stands_in)
 
 
 class Plain:
@@ -83,18 +44,21 @@ class Plain:
     def step(self, samples: Samples) -> None:
         """One step: forward, backward, penalties, clipping, the optimizer."""
         live, settings, flat = self._live, self._live.settings, self._live.flat
-        parts, step = samples.parts(live.compute.microbatch), self._before + live.step
+        parts, step = live.parts(samples), self._before + live.step
         is_whole = len(parts) == self._ranks.count == 1
         flat.gradients.zero_()
         weights = [self._backward(part, is_whole=is_whole) for part in parts]
         with torch.no_grad():
+            live.collect_gradients()
             if not is_whole:
-                self._ranks.average(flat.gradients, torch.as_tensor(sum(weights), device=live.device).view(1))
+                over_all = torch.as_tensor(sum(weights), device=live.device).view(1)
+                self._ranks.average(flat.gradients, over_all, are_summed=live.is_sharded)
             add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
             if settings.optimizer.clip is not None:
-                clip(flat.gradients, settings.optimizer.clip)
+                clip(flat.gradients, settings.optimizer.clip, live.gradient_norms())
             rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)
             live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
+            live.spread_weights()
 
     def _backward(self, samples: Samples, *, is_whole: bool) -> Tensor | int:
         """Adds the gradients of the mean loss to those there are, or of its sum; gives the sum of weights."""
@@ -128,9 +92,13 @@ class Plain:
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         """Takes in one batch; the task may log with it, one log a trial, if there are any. Gradients have to be off."""
         live, batch = self._live, samples.batch(self._live.values)
+        if samples.stands_in and not live.is_sharded:
+            return
         with products_in(live.compute, live.device):
             outputs = live.network(batch.inputs)
             total, weight = weighted_sum(live.task, outputs, batch)
+        if samples.stands_in:
+            return
         self._validation.add(total, weight, outputs, batch)
         for log in logs:
             live.task.log(log, outputs, batch)
@@ -141,7 +109,7 @@ class Plain:
 
     def are_finite(self) -> list[bool]:
         """Whether each trial's weights are all finite."""
-        return [bool(torch.isfinite(self._live.flat.weights).all())]
+        return [self._live.is_finite()]
 
 
 def products_in(compute: ComputeSettings, device: torch.device) -> AbstractContextManager[Any]:

@@ -16,7 +16,8 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
-from podium.training.plain import Plain, to_device
+from podium.training.plain import Plain
+from podium.training.samples import to_device
 from podium.training.stackable import examine
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
@@ -101,7 +102,7 @@ def measure(
     held = {**live.tensors(), "gradients": live.flat.gradients}
     copies = sum(value.numel() * value.element_size() for value in held.values())
     best = live.flat.weights.numel() * live.flat.weights.element_size()
-    return Measured(live.flat.count, step_s, step_s * steps, copies + best + kept.bytes, obstacle)
+    return Measured(live.count, step_s, step_s * steps, copies + best + kept.bytes, obstacle)
 
 
 def _timed(plain: Plain, samples: Batch) -> Iterator[float]:

@@ -116,17 +116,18 @@ class Ranks:
         for tensor, part in zip(tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def average(self, gradients: "Tensor", weights: "Tensor") -> None:
+    def average(self, gradients: "Tensor", weights: "Tensor", *, are_summed: bool = False) -> None:
         """Divides gradients of sums of losses by the sum of weights, both over all ranks; carries the flags along.
 
         Args:
             gradients: `[K, P]`, this rank's; in place.
             weights: `[K]`, the sums of its samples' weights.
+            are_summed: Whether the gradients are those of all ranks already.
         """
         weights = weights.to(gradients.dtype, copy=True)
         if self.count > 1:
             flags = gradients.new_tensor(self._own)
-            self.total([gradients, weights, flags])
+            self.total([weights, flags] if are_summed else [gradients, weights, flags])
             self._heard = _any(flags, self._heard)
         gradients.div_(weights.unsqueeze(1))
 

@@ -14,7 +14,8 @@ from torch.func import functional_call
 
 from podium.training.lanes import Stack
 from podium.training.live import LiveTrial
-from podium.training.plain import Samples, products_in, weighted_sum
+from podium.training.plain import products_in, weighted_sum
+from podium.training.samples import Samples
 from podium.training.toolbox.dropout import Dropout, begin_epoch, begin_step
 
 OURS = ("/torch/", "/podium/")

@@ -4,7 +4,7 @@ import gc
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -87,6 +87,8 @@ class TaskTrainer:
         Raises:
             PodiumError: if not all of them come in time.
         """
+        for trial in [trial for trial, live in self._cache.items() if live.is_sharded]:
+            del self._cache[trial]
         self._ranks.sit(seat)
 
     def leave(self) -> None:
@@ -134,8 +136,8 @@ class TaskTrainer:
     def _refusal(self, live: LiveTrial) -> str:
         """Why a trial's network is not trained; empty if it is."""
         for limit in self._limits:
-            if limit.violation({"parameters": float(live.flat.count)}) > 0:
-                return f"the network has {live.flat.count} parameters; the constraint is {limit}"
+            if limit.violation({"parameters": float(live.count)}) > 0:
+                return f"the network has {live.count} parameters; the constraint is {limit}"
         return ""
 
     def _report(self, live: LiveTrial, ending: Ending, reason: str) -> Report:
@@ -144,7 +146,7 @@ class TaskTrainer:
             epoch=live.epoch,
             values=live.record.values or (None,) * len(self._spec.search.objectives),
             best_epoch=live.record.epoch,
-            metrics={**live.metrics, "parameters": float(live.flat.count)},
+            metrics={**live.metrics, "parameters": float(live.count)},
             ending=ending,
             reason=reason,
             device_s=live.device_s * self._ranks.count,
@@ -180,35 +182,48 @@ class TaskTrainer:
     def _save(self, lives: Sequence[LiveTrial]) -> None:
         """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
         unsaved, saved = [live for live in lives if not live.folder], list[Saved]()
+        tensors = [live.tensors() for live in unsaved]
         if self._ranks.is_first:
+            checkpoints = [self._checkpoints(live.trial) for live in unsaved]
             with ThreadPoolExecutor(SAVING) as pool:
-                saved = list(pool.map(lambda live: save(self._checkpoints(live.trial), live), unsaved))
+                saved = list(pool.map(save, checkpoints, unsaved, tensors))
         for live, folder in zip(unsaved, self._ranks.told([each.folder for each in saved]), strict=True):
             live.folder = folder
         for each in saved:
             self._ranks.emit(each)
 
     def _load(self, lane: Lane) -> LiveTrial:
-        live = LiveTrial(self._spec, self._task, self._reader.schema, lane, self._device)
+        live = self._new(lane)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is not None:
                 restore(live, found)
                 live.folder = found.folder if found.folder == lane.folder else ""
         return live
 
+    def _new(self, lane: Lane) -> LiveTrial:
+        spec, schema = self._spec, self._reader.schema
+        if self._ranks.count > 1 and spec.resources.strategy != "replicated":
+            from podium.training.sharded import ShardedTrial, is_too_large
+
+            memory = torch.cuda.mem_get_info()[1] if self._device.type == "cuda" else None
+            has_to = memory is not None and is_too_large(spec, self._task, schema, lane, memory)
+            if has_to or spec.resources.strategy == "sharded":
+                return ShardedTrial(spec, self._task, schema, lane, self._device, self._ranks)
+        return LiveTrial(spec, self._task, schema, lane, self._device)
+
     def _checkpoints(self, trial: int) -> Checkpoints:
         return Checkpoints(self._storage.store, self._spec.sweep, trial, self._storage.holder)
 
 
-def save(checkpoints: Checkpoints, live: LiveTrial) -> Saved:
-    """Writes a trial's state as a checkpoint.
+def save(checkpoints: Checkpoints, live: LiveTrial, tensors: Mapping[str, torch.Tensor]) -> Saved:
+    """Writes a trial's state as a checkpoint; `tensors` are what it gave as such.
 
     Raises:
         StorageFault: if the store cannot be written.
     """
     draft = checkpoints.draft()
     with draft.writing() as path:
-        save_file({name: value.contiguous() for name, value in live.tensors().items()}, path / TENSORS)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path / TENSORS)
     return draft.place(live.epoch, live.step, live.state())
 
 

@@ -27,13 +27,18 @@ def add_penalties(flat: FlatWeights, l1: Number, l2: Number) -> None:
         flat.gradients.add_(masked.mul_(like(masked, 2 * l2)))
 
 
-def clip(gradients: Tensor, largest: Number) -> None:
-    """Scales each lane's gradients in place so that their global Euclidean norm is at most `largest`.
+def norms_of(gradients: Tensor) -> Tensor:
+    """`[K, 1]`, the Euclidean norm of each lane's gradients."""
+    norms: Tensor = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+    return norms
+
+
+def clip(gradients: Tensor, largest: Number, norms: Tensor) -> None:
+    """Scales each lane's gradients in place so that their global Euclidean norm, now `norms`, is at most `largest`.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2012,
     arXiv:1211.5063.
     """
-    norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
     gradients.mul_(torch.clamp(like(norms, largest) / (norms + 1e-6), max=1.0))
 
 
