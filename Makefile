@@ -14,7 +14,7 @@ sweep: $(STAMP)
 
 test: $(STAMP)
 	tests/services.sh
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=80
+	tests/run.sh
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -28,5 +28,5 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find platform tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +

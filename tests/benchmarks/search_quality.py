@@ -44,6 +44,7 @@ def collect(curves: Path, minutes: float) -> None:
     import torch
 
     from podium.data.prepare import prepare
+    from podium.training.checkpoint import Storage
     from podium.training.trainer import make_trainer
 
     torch.set_num_threads(1)
@@ -54,9 +55,8 @@ def collect(curves: Path, minutes: float) -> None:
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as store:
         data = prepare(spec.data, base=SWEEP.parent, store=store, cache=Path(store, "cache"))
-        trainer = make_trainer(
-            spec, code=None, data=data, store=store, holder=1, emit=events.append, halted=lambda: False
-        )
+        storage = Storage(store, 1, str(Path(store, "cache")))
+        trainer = make_trainer(spec, code=None, data=data, storage=storage, emit=events.append, halted=lambda: False)
         proposer = OptunaProposer(spec)
         number = first
         while time.monotonic() < ends:

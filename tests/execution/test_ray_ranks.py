@@ -74,6 +74,30 @@ def assert_same(events: list[Event], lanes: list[Lane], alone: list[Curve], firs
             assert metrics == pytest.approx(whole[epoch], abs=1e-5)
 
 
+def test_two_sweeps_never_hold_half_of_what_each_of_them_needs(assignment: Assignment, running_ray: str) -> None:
+    from podium.execution.connection import nodes
+    from podium.execution.ray import RayExecutor
+
+    resources = {"ranks": 2, "cpus": int(nodes()[0].cpus) // 2}
+    large = replace(assignment, spec=assignment.spec | {"resources": resources})
+    sweeps = [RayExecutor(large, most=1) for _ in range(2)]
+    for sweep in sweeps:
+        sweep.start()
+    told: list[Event] = []
+    while not told:
+        told = [event for sweep in sweeps for event in sweep.wait(0.2)]
+    (ready,) = told
+    assert isinstance(ready, GangReady)
+    assert [event for _ in range(5) for sweep in sweeps for event in sweep.wait(0.2)] == []
+    first = next(sweep for sweep in sweeps if sweep._gangs[ready.gang].is_ready)
+    sweeps.remove(first)
+    first.close()
+    while not (told := list(sweeps[0].wait(0.5))):
+        continue
+    assert [type(event) for event in told] == [GangReady]
+    sweeps[0].close()
+
+
 def test_two_processes_train_what_one_does(stage: Stage, alone: list[Curve]) -> None:
     assert len(set(processes(stage))) == 2
     lanes = lanes_of(stage)

@@ -1,5 +1,6 @@
 """Gangs on nodes: whole ones only, and never more than fit."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,8 @@ def test_a_gang_that_never_fits_is_refused_with_what_there_is():
         count_gangs([Node("a", 8)], Resources(ranks=2, cpus=4, gpus=1.0))
     with pytest.raises(CapacityError, match="none"):
         count_gangs([], Resources())
+    with pytest.raises(CapacityError, match=r"needs 4 rank\(s\) .*, 2 on each of 2 host\(s\), and the cluster"):
+        count_gangs([Node("a", 8), Node("b", 1)], Resources(ranks=4, hosts=2))
 
 
 @given(st.lists(NODES, max_size=6), RESOURCES)
@@ -71,3 +74,40 @@ def test_no_node_is_ever_overcommitted(nodes, resources):
     assert left == 0
     spare = sum(ranks_on(node, resources) for node in nodes) - gangs * resources.ranks
     assert spare < resources.ranks
+
+
+def placed_apart(bundles: list[int], hosts: int, gangs: int) -> bool:
+    """Whether so many gangs find places, each on so many different hosts, if each takes the emptiest ones."""
+    left = list(bundles)
+    for _ in range(gangs):
+        emptiest = sorted(range(len(left)), key=lambda host: -left[host])[:hosts]
+        if len(emptiest) < hosts or left[emptiest[-1]] == 0:
+            return False
+        for host in emptiest:
+            left[host] -= 1
+    return True
+
+
+@given(st.lists(NODES, max_size=8), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
+def test_ranks_on_each_of_several_hosts_are_all_placed_and_no_more_would_be(nodes, hosts, each, cpus):
+    resources = Resources(ranks=hosts * each, hosts=each, cpus=cpus)
+    bundles = [ranks_on(node, resources) // each for node in nodes]
+    try:
+        gangs = count_gangs(nodes, resources)
+    except CapacityError:
+        gangs = 0
+    assert placed_apart(bundles, hosts, gangs)
+    assert not placed_apart(bundles, hosts, gangs + 1)
+
+
+def test_a_thousand_devices_are_never_overcommitted_nor_left_idle():
+    random = np.random.default_rng(0)
+    for _ in range(10_000):
+        devices = random.integers(0, 17, random.integers(1, 126))
+        ranks = int(random.integers(1, 33))
+        nodes = [Node(str(index), 4.0 * count, float(count)) for index, count in enumerate(devices)]
+        try:
+            gangs = count_gangs(nodes, Resources(ranks=ranks, cpus=4, gpus=1.0))
+        except CapacityError:
+            gangs = 0
+        assert 0 <= devices.sum() - gangs * ranks < ranks
