@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from podium.errors import SpecError
-from podium.training.toolbox.activations import ACTIVATIONS
+from podium.spec.sweep import NetworkSettings
+from podium.training.toolbox.activations import ACTIVATIONS, MONOTONE
 from podium.training.toolbox.dropout import Dropout, begin_epoch, begin_step, replace_torch_dropout, sites
-from podium.training.toolbox.networks import make_network
+from podium.training.toolbox.networks import convnet, make_network
 from podium.training.toolbox.norms import BatchNorm
 
 IMAGE = (2, 9, 7)
@@ -105,3 +106,13 @@ def test_dropout_of_torch_is_replaced() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.3)))
     replace_torch_dropout(network)
     assert [(name, module.rate) for name, module in sites(network)] == [("1.0", 0.3)]
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_pooling_and_activation_may_change_places_where_the_order_is_kept(activation: str) -> None:
+    inputs, pooling, module = torch.randn(2, 3, 8, 8).double(), nn.MaxPool2d(2), ACTIVATIONS[activation]()
+    same = torch.allclose(pooling(module(inputs)), module(pooling(inputs)))
+    assert same == (activation in MONOTONE)
+    settings = NetworkSettings(kind="convnet", depth=1, activation=activation)
+    kinds = [type(layer) for layer in convnet(settings, (1, 8, 8), 2)[1:3]]
+    assert kinds == ([nn.MaxPool2d, type(module)] if same else [type(module), nn.MaxPool2d])

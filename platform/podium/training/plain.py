@@ -1,7 +1,7 @@
 """Training: the plain case, one trial trained by itself; and what a step of it and of a stack have in common."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -114,9 +114,10 @@ class Plain:
 
 def products_in(compute: ComputeSettings, device: torch.device) -> AbstractContextManager[Any]:
     """What a network and its losses are computed in while the block lasts."""
+    if compute.precision == "float32":
+        return nullcontext()
     # within vmap there is nothing to keep between two layers
-    is_on = compute.precision == "bfloat16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_on, cache_enabled=False)
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
 def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor | int]:

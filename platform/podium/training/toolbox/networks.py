@@ -8,7 +8,7 @@ from torch import nn
 from podium.errors import SpecError
 from podium.spec.space import Value
 from podium.spec.sweep import NetworkSettings
-from podium.training.toolbox.activations import ACTIVATIONS
+from podium.training.toolbox.activations import ACTIVATIONS, MONOTONE
 from podium.training.toolbox.dropout import Dropout
 from podium.training.toolbox.norms import make_norm
 
@@ -66,10 +66,15 @@ def convnet(settings: NetworkSettings, inputs: tuple[int, ...], outputs: int) ->
     layers: list[nn.Module] = []
     for _ in range(settings.depth):
         convolution = nn.Conv2d(channels, made, settings.kernel, padding=settings.kernel // 2, bias=bias)
-        layers += _hidden(settings, convolution, made)
+        *before, activation = _hidden(settings, convolution, made)
         if min(height, width) >= 2:
-            layers.append(nn.MaxPool2d(2))
+            pooling = nn.MaxPool2d(2)
+            # a maximum may be taken before what keeps the order, which then has a quarter to do
+            last = [pooling, activation] if settings.activation in MONOTONE else [activation, pooling]
             height, width = height // 2, width // 2
+        else:
+            last = [activation]
+        layers += [*before, *last]
         channels, made = made, 2 * made
     hidden = nn.Linear(channels * height * width, settings.width, bias=bias)
     layers += [nn.Flatten(), *_hidden(settings, hidden, settings.width), Dropout(settings.dropout)]
