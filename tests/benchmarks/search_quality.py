@@ -78,6 +78,7 @@ class Forest:
 
         self._parameters = spec.space().parameters
         rows = [json.loads(line) for line in curves.read_text().splitlines()]
+        rows = [row for row in rows if len(row["curve"]) == spec.budget.epochs.max]  # the others diverged
         self._points = [self._place(row["parameters"]) for row in rows]
         self._odds = [[math.log(value / (1 - value)) for value in row["curve"]] for row in rows]
         self._trees = ExtraTreesRegressor(200, random_state=0)
