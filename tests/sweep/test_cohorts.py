@@ -81,9 +81,9 @@ def test_mates_become_fewer_with_every_structure(cohorts_of, kinds, mates):
     assert cohorts.num_mates(len(kinds) - 1, budget=256, left=240, gangs=1) == mates
 
 
-def test_a_small_budget_still_gives_one_mate(cohorts_of):
+def test_a_budget_that_many_structures_share_gives_no_mates(cohorts_of):
     cohorts, _ = cohorts_of(KINDS)
-    assert cohorts.num_mates(0, budget=16, left=4, gangs=1) == 1
+    assert [cohorts.num_mates(0, budget=budget, left=4, gangs=1) for budget in (16, 35, 36)] == [0, 0, 1]
 
 
 def test_no_more_mates_than_the_share_of_a_gang(cohorts_of):

@@ -96,7 +96,7 @@ class Cohorts:
         if most > 0 and self._spec.fuse == "auto":
             drawn = len(self._drawn)
             reserved = max(0, self._structures - drawn)
-            most = min(most, left - reserved, max(1, budget // (4 * drawn + 4)))
+            most = min(most, left - reserved, budget // (4 * drawn + 4))
         return max(0, most)
 
     def mates(self, lead: int, gang: str, ready: Iterable[int]) -> list[int]:
