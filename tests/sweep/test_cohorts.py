@@ -83,7 +83,7 @@ def test_mates_become_fewer_with_every_structure(cohorts_of, kinds, mates):
 
 def test_a_budget_that_many_structures_share_gives_no_mates(cohorts_of):
     cohorts, _ = cohorts_of(KINDS)
-    assert [cohorts.num_mates(0, budget=budget, left=4, gangs=1) for budget in (16, 35, 36)] == [0, 0, 1]
+    assert [cohorts.num_mates(0, budget=budget, left=4, gangs=1) for budget in (16, 51, 52)] == [0, 0, 1]
 
 
 def test_no_more_mates_than_the_share_of_a_gang(cohorts_of):
