@@ -81,7 +81,7 @@ data:
   source: {kind: arrays, path: digits.npz}
   split: {train: 0.8, validation: 0.2, test: 0}
   batch_size: 256
-network: {kind: convnet, depth: 2, channels: 8, width: 64}
+network: {kind: convnet, depth: 2, channels: 16, width: 64}
 search:
   objective: {metric: validation/accuracy, direction: maximize}
   space:
@@ -121,7 +121,7 @@ def noop_pairs(trials: int) -> dict[str, Any]:
 
 
 def elastic(trials: int, ranks: str) -> dict[str, Any]:
-    """Small LeNets on 4,000 of 5,000 digits, at most 27 epochs under successive halving, not stacked."""
+    """LeNets on 4,000 of 5,000 digits, at most 27 epochs under successive halving, not stacked."""
     text = ELASTIC.replace("TRIALS", str(trials)).replace("RANKS", ranks)
     return _launch(text, {}, write=_write_images, prepared=True)
 

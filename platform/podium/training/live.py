@@ -21,8 +21,11 @@ from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
 from podium.training.toolbox.norms import BatchNorm, require_whole_batches, share
-from podium.training.toolbox.optimizers import Optimizer, make_optimizer
+from podium.training.toolbox.optimizers import RULES, Optimizer, make_optimizer
 from podium.training.toolbox.penalties import norms_of
+
+ROOM = 0.6
+"""The share of a GPU's memory that weights, gradients, optimizer state and the best epoch's weights may take whole."""
 
 
 class Gathered:
@@ -220,6 +223,14 @@ def make_network(spec: SweepSpec, task: Task, schema: Schema, lane: Lane) -> nn.
     if spec.is_built_in or searched or "initializer" in spec.model_fields_set:
         initialize(network, spec.components(lane.parameters).initializer, lane.seed)
     return network
+
+
+def is_too_large(spec: SweepSpec, task: Task, schema: Schema, lane: Lane, memory_bytes: int) -> bool:
+    """Whether a network with all that belongs to it leaves too little room on a device of so much memory."""
+    network = make_network(spec, task, schema, lane)
+    weights = sum(value.numel() * value.element_size() for value in network.parameters())
+    copies = 3 + len(RULES[spec.components(lane.parameters).optimizer.kind][1])
+    return copies * weights > ROOM * memory_bytes
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,16 +19,13 @@ from podium.data.manifest import Schema
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.flat import lay_out
-from podium.training.live import Gathered, LiveTrial, make_network
+from podium.training.live import Gathered, LiveTrial
 from podium.training.ranks import Ranks
 from podium.training.samples import Samples
 from podium.training.task import Task
-from podium.training.toolbox.optimizers import RULES, make_optimizer
+from podium.training.toolbox.optimizers import make_optimizer
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-
-ROOM = 0.6
-"""The share of a GPU's memory that weights, gradients, optimizer state and the best epoch's weights may take whole."""
 
 
 class ShardedTrial(LiveTrial):
@@ -138,14 +135,6 @@ class ShardedTrial(LiveTrial):
             first = min(self._ranks.rank * -(-len(source) // self._ranks.count), len(source))
             view[0].copy_(source[first : first + len(view[0])])
         return flat
-
-
-def is_too_large(spec: SweepSpec, task: Task, schema: Schema, lane: Lane, memory_bytes: int) -> bool:
-    """Whether a network with all that belongs to it leaves too little room on a device of so much memory."""
-    network = make_network(spec, task, schema, lane)
-    weights = sum(value.numel() * value.element_size() for value in network.parameters())
-    copies = 3 + len(RULES[spec.components(lane.parameters).optimizer.kind][1])
-    return copies * weights > ROOM * memory_bytes
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -21,7 +21,7 @@ from podium.training.artifacts import Log, artifact_folder
 from podium.training.checkpoint import Checkpoints, Opened, Storage, reading
 from podium.training.faults import is_out_of_memory
 from podium.training.fusing import Fusing
-from podium.training.live import Gathered, LiveTrial
+from podium.training.live import Gathered, LiveTrial, is_too_large
 from podium.training.loop import Ending, Loop, Outcome
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
@@ -201,15 +201,19 @@ class TaskTrainer:
         return live
 
     def _new(self, lane: Lane) -> LiveTrial:
-        spec, schema = self._spec, self._reader.schema
-        if self._ranks.count > 1 and spec.resources.strategy != "replicated":
-            from podium.training.sharded import ShardedTrial, is_too_large
+        arguments = (self._spec, self._task, self._reader.schema, lane)
+        if self._ranks.count > 1 and self._is_sharded(lane):
+            from podium.training.sharded import ShardedTrial
 
-            memory = torch.cuda.mem_get_info()[1] if self._device.type == "cuda" else None
-            has_to = memory is not None and is_too_large(spec, self._task, schema, lane, memory)
-            if has_to or spec.resources.strategy == "sharded":
-                return ShardedTrial(spec, self._task, schema, lane, self._device, self._ranks)
-        return LiveTrial(spec, self._task, schema, lane, self._device)
+            return ShardedTrial(*arguments, self._device, self._ranks)
+        return LiveTrial(*arguments, self._device)
+
+    def _is_sharded(self, lane: Lane) -> bool:
+        strategy = self._spec.resources.strategy
+        if strategy != "auto" or self._device.type == "cpu":
+            return strategy == "sharded"
+        memory_bytes = torch.cuda.mem_get_info()[1]
+        return is_too_large(self._spec, self._task, self._reader.schema, lane, memory_bytes)
 
     def _checkpoints(self, trial: int) -> Checkpoints:
         return Checkpoints(self._storage.store, self._spec.sweep, trial, self._storage.holder)
