@@ -1,5 +1,7 @@
 """Samples a second of two ranks of one thread each, of one rank, and of torch's DDP, on a LeNet at batch 256.
 
+Beside them what this machine has to give: two processes with half a batch each that do not know each other.
+
 python tests/benchmarks/ranks.py [--rounds 3] [--steps 40]
 
 All three sides take turns, each in processes of its own that are ready before the clock starts. Random images stand in
@@ -35,14 +37,14 @@ HERE = "127.0.0.1"
 CPU = torch.device("cpu")
 
 
-def member(side: str, seat: Seat | None, steps: int) -> None:
-    """One process of a side; the first prints the whole batch's samples a second."""
+def member(side: str, seat: Seat, steps: int) -> None:
+    """One process of a side; prints the samples a second of the whole batch, or of its part if it is apart."""
     torch.set_num_threads(1)
     keep_freed_memory()
     ranks = Ranks(lambda event: None, lambda: False)
-    if seat is not None:
+    if side != "apart":
         ranks.sit(seat)
-    first, last = share(0, BATCH, *ranks.part)
+    first, last = share(0, BATCH, seat.rank, seat.count)
     torch.manual_seed(0)
     inputs, targets = torch.randn(BATCH, 1, 28, 28)[first:last], (torch.arange(BATCH) % 10)[first:last]
     inputs = inputs.to(memory_format=torch.channels_last)
@@ -78,8 +80,7 @@ def member(side: str, seat: Seat | None, steps: int) -> None:
     began = time.perf_counter()
     for _ in range(steps):
         step()
-    if ranks.is_first:
-        print(BATCH * steps / (time.perf_counter() - began))
+    print((last - first if side == "apart" else BATCH) * steps / (time.perf_counter() - began))
 
 
 def rate(side: str, count: int, steps: int) -> float:
@@ -90,7 +91,7 @@ def rate(side: str, count: int, steps: int) -> float:
         for rank in range(count):
             descriptor = listener.fileno() if rank == 0 else None
             own = replace(seat, rank=rank, listener=descriptor)
-            told = json.dumps([side, own.__dict__ if count > 1 else None, steps])
+            told = json.dumps([side, own.__dict__, steps])
             kept = () if descriptor is None else (descriptor,)
             members.append(
                 subprocess.Popen(
@@ -100,8 +101,8 @@ def rate(side: str, count: int, steps: int) -> float:
                     text=True,
                 )
             )
-        outputs = [each.communicate(timeout=300)[0] for each in members]
-    return float(outputs[0])
+        rates = [float(each.communicate(timeout=300)[0]) for each in members]
+    return sum(rates) if side == "apart" else rates[0]
 
 
 def main() -> None:
@@ -112,15 +113,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.member:
         side, seat, steps = json.loads(options.member)
-        member(side, None if seat is None else Seat(**seat), steps)
+        member(side, Seat(**seat), steps)
         return
-    rounds = [
-        (rate("podium", 2, options.steps), rate("podium", 1, options.steps), rate("ddp", 2, options.steps))
-        for _ in range(options.rounds)
-    ]
+    sides = (("podium", 2), ("podium", 1), ("ddp", 2), ("apart", 2))
+    rounds = [[rate(side, count, options.steps) for side, count in sides] for _ in range(options.rounds)]
     for name, ratios in (
-        ("one rank (at least 1.7)", sorted(two / one for two, one, _ in rounds)),
-        ("two processes of DDP", sorted(two / ddp for two, _, ddp in rounds)),
+        ("one rank (at least 1.7)", sorted(two / one for two, one, _, _ in rounds)),
+        ("two processes of DDP", sorted(two / ddp for two, _, ddp, _ in rounds)),
+        ("two that do not know each other", sorted(two / apart for two, _, _, apart in rounds)),
     ):
         print(f"two ranks: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) times {name}")
 
