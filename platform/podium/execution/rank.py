@@ -104,6 +104,7 @@ class Rank:
             DataError: if the shards cannot be read.
             PodiumError: if the other ranks do not come.
         """
+        _wait_for(self._training)
         if not self._is_warm:
             self._worker.warm_up()
             self._is_warm = True
@@ -125,14 +126,13 @@ class Rank:
             self._training.start()
 
     def _train(self, before: threading.Thread, command: Advance, seat: Seat | None) -> None:
-        if before.ident is not None:
-            before.join()
+        _wait_for(before)
         self._worker.advance(command, seat)
 
     def _prepared(self, seat: Seat) -> Seat:
-        """With the port at which this rank listens, if the others will meet there."""
+        """With the port at which this rank listens, if it is there that the others will meet."""
         listener, self._listener = self._listener, None
-        return seat if listener is None else replace(seat, listener=listener.detach())
+        return replace(seat, listener=listener.detach()) if listener is not None and seat.rank == 0 else seat
 
     def halt(self, command: Halt) -> None:
         """Ends the running advance at its next step."""
@@ -193,6 +193,12 @@ class Rank:
                 sys.stderr.write(f"no step for {self._limits.heartbeat_s:g} s; {thread.name} is here:\n")
                 traceback.print_stack(frames[thread.ident], file=sys.stderr)
         sys.stderr.flush()
+
+
+def _wait_for(training: threading.Thread) -> None:
+    """Waits for the end of an advance that has begun, which other ranks that died cannot keep waiting for long."""
+    if training.ident is not None:
+        training.join()
 
 
 def _address() -> str:

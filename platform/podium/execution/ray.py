@@ -203,6 +203,8 @@ class RayExecutor:
     # gangs work and tell
 
     def _train(self, command: Advance, gangs: Sequence[Gang], found: Sequence[Seat | None]) -> None:
+        if any(gang.advance is not command for gang in gangs):
+            return  # one of them was lost meanwhile
         members = [member for gang in gangs for member in gang.members]
         for member, seat in zip(members, found, strict=True):
             self._ask(member, member.actor.advance.remote(command, seat), lambda _: [])
