@@ -11,6 +11,7 @@ PodiumError                     exit code 1
 │   └── LeaseLost               another driver holds the sweep
 ├── LedgerError                 the ledger contradicts itself
 ├── CheckpointError             a checkpoint cannot be read back
+├── MeetingFailed               ranks that are to train together did not find each other
 └── Interrupted                 exit code 75: stopped from outside, resumable
     └── StorageFault            a disk, store or database that fails for now
 """
@@ -79,6 +80,10 @@ class LedgerError(PodiumError):
 
 class CheckpointError(PodiumError):
     """A checkpoint is missing, truncated or altered."""
+
+
+class MeetingFailed(PodiumError):
+    """One of the ranks that are to train a trial together did not come, or died while they met."""
 
 
 class Interrupted(PodiumError):

@@ -256,6 +256,12 @@ BROKEN = {
         "must be `last`",
     ),
     "no rank": ("ranks: 1", "ranks: 0", "resources.ranks", "must be at least 1"),
+    "ranks that would share a gpu": (
+        "ranks: 1, cpus: 1, gpus: 0",
+        "ranks: 2, gpus: 0.5",
+        "resources.gpus",
+        "a GPU each",
+    ),
     "a gpu and a half": ("gpus: 0", "gpus: 1.5", "resources.gpus", "below 1 only"),
     "fuse by another name": ("fuse: auto", "fuse: maybe", "fuse", "allowed: auto, off"),
     "fuse of width zero": ("fuse: auto", "fuse: 0", "fuse", "at least 1"),

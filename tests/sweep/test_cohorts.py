@@ -166,6 +166,12 @@ def test_a_width_limits_only_where_a_wider_one_was_tried(cohorts_of, fuse, news,
     assert cohorts.num_mates(2, budget=6400, left=6400, gangs=1) == limit - 1
 
 
+def test_what_joined_gangs_measure_is_not_what_one_gang_can(cohorts_of):
+    cohorts, _ = cohorts_of("a")
+    cohorts.measure(measured(0, 1, 1, 2, 4).model_copy(update={"ranks": 2}))
+    assert cohorts.limit(0) == 64
+
+
 def test_the_newest_measurement_counts(cohorts_of):
     cohorts, _ = cohorts_of("a")
     cohorts.measure(measured(0, 16, 1, 16, 32))

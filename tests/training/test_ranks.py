@@ -19,9 +19,23 @@ from podium.training.seats import listen
 CODE = (
     DOUBLE
     + """
+from podium.training.metrics import Mean
+
+class Own(nn.BatchNorm1d):
+    pass
+
 class Torchs(Double):
     def network(self, parameters, schema):
-        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), Own(4), nn.Linear(4, 3))
+
+class Stubborn(Mean):  # it has no rule for a stack
+    def update(self, outputs, batch):
+        self.state["total"] += float(outputs.argmax(1).eq(batch.targets).sum())
+        self.state["count"] += len(outputs)
+
+class Counts(Double):
+    def metrics(self):
+        return {"accuracy": Stubborn(None)}
 """
 )
 LOST = """
@@ -51,6 +65,12 @@ STORIES: dict[str, dict[str, Any]] = {
         "fuse": 2,
     },
     "weighted losses": {"task": "task.py:Weighted", "network": {"width": 6, "norm": "layer"}},
+    "a stack whose metrics are gathered one by one, saved at every step": {
+        "task": "task.py:Counts",
+        "network": {"width": 6},
+        "fuse": 2,
+        "checkpoints": {"every_s": 1e-9},
+    },
     "sharded, with batch norm and dropout, clipped": {
         "network": {"width": 6, "depth": 2, "norm": "batch", "dropout": 0.3},
         "optimizer": {"kind": "adam", "learning_rate": 0.02, "clip": 0.5},
@@ -207,13 +227,13 @@ def test_a_rank_that_dies_leaves_nobody_waiting(blobs: Path, tmp_path: Path) -> 
 def test_norms_that_know_only_a_rank_s_own_samples_are_refused(blobs: Path, tmp_path: Path) -> None:
     changes = {"task": "task.py:Torchs"}
     lane = Lane(trial=0, parameters={}, seed=7)
-    with pytest.raises(AssertionError, match="is torch's BatchNorm1d, which sees a rank's own samples alone"):
+    with pytest.raises(AssertionError, match="is torch's Own, which sees a rank's own samples alone"):
         train(tmp_path, blobs, 2, [story(tmp_path, "torchs", changes, 3, [lane])])
 
 
 def test_the_preflight_refuses_such_norms_before_anything_starts(blobs: Path, tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(CODE)
-    for ranks, refused in ((1, nullcontext()), (2, pytest.raises(TaskError, match="is torch's BatchNorm1d"))):
+    for ranks, refused in ((1, nullcontext()), (2, pytest.raises(TaskError, match="is torch's Own"))):
         spec = make_spec(task="task.py:Torchs", resources={"ranks": ranks})
         with refused:
             measure(spec, code=tmp_path, data=blobs, parameters={})

@@ -15,6 +15,8 @@ from podium.data.reader import Reader
 from podium.errors import CheckpointError, StorageFault
 from podium.sweep.messages import Lane, Progress, Saved
 from podium.training.checkpoint import reading
+from podium.training.seats import Seat
+from podium.training.task_trainer import TaskTrainer
 from podium.training.trainer import load_best
 
 MakeBench = Callable[..., Bench]
@@ -356,3 +358,15 @@ def test_the_store_may_be_any_address(bench: MakeBench, blobs: Path) -> None:
     second = bench(make_spec(), data=blobs, store="memory://podium-test/store", holder=2)
     resumed = second.advance(4, first.lane(LANE))
     assert resumed.values == bench(make_spec(), data=blobs).advance(4, LANE).values
+
+
+@pytest.mark.parametrize(("strategy", "kept"), [("replicated", 1), ("sharded", 0)])
+def test_what_other_ranks_would_shard_is_not_kept_whole(
+    bench: MakeBench, blobs: Path, strategy: str, kept: int
+) -> None:
+    own = bench(make_spec(resources={"ranks": {"min": 1, "max": 2}, "strategy": strategy}), data=blobs)
+    own.advance(1)
+    assert isinstance(own.trainer, TaskTrainer)
+    assert len(own.trainer._cache) == 1
+    own.trainer.sit(Seat())
+    assert len(own.trainer._cache) == kept

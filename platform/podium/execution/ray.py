@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.errors import CapacityError, PodiumError
+from podium.errors import CapacityError, MeetingFailed, PodiumError
 from podium.execution.autopsy import Findings, examine
 from podium.execution.connection import nodes
 from podium.execution.worker import Assignment
@@ -27,7 +27,7 @@ from podium.execution.gangs import Gang, Member, Recruiter, addresses, seats
 from podium.execution.pulse import GONE_S, Beats
 from podium.execution.rank import Whereabouts
 from podium.execution.sharing import require_shared
-from podium.training.seats import Seat
+from podium.training.seats import MEET_S, Seat
 
 START_ATTEMPTS = 3
 """How often gangs may die before they were ready, in a row, before the executor gives up."""
@@ -35,19 +35,17 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
-MEET_S = 60.0
-"""How long a rank may keep the others waiting at first; later it is `limits.heartbeat_s`, if that is longer."""
-
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is done with an answer from afar, with an error in its place, and when an answer comes too late."""
+    """What is done with an answer from afar, with an error in its place, and when nobody wants it any more."""
 
     answer: Callable[[Any], list[Event]]
     failed: Callable[[Exception], list[Event]]
+    is_stale: Callable[[], bool] = lambda: False
     due: float = math.inf
 
 
@@ -64,7 +62,7 @@ class RayExecutor:
         self._spec = SweepSpec.model_validate(assignment.spec)
         self._gangs: dict[str, Gang] = {}
         self._questions: dict[Any, Question] = {}
-        self._parted: dict[str, set[Member]] = {}
+        self._ended: dict[str, dict[Member, Advanced | AdvanceFailed]] = {}
         self._beats = Beats(self._spec.limits.heartbeat_s)
         self._recruiter = Recruiter(assignment, self._spec.resources, self._beats)
         self._early_deaths = 0
@@ -227,30 +225,32 @@ class RayExecutor:
             was_ready = gang.is_ready
             self._lose(gang, member)
             return [event.model_copy(update={"gang": gang.name})] if was_ready else []
-        if isinstance(event, AdvanceFailed):
-            return self._fail(gang, member, event)
-        if isinstance(event, Advanced):
-            if event.gang != gang.name or member is not gang.members[0]:
-                return []
-            self._end(event.key)
-        return [event]
+        return self._note_end(gang, member, event) if isinstance(event, Advanced | AdvanceFailed) else [event]
 
-    def _fail(self, gang: Gang, member: Member, failure: AdvanceFailed) -> list[Event]:
-        """One rank's failure is that of all, who only miss it: their word counts if nobody gives another reason."""
+    def _note_end(self, gang: Gang, member: Member, event: Advanced | AdvanceFailed) -> list[Event]:
+        """An advance has ended when it has for all its ranks; if it failed on one, the others only miss that one.
+
+        Their word counts if nobody gives another reason.
+        """
         advance = gang.advance
-        if advance is None or advance.key != failure.key:
+        if advance is None or advance.key != event.key:
             return []
-        parted = self._parted.setdefault(failure.key, set())
-        parted.add(member)
-        members = {each for name in advance.gangs if name in self._gangs for each in self._gangs[name].members}
-        if failure.cause == "worker_lost" and not members <= parted:
+        if isinstance(event, AdvanceFailed):
+            event = event.model_copy(update={"gang": gang.name})
+        ended = self._ended.setdefault(event.key, {})
+        ended[member] = event
+        members = [each for name in advance.gangs for each in self._gangs[name].members]
+        failures = [each for each in ended.values() if isinstance(each, AdvanceFailed)]
+        reason = next((each for each in failures if each.cause != "worker_lost"), None)
+        if reason is None and len(ended) < len(members):
             return []
-        self._end(failure.key, is_broken=True)
-        return [failure]
+        failure = reason or next(iter(failures), None)
+        self._end(event.key, is_broken=failure is not None)
+        return [failure or ended[members[0]]]
 
     def _end(self, key: str, *, is_broken: bool = False) -> None:
         """An advance is over; if it broke off, its ranks have left each other."""
-        self._parted.pop(key, None)
+        self._ended.pop(key, None)
         for gang in self._gangs.values():
             if gang.advance is not None and gang.advance.key == key:
                 gang.advance = None
@@ -264,6 +264,7 @@ class RayExecutor:
         self._questions[reference] = Question(
             lambda result: answer(result) if self._gang_of(member) is not None else [],
             lambda error: self._miss(member, error),
+            lambda: self._gang_of(member) is None,
         )
 
     def _hear(self, reference: Any) -> list[Event]:
@@ -271,6 +272,8 @@ class RayExecutor:
         try:
             result = ray.get(reference)
         except RayTaskError as error:
+            if question.is_stale() or isinstance(error.cause, MeetingFailed):
+                return question.failed(error)
             raise error.cause if isinstance(error.cause, PodiumError) else error from None
         except RayError as error:
             return question.failed(error)

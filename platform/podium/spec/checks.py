@@ -72,6 +72,12 @@ def _budget(spec: SweepSpec) -> Problems:
 def _resources(spec: SweepSpec) -> Problems:
     if spec.resources.gpus > 1 and spec.resources.gpus % 1:
         yield ("resources", "gpus"), f"is {spec.resources.gpus:g}; fractions are possible below 1 only"
+    if 0 < spec.resources.gpus < 1 < spec.resources.most_ranks:
+        yield (
+            ("resources", "gpus"),
+            f"is {spec.resources.gpus:g}, and a trial may have {spec.resources.most_ranks} ranks; ranks that train "
+            "together need a GPU each",
+        )
     if spec.resources.fewest_ranks % spec.resources.ranks_per_bundle:
         yield (
             ("resources", "hosts"),

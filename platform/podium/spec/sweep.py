@@ -225,7 +225,7 @@ class RankRange(Settings):
 
 
 def _is_number(data: Any) -> str:
-    return "<number>" if isinstance(data, int) else "<range>"
+    return "<range>" if isinstance(data, Mapping | RankRange) else "<number>"
 
 
 class Resources(Settings):

@@ -39,10 +39,16 @@ class Cohorts:
         self._drawn: set[Signature] = set()
         self._measured: dict[Signature, Measured] = {}
         self._room: dict[Signature, int] = {}
+        self._least_mates = 0
         self.most = 1
 
-    def enable(self) -> None:
-        """The trials of this sweep can share stacks, if its `fuse` does not forbid it."""
+    def enable(self, least_mates: int = 0) -> None:
+        """The trials of this sweep can share stacks, if its `fuse` does not forbid it.
+
+        Args:
+            least_mates: How many mates a structure gets, however many structures there are.
+        """
+        self._least_mates = least_mates
         match self._spec.fuse:
             case "off":
                 self.most = 1
@@ -60,7 +66,7 @@ class Cohorts:
 
     def measure(self, measured: Measured) -> None:
         """Notes how wide stacks of a trial's signature are best."""
-        if measured.trial in self._signatures:
+        if measured.trial in self._signatures and measured.ranks == self._spec.resources.fewest_ranks:
             self._measured[self._signatures[measured.trial]] = measured
 
     def narrow(self, number: int, lanes: int) -> None:
@@ -96,7 +102,7 @@ class Cohorts:
         if most > 0 and self._spec.fuse == "auto":
             drawn = len(self._drawn)
             reserved = max(0, self._structures - drawn)
-            most = min(most, left - reserved, budget // (4 * drawn + 4))
+            most = min(most, left - reserved, max(self._least_mates, budget // (4 * drawn + 4)))
         return max(0, most)
 
     def mates(self, lead: int, gang: str, ready: Iterable[int]) -> list[int]:

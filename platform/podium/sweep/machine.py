@@ -148,7 +148,7 @@ class Machine:
 
     def _on_launched(self, event: Launched) -> None:
         if event.fuses:
-            self.cohorts.enable()
+            self.cohorts.enable(event.least_mates)
 
     def _on_extended(self, event: Extended) -> None:
         self.budget = max(self.budget, event.trials)
@@ -174,7 +174,8 @@ class Machine:
     def _on_gang_lost(self, event: GangLost) -> None:
         key = self._agenda.lose(event.gang)
         if key is not None:
-            self._break_off(key, event.cause, event.detail or f"its gang {event.gang} was lost", event.log_tail)
+            detail = event.detail or f"its gang {event.gang} was lost"
+            self._break_off(key, event.gang, event.cause, detail, event.log_tail)
 
     def _on_proposed(self, event: Proposed) -> None:
         proposal = self._agenda.answer(event.number)
@@ -215,7 +216,7 @@ class Machine:
             self._begin_closing(SweepState.FINISHED, f"trial {best.number} reached the target {target:g}")
 
     def _on_advance_failed(self, event: AdvanceFailed) -> None:
-        self._break_off(event.key, event.cause, event.detail, event.log_tail)
+        self._break_off(event.key, event.gang, event.cause, event.detail, event.log_tail)
 
     def _on_measured(self, event: Measured) -> None:
         self.cohorts.measure(event)
@@ -239,13 +240,14 @@ class Machine:
     def _on_interrupt_requested(self, event: InterruptRequested) -> None:
         self._begin_closing(SweepState.INTERRUPTED, "interrupted; it can be resumed")
 
-    def _break_off(self, key: str, cause: Cause, detail: str, log_tail: str) -> None:
-        """The advance ended without reports."""
+    def _break_off(self, key: str, gang: str, cause: Cause, detail: str, log_tail: str) -> None:
+        """The advance ended without reports, because of one of its gangs."""
         advance = self._agenda.end(key)
         if advance is None:
             return
         for lane in advance.lanes:
-            self._outcomes.break_off(lane.trial, cause, detail, log_tail, has_mates=len(advance.lanes) > 1)
+            has_mates = len(advance.lanes) > 1
+            self._outcomes.break_off(lane.trial, gang, cause, detail, log_tail, has_mates=has_mates)
         if cause == "out_of_memory":
             self.cohorts.narrow(advance.lanes[0].trial, len(advance.lanes))
         if cause == "storage":

@@ -42,6 +42,7 @@ class Launched(Message):
         data: The name of the prepared data, a folder of the shards; empty for a task without data.
         provenance: Code version, packages, machine.
         fuses: Whether its trials can share stacks: not if a training function of the user's owns the loop.
+        least_mates: How many mates a structure gets under `fuse: auto`, however many structures there are.
     """
 
     kind: Literal["launched"] = "launched"
@@ -52,6 +53,7 @@ class Launched(Message):
     data: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)
     fuses: bool = False
+    least_mates: int = 1
 
 
 class Extended(Message):
@@ -184,11 +186,13 @@ class Measured(Message):
         width: The best number of lanes in a stack; 1 if plain training is the fastest, or nothing else works.
         rates: By width tried, samples a second, summed over the lanes.
         reason: Why it cannot be stacked; empty if it can.
+        ranks: How many ranks have trained it.
     """
 
     kind: Literal["measured"] = "measured"
     trial: int
     width: int
+    ranks: int = 1
     rates: dict[int, float] = Field(default_factory=dict)
     reason: str = ""
 

@@ -66,15 +66,15 @@ class Outcomes:
             if not self._roster.trials[number].state.is_ended:
                 move(number, TrialState.CANCELLED, reason=CANCELLED)
 
-    def break_off(self, number: int, cause: Cause, detail: str, log_tail: str, *, has_mates: bool) -> None:
-        """The trial's advance ended without a report: it goes back to its last checkpoint, or fails.
+    def break_off(self, number: int, gang: str, cause: Cause, detail: str, log_tail: str, *, has_mates: bool) -> None:
+        """The trial's advance ended without a report, on a gang: it goes back to its last checkpoint, or fails.
 
         With mates nobody knows whose fault it was: it is held against none of them, and each goes on alone.
         """
         trial = self._roster.trials[number]
         is_fault = cause not in BLAMELESS
         alone = trial.alone or is_fault
-        self._roster.change(number, avoids=trial.gang, alone=alone, cause=cause, log_tail=log_tail)
+        self._roster.change(number, avoids=gang, alone=alone, cause=cause, log_tail=log_tail)
         if has_mates and is_fault:
             self.go_back(number)
             return

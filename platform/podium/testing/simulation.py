@@ -128,7 +128,7 @@ def drive(
 
 def launched(spec: SweepSpec, fuses: bool = False) -> Launched:
     """The first event of a sweep; `fuses` says whether its trials can share stacks."""
-    return Launched(identity="simulated", spec=spec.written(), fuses=fuses)
+    return Launched(identity="simulated", spec=spec.written(), fuses=fuses, least_mates=0)
 
 
 def toy_spec(

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from podium.errors import PodiumError, StorageFault
+from podium.errors import MeetingFailed, PodiumError, StorageFault
 from podium.store import fault
 
 PROBE = bytes(1 << 16)
@@ -64,9 +64,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_parted(error: BaseException) -> bool:
     """Whether ranks could not reach each other any more: one of them is dead, or its host cut off."""
+    if isinstance(error, MeetingFailed):
+        return True
     if "torch" in sys.modules:
         import torch.distributed
 
-        if isinstance(error, torch.distributed.DistError) or isinstance(error.__cause__, torch.distributed.DistError):
+        if isinstance(error, torch.distributed.DistError):
             return True
     return isinstance(error, RuntimeError) and "/gloo/" in str(error)

@@ -53,6 +53,7 @@ class FunctionTrainer:
         began = time.monotonic()
         call = self._waiting(lane) or self._begin(lane)
         ending = call.advance(command.gang, command.until)
+        self._ranks.require_connection()
         return (
             Report(
                 trial=lane.trial,

@@ -81,7 +81,8 @@ class Fusing:
 
     def _tell(self, live: LiveTrial, key: Signature, known: Known) -> None:
         self._known[key] = known
-        self._ranks.emit(Measured(trial=live.trial, width=known.width, rates=dict(known.rates), reason=known.reason))
+        found = {"width": known.width, "rates": dict(known.rates), "reason": known.reason}
+        self._ranks.emit(Measured(trial=live.trial, ranks=self._ranks.count, **found))
 
     def _examined(self, lives: Sequence[LiveTrial]) -> Known:
         """What a trial step on the next batch says."""
@@ -91,7 +92,7 @@ class Fusing:
         batches = self._reader.epoch(
             "train", batch_size=first.batch_size, seed=data.seed, epoch=first.epoch, start_step=first.step
         )
-        samples = to_device(next(iter(batches)), first.device)
+        samples = to_device(next(iter(batches)), first.device).parts(self._spec.compute.microbatch)[0]
         found = examine(lives, samples, steps, steps * self._spec.budget.epochs.max)
         return Known(reason=found.reason, metrics=found.metrics)
 

@@ -155,9 +155,11 @@ class Stack:
         if samples.stands_in:
             return
         logs = logs if type(self._task).log is not Task.log else ()
-        outputs = self._run(samples, self._weights, self._fixed, self._validation, needs_outputs=bool(logs))[2]
-        for lane, (live, log) in enumerate(zip(self.lives, logs, strict=False)):
-            self._task.log(log, _lane(outputs, lane), samples.batch(live.values))
+        for part in samples.parts(self.lives[0].compute.microbatch):
+            outputs = self._run(part, self._weights, self._fixed, self._validation, needs_outputs=bool(logs))[2]
+            for lane, (live, log) in enumerate(zip(self.lives, logs, strict=False)):
+                self._task.log(log, _lane(outputs, lane), part.batch(live.values))
+            logs = ()
 
     def end_validation(self) -> list[Gathered]:
         """What was gathered for each trial."""

@@ -237,5 +237,7 @@ class Loop:
             if not self._ranks.is_first:  # the first one goes on with the sums of all, the others anew
                 for live in self._lives:
                     live.gathered = Gathered(live.task, live.device)
+            for group in self._groups:
+                group.collect()
             self._saved_at = time.monotonic()
         return halted

@@ -91,9 +91,13 @@ class Plain:
 
     def validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         """Takes in one batch; the task may log with it, one log a trial, if there are any. Gradients have to be off."""
+        live = self._live
+        for number, part in enumerate(live.parts(samples)):
+            if live.is_sharded or not part.stands_in:
+                self._validate(part, logs if number == 0 else ())
+
+    def _validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         live, batch = self._live, samples.batch(self._live.values)
-        if samples.stands_in and not live.is_sharded:
-            return
         with products_in(live.compute, live.device):
             outputs = live.network(batch.inputs)
             total, weight = weighted_sum(live.task, outputs, batch)

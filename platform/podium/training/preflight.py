@@ -89,7 +89,7 @@ def measure(
         if mate is not None:
             other = Lane(trial=1, parameters=dict(mate), seed=1)
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
-            on_device = to_device(samples, live.device)
+            on_device = to_device(samples, live.device).parts(spec.compute.microbatch)[0]
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
         live.prepare_norms(spec.resources.most_ranks)
     except UserError:

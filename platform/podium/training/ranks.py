@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from podium.errors import PodiumError
+from podium.errors import MeetingFailed, PodiumError, TaskError
 from podium.sweep.messages import Event
-from podium.training.seats import Seat
+from podium.training.seats import MEET_S, Seat
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ class Ranks:
         """Leaves the ranks it was with, and meets others: NCCL connects those on GPUs, gloo all others.
 
         Raises:
-            PodiumError: if not all of them come in time.
+            MeetingFailed: if not all of them come in time.
         """
         self.leave()
         if seat.count == 1:
@@ -77,32 +77,50 @@ class Ranks:
         if not torch.cuda.is_available():
             self._device = "cpu"
         os.environ |= dict.fromkeys(self._unset, _interface(seat.address))
-        within = timedelta(seconds=seat.within_s)
+        meeting, within = timedelta(seconds=MEET_S), timedelta(seconds=seat.within_s)
         try:
             store = dist.TCPStore(  # type: ignore[attr-defined]
                 seat.host,
                 seat.port,
                 seat.count,
                 seat.rank == 0,
-                within,
+                meeting,
                 wait_for_workers=False,
                 master_listen_fd=seat.listener,
             )
+            store.set(f"here/{seat.rank}", "yes")
+            store.wait([f"here/{rank}" for rank in range(seat.count)], meeting)
             backend = "nccl" if self._device == "cuda" else "gloo"
             dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.count, timeout=within)
         except RuntimeError as error:
-            raise PodiumError(
+            raise MeetingFailed(
                 f"rank {seat.rank} of {seat.count} did not meet the others at {seat.host}:{seat.port}: {error}"
             ) from error
         self.rank, self.count = seat.rank, seat.count
 
     def leave(self) -> None:
         """Is alone from now on; who still waits for this rank learns of it at once."""
+        was, self.rank, self.count = self.count, 0, 1
+        if was > 1:
+            import torch.distributed as dist
+
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+    def require_connection(self) -> None:
+        """Whether the ranks are still together.
+
+        Raises:
+            TaskError: if the user's code has ended that.
+        """
         if self.count > 1:
             import torch.distributed as dist
 
-            dist.destroy_process_group()
-        self.rank, self.count = 0, 1
+            if not dist.is_initialized():
+                raise TaskError(
+                    "the training function destroyed torch's process group, which its ranks need again: leave "
+                    "`destroy_process_group` out"
+                )
 
     def total(self, tensors: "Sequence[Tensor]") -> None:
         """Sums each tensor over the ranks, in place and in one exchange; they are of one dtype."""

@@ -3,6 +3,9 @@
 import socket
 from dataclasses import dataclass
 
+MEET_S = 60.0
+"""How long ranks wait for each other before they have met."""
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -14,7 +17,7 @@ class Seat:
         host: Where the first rank listens.
         port: At which port.
         address: The address by which the others reach this rank.
-        within_s: How long a rank may keep the others waiting.
+        within_s: How long a rank may keep the others waiting once they have met.
         listener: The descriptor of the socket that listens there, the rank's to close; None for all but the first.
     """
 

@@ -87,8 +87,8 @@ class TaskTrainer:
         Raises:
             PodiumError: if not all of them come in time.
         """
-        for trial in [trial for trial, live in self._cache.items() if live.is_sharded]:
-            del self._cache[trial]
+        if self._may_shard:
+            self._cache.clear()
         self._ranks.sit(seat)
 
     def leave(self) -> None:
@@ -208,10 +208,14 @@ class TaskTrainer:
             return ShardedTrial(*arguments, self._device, self._ranks)
         return LiveTrial(*arguments, self._device)
 
-    def _is_sharded(self, lane: Lane) -> bool:
+    @property
+    def _may_shard(self) -> bool:
         strategy = self._spec.resources.strategy
-        if strategy != "auto" or self._device.type == "cpu":
-            return strategy == "sharded"
+        return strategy == "sharded" or (strategy == "auto" and self._device.type == "cuda")
+
+    def _is_sharded(self, lane: Lane) -> bool:
+        if not self._may_shard or self._spec.resources.strategy == "sharded":
+            return self._may_shard
         memory_bytes = torch.cuda.mem_get_info()[1]
         return is_too_large(self._spec, self._task, self._reader.schema, lane, memory_bytes)
 

@@ -81,6 +81,7 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
         fuses=spec.is_built_in or code.is_task(spec.task, file.folder),
+        least_mates=0,
     )
     with _attempt(spec.sweep, place, watcher, began) as attempt:
         if not attempt.book.has(spec.sweep):

@@ -106,7 +106,7 @@ def share(network: nn.Module, ranks: int) -> list[BatchNorm]:
         if isinstance(module, BatchNorm):
             module.is_shared, module.counts = ranks > 1, True
             shared += [module] if ranks > 1 else []
-        elif ranks > 1 and type(module) in TORCHS:
+        elif ranks > 1 and isinstance(module, TORCHS):
             raise TaskError(
                 f"{name or 'the network'} is torch's {type(module).__name__}, which sees a rank's own samples alone, "
                 "so that a trial's curve would depend on its ranks; use podium.training.toolbox.norms.BatchNorm, or "
