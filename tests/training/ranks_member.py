@@ -1,6 +1,7 @@
 """One of the processes of `test_ranks.py`: a rank that trains what it is told, and writes down what it was told."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,7 @@ def main() -> None:
         )
     Path(f"{sys.argv[1]}.{rank}").write_text(json.dumps(results))
     ranks.leave()
+    os._exit(0)  # as ranks end: torch's own threads now and then abort an interpreter that is being torn down
 
 
 if __name__ == "__main__":
