@@ -175,7 +175,7 @@ class Loop:
         for live in self._lives:
             live.epoch, live.step = live.epoch + 1, 0
             live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
-            if self._ranks.count > 1:
+            if self._ranks.count > 1 and live.device.type == "cpu":  # a GPU exchanges beside
                 live.metrics["train/communication_share"] = live.waiting
             live.gathered = Gathered(live.task, live.device)
         for group in self._groups:
