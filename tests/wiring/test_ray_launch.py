@@ -180,7 +180,8 @@ def test_a_function_without_checkpoints_cannot_change_its_ranks(tmp_path: Path) 
 
 def test_gangs_that_nobody_needs_join_the_last_trial(tmp_path: Path) -> None:
     folder = write_blobs(tmp_path)
-    settings = ("resources.ranks={min: 1, max: 2}", "fuse=off", "tracking.plots=false", "budget.trials=3")
+    two_gangs = f"resources={{ranks: {{min: 1, max: 2}}, cpus: {max(1, (os.cpu_count() or 1) // 2)}}}"
+    settings = (two_gangs, "fuse=off", "tracking.plots=false", "budget.trials=3")
     outcome = podium(folder, "launch", "sweep.yaml", *settings, "--json")
     assert outcome.code == 0, outcome.problems
     ended = [row.event for row in Place.of(folder / ".podium").book().rows("blobs") if isinstance(row.event, Advanced)]
