@@ -51,3 +51,8 @@ def suggestion(given: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = difflib.get_close_matches(given, names, n=1)
     return (f"; did you mean {near[0]!r}?" if near else ";") + f" allowed: {', '.join(names) or 'none'}"
+
+
+def is_name(data: Any) -> str:
+    """The tag of a setting that is a name or something else."""
+    return "<name>" if isinstance(data, str) else "<other>"
