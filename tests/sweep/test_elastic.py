@@ -73,10 +73,13 @@ def test_more_gangs_are_foretold_by_amdahl_s_law(two_s: float, four_s: float) ->
     assert elastic.epoch_s(begun(0), 4) == pytest.approx(four_s)
 
 
-def test_advances_that_broke_off_teach_nothing() -> None:
+def test_advances_that_broke_off_or_took_up_a_part_of_an_epoch_teach_nothing() -> None:
     elastic = Elastic(spec_of(), TRIALS)
     short = Report(trial=0, epoch=1, values=(1.0,), device_s=0.1, ending="diverged")
     elastic.note(begun(0), [short])
+    rest = begun(0)
+    rest = rest.model_copy(update={"lanes": (rest.lanes[0].model_copy(update={"epoch": 2, "step": 60}),)})
+    note(elastic, rest, 0.01)
     note(elastic, begun(0), 3.0)
     assert elastic.epoch_s(begun(0), 1) == pytest.approx(1.0)
 

@@ -94,6 +94,13 @@ def test_norms_over_parts_of_a_batch_have_to_be_asked_for(
         assert {report.ending for report in reports.values()} == {"until"}
 
 
+def test_a_training_function_computes_its_steps_itself(code: Path) -> None:
+    (code / "train.py").write_text("def train(trial):\n    trial.report(1, {})\n")
+    with pytest.raises(SpecError, match=r"is for tasks, and train\.py:train is a training function") as refused:
+        load_task(make_spec(task="train.py:train", compute={"precision": "bfloat16"}), code)
+    assert refused.value.key == "compute"
+
+
 def test_a_loss_of_the_whole_batch_is_not_taken_apart(code: Path) -> None:
     with pytest.raises(SpecError, match=r"is 4; task\.py:Whole says batch_loss") as refused:
         load_task(make_spec(task="task.py:Whole", compute={"microbatch": 4}), code)

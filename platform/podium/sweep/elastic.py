@@ -30,9 +30,11 @@ class Elastic:
         self.most = spec.resources.most_gangs
 
     def note(self, advance: Advance, reports: Sequence[Report]) -> None:
-        """Learns from an advance that went through how long an epoch takes with its number of gangs."""
-        gangs, epochs = len(advance.gangs), advance.until - advance.lanes[0].epoch
-        if self.most == 1 or epochs == 0 or any(report.ending != "until" for report in reports):
+        """Learns from an advance over whole epochs how long one takes with its number of gangs."""
+        gangs, first = len(advance.gangs), advance.lanes[0]
+        epochs = advance.until - first.epoch
+        is_whole = epochs > 0 and first.step == 0 and all(report.ending == "until" for report in reports)
+        if self.most == 1 or not is_whole:
             return
         took_s = sum(report.device_s for report in reports) / (gangs * self._fewest * epochs)
         kind = self._kind(advance)

@@ -156,7 +156,7 @@ class Loop:
         for live in self._lives:
             live.step, live.folder = live.step + 1, ""
         if is_racing:
-            seconds = self._ranks.slowest(self._stopwatch() - began)
+            seconds = self._ranks.largest(self._stopwatch() - began)
             self._race.note(first.batch_size * len(self._lives), seconds)
 
     def _stopwatch(self) -> float:

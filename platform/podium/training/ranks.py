@@ -108,7 +108,7 @@ class Ranks:
                 dist.destroy_process_group()
 
     def require_connection(self) -> None:
-        """Whether the ranks are still together.
+        """Makes sure that the ranks are still together.
 
         Raises:
             TaskError: if the user's code has ended that.
@@ -173,17 +173,17 @@ class Ranks:
             self._heard = _any(flags, self._heard)
         return self.end_step()
 
-    def slowest(self, seconds: float) -> float:
-        """The longest that one of the ranks took."""
+    def largest(self, number: float) -> float:
+        """The largest of the numbers that the ranks give."""
         if self.count == 1:
-            return seconds
+            return number
 
         import torch
         import torch.distributed as dist
 
-        longest = torch.tensor(seconds, dtype=torch.float64, device=self._device)
-        dist.all_reduce(longest, dist.ReduceOp.MAX)
-        return float(longest)
+        largest = torch.tensor(number, dtype=torch.float64, device=self._device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return float(largest)
 
     def merge(self, gathered: "Gathered") -> None:
         """Takes in what the other ranks have gathered, in their order."""

@@ -64,7 +64,7 @@ class ShardedTrial(LiveTrial):
         parts = list(super().parts(samples))
         if self.compute.microbatch is not None:
             stands_in = samples.first_alone()
-            parts += [stands_in] * (round(self._ranks.slowest(len(parts))) - len(parts))
+            parts += [stands_in] * (round(self._ranks.largest(len(parts))) - len(parts))
         return parts
 
     def collect_gradients(self) -> None:
@@ -88,7 +88,7 @@ class ShardedTrial(LiveTrial):
 
     def is_finite(self) -> bool:
         """Whether all weights of all ranks are finite."""
-        return self._ranks.slowest(0.0 if super().is_finite() else 1.0) == 0.0
+        return self._ranks.largest(0.0 if super().is_finite() else 1.0) == 0.0
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything in whole tensors, by name, in the host's memory; all ranks have to ask."""

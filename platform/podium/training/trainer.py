@@ -170,6 +170,11 @@ def _task_classes() -> "tuple[type[Task], ...]":
 
 def _function(spec: SweepSpec, loaded: object) -> TrainingFunction:
     function = check_function(loaded, spec.task)
+    if spec.compute.model_fields_set:
+        raise SpecError(
+            f"is for tasks, and {spec.task} is a training function, which computes its steps itself; leave it out",
+            key="compute",
+        )
     if spec.resources.most_gangs > 1 and not saves_checkpoints(function):
         raise SpecError(
             f"is a range, and {spec.task} saves no checkpoint from which other ranks could go on; write one number, or "
