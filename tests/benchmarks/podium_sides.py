@@ -38,22 +38,44 @@ NOOP_TRAIN = """
 def train(trial):
     trial.report(1, {"accuracy": trial.params["a"]})
 """
-MLP = """
-sweep: mlp
+
+DIGITS = """
+sweep: NAME
 task: classification
 data:
   source: {kind: arrays, path: digits.npz}
   split: {train: 0.8, validation: 0.2, test: 0}
-  batch_size: 64
-network: {kind: mlp, depth: 2, width: 64}
+  batch_size: BATCH
+network: NETWORK
 search:
   objective: {metric: validation/accuracy, direction: maximize}
   space:
     optimizer.learning_rate: {log: [1e-4, 1e-1]}
-budget: {trials: TRIALS, epochs: {max: 5}, policy: none}
-fuse: off
-tracking: {plots: false, model: false}
+budget: {trials: TRIALS, epochs: EPOCHS}
+MOREtracking: {plots: false, model: false}
 """
+MLP_NETWORK = "{kind: mlp, depth: 2, width: 64}"
+MLP = (
+    DIGITS.replace("NAME", "mlp")
+    .replace("BATCH", "64")
+    .replace("NETWORK", MLP_NETWORK)
+    .replace("EPOCHS", "{max: 5}, policy: none")
+    .replace("MORE", "fuse: off\n")
+)
+ASHA = (
+    DIGITS.replace("NAME", "asha")
+    .replace("BATCH", "64")
+    .replace("NETWORK", MLP_NETWORK)
+    .replace("EPOCHS", "{min: 1, max: 9, factor: 3}, policy: asha")
+    .replace("MORE", "")
+)
+ELASTIC = (
+    DIGITS.replace("NAME", "elastic")
+    .replace("BATCH", "256")
+    .replace("NETWORK", "{kind: convnet, depth: 2, channels: 16, width: 64}")
+    .replace("EPOCHS", "{min: 1, max: 27, factor: 3}, policy: asha")
+    .replace("MORE", "resources: {ranks: RANKS}\nfuse: off\n")
+)
 
 FUSIBLE = """
 sweep: fusible
@@ -74,39 +96,7 @@ budget: {trials: TRIALS, epochs: {max: EPOCHS}, policy: none}
 fuse: FUSE
 tracking: {plots: false, model: false}
 """
-ELASTIC = """
-sweep: elastic
-task: classification
-data:
-  source: {kind: arrays, path: digits.npz}
-  split: {train: 0.8, validation: 0.2, test: 0}
-  batch_size: 256
-network: {kind: convnet, depth: 2, channels: 16, width: 64}
-search:
-  objective: {metric: validation/accuracy, direction: maximize}
-  space:
-    optimizer.learning_rate: {log: [1e-4, 1e-1]}
-budget: {trials: TRIALS, epochs: {min: 1, max: 27, factor: 3}, policy: asha}
-resources: {ranks: RANKS}
-fuse: off
-tracking: {plots: false, model: false}
-"""
 DROPOUT = "\n    network.dropout: {float: [0, 0.5]}"
-ASHA = """
-sweep: asha
-task: classification
-data:
-  source: {kind: arrays, path: digits.npz}
-  split: {train: 0.8, validation: 0.2, test: 0}
-  batch_size: 64
-network: {kind: mlp, depth: 2, width: 64}
-search:
-  objective: {metric: validation/accuracy, direction: maximize}
-  space:
-    optimizer.learning_rate: {log: [1e-4, 1e-1]}
-budget: {trials: TRIALS, epochs: {min: 1, max: 9, factor: 3}, policy: asha}
-tracking: {plots: false, model: false}
-"""
 
 
 def noop(trials: int) -> dict[str, Any]:
