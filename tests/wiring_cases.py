@@ -104,13 +104,13 @@ def write_quick(folder: Path, text: str = QUICK, train: str = TRAIN) -> Path:
     return folder
 
 
-def write_blobs(folder: Path) -> Path:
+def write_blobs(folder: Path, samples: int = 600) -> Path:
     """The like for the built-in classification over three clouds of points."""
     make_empty_runs(folder / ".podium" / "mlflow.db")
     source = np.random.default_rng(0)
-    labels = source.integers(0, 3, 600)
+    labels = source.integers(0, 3, samples)
     centres = np.array([[2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 2.0, 0]])
-    points = centres[labels] + source.normal(0, 0.5, (600, 4))
+    points = centres[labels] + source.normal(0, 0.5, (samples, 4))
     np.savez(folder / "blobs.npz", x=points.astype(np.float32), y=labels)
     (folder / "sweep.yaml").write_text(BLOBS)
     return folder

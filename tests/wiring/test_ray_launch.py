@@ -287,10 +287,10 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
 
 
 def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path, running_ray: str) -> None:
-    folder = write_blobs(tmp_path)
+    folder = write_blobs(tmp_path, samples=6_000)
     sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
     (folder / "sweep.yaml").write_text(sweep)
-    settings = ("budget.trials=2", "budget.epochs.max=8", "budget.policy=none", "tracking.plots=false")
+    settings = ("budget.trials=2", "budget.epochs.max=4", "budget.policy=none", "tracking.plots=false")
     with launching(folder, "launch", "sweep.yaml", *settings, "--cluster", running_ray, "--json") as process:
         ready = events(folder, GangReady)[0]
         told = time.monotonic()
