@@ -1,10 +1,12 @@
 """How a step is computed: in parts that add up to the whole batch, and in numbers of half the size."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch._dynamo.utils import counters
 from training_bench import DOUBLE, Bench, make_spec
 
 from podium.errors import SpecError, TaskError
@@ -130,3 +132,27 @@ def test_bfloat16_is_what_products_are_computed_in_and_nothing_else(blobs: Path,
         for epoch, metrics in exact.curve(0).items():
             assert curve[epoch]["train/loss"] != metrics["train/loss"]
             assert curve[epoch]["train/loss"] == pytest.approx(metrics["train/loss"], rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch's own, while it compiles
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler (g++)")
+def test_compiled_networks_have_the_same_curves(blobs: Path, code: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "task": "task.py:Double",
+        "fuse": 2,
+        "initializer": {"scheme": "he_normal"},
+        "network": {"width": 6, "norm": "batch", "dropout": 0.3},
+    }
+    eager, reports = trained(make_spec(**settings), blobs, code, tmp_path / "eager")
+    assert {report.width for report in reports.values()} == {2}
+    counters["frames"].clear()
+    spec = make_spec(**settings, compute={"compile": True})
+    compiled, reports = trained(spec, blobs, code, tmp_path / "compiled")
+    assert {report.width for report in reports.values()} == {1}
+    assert counters["frames"]["ok"] > 0
+    for trial in (0, 1):
+        for epoch, metrics in eager.curve(trial).items():
+            assert compiled.curve(trial)[epoch] == pytest.approx(metrics, abs=1e-9)
+    measured = measure(spec, code=code, data=blobs, parameters={}, mate={})
+    assert "compute.compile" in measured.obstacle

@@ -63,8 +63,20 @@ def _stack_of(trial: dict[str, Any]) -> list[tuple[str, str]]:
     if trial["ranks"] > 1:
         share = trial["metrics"].get("train/communication_share")
         cost = "" if share is None else f", which exchanged gradients for {share:.0%} of the time"
-        lines.append(f"trained by {trial['ranks']} ranks{cost}")
+        lines.append(f"trained by {trial['ranks']} {trial['strategy']} ranks{cost}")
+    if trial["scaling_efficiency"] is not None:
+        lines.append(f"with a scaling efficiency of {trial['scaling_efficiency']:.0%}")
+    lines += [f"rank {rank} used {_usage(used)}" for rank, used in enumerate(trial["usage"])]
     return [("", line) for line in lines]
+
+
+def _usage(used: dict[str, float]) -> str:
+    parts = [f"{used['cpu_utilization_percentage'] / 100:.2g} cores", f"{used['memory_usage_megabytes']:.0f} MB"]
+    if "gpu_memory_usage_megabytes" in used:
+        parts.append(f"{used['gpu_memory_usage_megabytes']:.0f} MB of its GPU")
+    if "gpu_utilization_percentage" in used:
+        parts.append(f"{used['gpu_utilization_percentage']:.0f}% of its GPU's time")
+    return ", ".join(parts)
 
 
 def best_of(summary: dict[str, Any]) -> str:

@@ -66,6 +66,11 @@ class Gang:
     gone: float | None = None
 
     @property
+    def holds_places(self) -> bool:
+        """Whether at least one of its ranks has come."""
+        return any(member.where is not None for member in self.members)
+
+    @property
     def devices(self) -> str:
         """Where its ranks are."""
         return "; ".join(str(member.where) for member in self.members)

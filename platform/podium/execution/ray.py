@@ -35,6 +35,9 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
+AHEAD = 16
+"""No more gangs than this wait for hosts that an autoscaler may add, and no more than fit already."""
+
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
 
@@ -55,10 +58,11 @@ class RayExecutor:
     Args:
         assignment: What the workers work on.
         most: No more gangs than this are started.
+        may_grow: Whether hosts may come to this Ray: gangs beyond those that fit then ask its autoscaler for them.
     """
 
-    def __init__(self, assignment: Assignment, most: int) -> None:
-        self._assignment, self._most = assignment, most
+    def __init__(self, assignment: Assignment, most: int, *, may_grow: bool = False) -> None:
+        self._assignment, self._most, self._may_grow = assignment, most, may_grow
         self._spec = SweepSpec.model_validate(assignment.spec)
         self._gangs: dict[str, Gang] = {}
         self._questions: dict[Any, Question] = {}
@@ -128,19 +132,22 @@ class RayExecutor:
     # gangs come
 
     def _follow(self) -> None:
-        """Starts gangs up to the number that fits now; one that finds no place after all waits for it.
+        """Starts gangs up to the number that fits now, and some that wait for more hosts, which an autoscaler sees.
 
-        Where fewer fit than there are, those that wait for a rank make room for each other.
+        Where fewer fit than hold places, those that wait for a rank make room for each other.
         """
         self._followed = time.monotonic()
         try:
             fit = min(self._most, count_gangs(nodes(), self._spec.resources))
         except CapacityError:
             return
-        for _ in range(fit - len(self._gangs)):
+        wanted = min(self._most, fit + min(fit, AHEAD) * self._may_grow)
+        for _ in range(wanted - len(self._gangs)):
             self._welcome(self._recruiter.gang())
-        waiting = [gang for gang in self._gangs.values() if not gang.is_ready]
-        for gang in waiting[: max(0, len(self._gangs) - fit)]:
+        holding = [gang for gang in self._gangs.values() if gang.holds_places]
+        incomplete = [gang for gang in holding if not gang.is_ready]
+        outside = [gang for gang in self._gangs.values() if not gang.holds_places]
+        for gang in [*incomplete[: max(0, len(holding) - fit)], *outside[: max(0, len(self._gangs) - wanted)]]:
             del self._gangs[gang.name]
             self._recruiter.dismiss(gang)
 
@@ -246,7 +253,9 @@ class RayExecutor:
             return []
         failure = reason or next(iter(failures), None)
         self._end(event.key, is_broken=failure is not None)
-        return [failure or ended[members[0]]]
+        reports = [each for each in (ended.get(member) for member in members) if isinstance(each, Advanced)]
+        usage = tuple(used for each in reports for used in each.usage)
+        return [failure or reports[0].model_copy(update={"usage": usage})]
 
     def _end(self, key: str, *, is_broken: bool = False) -> None:
         """An advance is over; if it broke off, its ranks have left each other."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import StorageFault
 from podium.execution.logs import captured, log_path, publish, tail
+from podium.execution.meter import Meter
 from podium.folders import fetch
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt
@@ -133,12 +134,16 @@ class Worker:
         store, cache, trial = self._assignment.store, Path(self._assignment.cache), command.lanes[0].trial
         log = log_path(store, self._spec.sweep, trial, cache)
         last: Advanced | AdvanceFailed | None = None
+        meter = Meter()
         try:
             with self._capture(log):
                 last = self._carry_out(command, seat, log)
         except OSError as error:
             last = last or self._failed(command, "storage", f"the log {log} cannot be written: {error}", log)
-        if isinstance(last, AdvanceFailed) and last.cause == "out_of_memory":
+        used = meter.read()
+        if isinstance(last, Advanced):
+            last = last.model_copy(update={"usage": (used,)})
+        elif last.cause == "out_of_memory":
             self._free_memory()
         if self._publishes:
             with contextlib.suppress(StorageFault):  # the next advance of the trial on this host brings it, too

@@ -85,11 +85,14 @@ class ComputeSettings(Settings):
             to those of the batch. The rank's whole part of the batch if absent.
         norm: Over what batch norms take their statistics where a batch goes through in parts: `batch` refuses that,
             `microbatch` lets a trial's curve depend on `microbatch` and on its ranks.
+        compile: Whether networks go through `torch.compile`, which takes 10 to 20 seconds for each structure and
+            worker, and pays in long trials of large networks on GPUs. There are no stacks then.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     microbatch: int | None = Field(default=None, ge=1)
     norm: Literal["batch", "microbatch"] = "batch"
+    compile: bool = False
 
 
 class CheckpointSettings(Settings):

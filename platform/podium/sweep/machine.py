@@ -204,8 +204,8 @@ class Machine:
         reports = sorted(event.reports, key=lambda report: report.trial)
         if [report.trial for report in reports] != sorted(lane.trial for lane in advance.lanes):
             raise LedgerError(f"{advance.key} trained other trials than those reported: {event}")
-        self._roster.note_lanes(advance, reports)
         self._elastic.note(advance, reports)
+        self._roster.note_lanes(advance, event, self._elastic.efficiency(advance))
         reports = [self._judge.record(report, advance.until) for report in reports]
         for report in reports:
             self._outcomes.settle(report, advance.until)

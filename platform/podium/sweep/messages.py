@@ -144,6 +144,7 @@ class Report(Message):
         device_s: Seconds of the ranks' time, each divided by the lanes that shared it.
         width: Lanes of the stack that the trial was trained in; 1 for plain training.
         ranks: How many ranks trained it together.
+        strategy: Whether each of them held the whole network, or a part of every parameter.
     """
 
     trial: int
@@ -156,15 +157,20 @@ class Report(Message):
     device_s: float = 0.0
     width: int = 1
     ranks: int = 1
+    strategy: Literal["replicated", "sharded"] = "replicated"
 
 
 class Advanced(Message):
-    """An advance ended. Every lane's `Saved` comes before it; the reports stand in the order of its lanes."""
+    """An advance ended. Every lane's `Saved` comes before it; the reports stand in the order of its lanes.
+
+    `usage` tells of each rank what it used of its host and its GPU, by the names of MLflow's system metrics.
+    """
 
     kind: Literal["advanced"] = "advanced"
     key: str
     gang: str
     reports: tuple[Report, ...]
+    usage: tuple[Metrics, ...] = ()
 
 
 class AdvanceFailed(Message):

@@ -1,11 +1,11 @@
 """The roster: all trials of a sweep, the states they may move between, and the best of them. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from podium.errors import LedgerError
-from podium.sweep.messages import Advance, Lane, Report, Saved
+from podium.sweep.messages import Advance, Advanced, Lane, Saved
 from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial, TrialState
 
@@ -80,10 +80,10 @@ class Roster:
             reached=trial.epoch,
         )
 
-    def note_lanes(self, advance: Advance, reports: Iterable[Report]) -> None:
-        """Notes in which cohort and lane each trial was trained, and by how many ranks."""
+    def note_lanes(self, advance: Advance, ended: Advanced, efficiency: float | None) -> None:
+        """Notes in which cohort and lane each trial was trained, by how many ranks, and what these used."""
         lanes = {lane.trial: index for index, lane in enumerate(advance.lanes)}
-        for report in reports:
+        for report in ended.reports:
             self.change(
                 report.trial,
                 cohort=advance.key,
@@ -91,6 +91,9 @@ class Roster:
                 lanes=len(lanes),
                 width=report.width,
                 ranks=report.ranks,
+                strategy=report.strategy,
+                usage=ended.usage,
+                efficiency=efficiency,
             )
 
     def end_all(self, ending: TrialState, reason: str) -> None:

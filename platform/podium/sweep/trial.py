@@ -1,6 +1,6 @@
 """Trial: a frozen snapshot of one point of the search space, and the states it can be in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,6 +55,10 @@ class Trial:
         lanes: How many lanes the cohort had.
         width: Lanes of the stack in which it was trained there; 1 for plain training.
         ranks: How many ranks trained it there.
+        strategy: Whether each of them held the whole network, or a part of every parameter.
+        usage: What each of them used of its host and its GPU, by the names of MLflow's system metrics.
+        efficiency: How many times as fast as one gang all its gangs were together, divided by how many they were; None
+            as long as not both were measured.
     """
 
     number: int
@@ -82,6 +86,9 @@ class Trial:
     lanes: int = 1
     width: int = 1
     ranks: int = 1
+    strategy: str = "replicated"
+    usage: Sequence[Mapping[str, float | None]] = ()
+    efficiency: float | None = None
 
     @property
     def rung(self) -> int:

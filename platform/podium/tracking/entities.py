@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from podium.spec.space import Value
@@ -50,7 +50,7 @@ def trial_tags(trial: Trial) -> dict[str, str]:
     tags = {"podium.state": str(trial.state), "podium.rung": str(trial.rung)}
     if trial.cohort:
         tags |= {"podium.cohort": trial.cohort, "podium.lane": str(trial.lane), "podium.width": str(trial.width)}
-        tags["podium.ranks"] = str(trial.ranks)
+        tags |= {"podium.ranks": str(trial.ranks), "podium.strategy": trial.strategy}
     if trial.reason:
         tags["podium.reason"] = trial.reason[:REASON_LIMIT]
     if trial.attempts:
@@ -59,6 +59,11 @@ def trial_tags(trial: Trial) -> dict[str, str]:
     if trial.state is TrialState.FAILED and cause in trial.attempts:
         tags["podium.cause"] = cause
     return tags
+
+
+def system_metrics(usage: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """What each rank used, under the names by which the MLflow UI knows system metrics."""
+    return {f"system/rank_{rank}/{name}": value for rank, used in enumerate(usage) for name, value in used.items()}
 
 
 def objective_names(objectives: tuple[Objective, ...]) -> tuple[str, ...]:

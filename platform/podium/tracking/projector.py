@@ -257,8 +257,10 @@ class Projector:
             for lane in event.lanes:
                 self._read_metrics(lane.trial, lane.epoch, lane.metrics, at_ms)
         elif isinstance(event, Advanced):
+            used = entities.system_metrics(event.usage)
             for report in event.reports:
                 self._read_report(report, at_ms)
+                self._shown[report.trial].points += entities.points(used, at_ms, report.epoch)
 
     def _read_metrics(self, number: int, epoch: int, metrics: Mapping[str, float | None], at_ms: int) -> None:
         shown = self._shown.setdefault(number, _Shown(at_ms, at_ms))
@@ -305,7 +307,10 @@ class Projector:
         if not shown.is_over:
             points, tags = shown.points, self._tags(trial)
             if trial.state.is_ended:
-                points += entities.points({"device_s": trial.device_s}, shown.last_ms, trial.epoch)
+                spent: dict[str, float | None] = {"device_s": trial.device_s}
+                if trial.efficiency is not None:
+                    spent["scaling_efficiency"] = trial.efficiency
+                points += entities.points(spent, shown.last_ms, trial.epoch)
             self._client.log_batch(
                 shown.run_id,
                 metrics=entities.to_metrics(points),

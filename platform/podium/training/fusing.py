@@ -40,9 +40,9 @@ class Fusing:
         """The widths to train `lives` at, trials of one signature at the same epoch and step.
 
         Several ranks do what the first one knows. They train plainly what is shared out over them, and networks whose
-        norms need all samples of a batch.
+        norms need all samples of a batch; so does everybody whose networks are compiled.
         """
-        if lives[0].is_sharded or lives[0].shared_norms:
+        if lives[0].is_sharded or lives[0].shared_norms or self._spec.compute.compile:
             return Race(len(lives), Known(), fixed=1)
         key = self._key(lives[0])
         if self._ranks.is_first:

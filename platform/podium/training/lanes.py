@@ -288,7 +288,7 @@ def _template(lives: Sequence[LiveTrial]) -> nn.Module:
     networks = [dict(live.network.named_modules()) for live in lives]
     for site, module in template.named_modules():
         if isinstance(module, Dropout):
-            module.rate = max(network[site].rate for network in networks)
+            module.drops = any(network[site].drops for network in networks)
     return template
 
 

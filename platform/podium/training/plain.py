@@ -1,11 +1,11 @@
 """Training: the plain case, one trial trained by itself; and what a step of it and of a stack have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from podium.errors import TaskError
 from podium.spec.sweep import ComputeSettings
@@ -17,6 +17,9 @@ from podium.training.task import Batch, Task
 from podium.training.toolbox.dropout import begin_epoch, begin_step
 from podium.training.toolbox.penalties import add_penalties, clip
 from podium.training.toolbox.schedules import factor
+
+VARIANTS = 1024
+"""How many structures a worker compiles at most, each for training and for evaluation, whole and last batches."""
 
 
 class Plain:
@@ -33,6 +36,7 @@ class Plain:
     def __init__(self, live: LiveTrial, ranks: Ranks = ALONE) -> None:
         self.lives = (live,)
         self._live, self._ranks = live, ranks
+        self._network = _compiled(live.network) if live.compute.compile else live.network
         self._validation = Gathered(live.task, live.device)
 
     def begin_epoch(self, in_epoch: int, steps: int) -> None:
@@ -68,7 +72,7 @@ class Plain:
             norm.counts = not samples.stands_in
         batch = samples.batch(live.values)
         with products_in(live.compute, live.device):
-            outputs = live.network(batch.inputs)
+            outputs = self._network(batch.inputs)
             total, weight = weighted_sum(live.task, outputs, batch)
         if samples.stands_in:
             (total * 0.0).backward()  # type: ignore[no-untyped-call]
@@ -99,7 +103,7 @@ class Plain:
     def _validate(self, samples: Samples, logs: Sequence[Log]) -> None:
         live, batch = self._live, samples.batch(self._live.values)
         with products_in(live.compute, live.device):
-            outputs = live.network(batch.inputs)
+            outputs = self._network(batch.inputs)
             total, weight = weighted_sum(live.task, outputs, batch)
         if samples.stands_in:
             return
@@ -114,6 +118,13 @@ class Plain:
     def are_finite(self) -> list[bool]:
         """Whether each trial's weights are all finite."""
         return [self._live.is_finite()]
+
+
+def _compiled(network: nn.Module) -> Callable[[Tensor], Any]:
+    # beyond its limit, which 8 structures reach, torch would quietly compile no more
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = VARIANTS
+    compiled: Callable[[Tensor], Any] = torch.compile(network)
+    return compiled
 
 
 def products_in(compute: ComputeSettings, device: torch.device) -> AbstractContextManager[Any]:

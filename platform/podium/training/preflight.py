@@ -71,9 +71,11 @@ def measure(
         raise TaskError(f"{spec.task} is a training function; only a task has a network to measure")
     if data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
-    assert spec.data is not None
     reader = Reader(data)
     lane = Lane(trial=0, parameters=dict(parameters), seed=0)
+    is_compiled = spec.compute.compile
+    spec = spec.model_copy(update={"compute": spec.compute.model_copy(update={"compile": False})})
+    assert spec.data is not None
     torch.set_num_threads(spec.resources.cpus)
     try:
         live = LiveTrial(spec, task, reader.schema, lane, training_device(spec))
@@ -85,8 +87,8 @@ def measure(
             plain.begin_epoch(steps, steps * spec.budget.epochs.max)
             plain.step(to_device(samples, live.device).parts(spec.compute.microbatch)[0])
         step_s = statistics.median(_timed(plain, samples))
-        obstacle = ""
-        if mate is not None:
+        obstacle = "compute.compile is on, and compiled networks are not stacked" if is_compiled else ""
+        if mate is not None and not is_compiled:
             other = Lane(trial=1, parameters=dict(mate), seed=1)
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
             on_device = to_device(samples, live.device).parts(spec.compute.microbatch)[0]

@@ -152,6 +152,7 @@ class TaskTrainer:
             device_s=live.device_s * self._ranks.count,
             width=live.width,
             ranks=self._ranks.count,
+            strategy="sharded" if live.is_sharded else "replicated",
         )
 
     def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:

@@ -129,7 +129,7 @@ def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: P
         return InlineExecutor(assignment, watcher.is_interrupted)
     from podium.execution.ray import RayExecutor
 
-    return RayExecutor(assignment, most=trials * spec.resources.most_gangs)
+    return RayExecutor(assignment, most=trials * spec.resources.most_gangs, may_grow=place.cluster != "local")
 
 
 def connected(place: Place) -> AbstractContextManager[object]:

@@ -88,6 +88,9 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
         "lanes": trial.lanes,
         "width": trial.width,
         "ranks": trial.ranks,
+        "strategy": trial.strategy,
+        "scaling_efficiency": trial.efficiency,
+        "usage": [dict(used) for used in trial.usage],
         "run_id": facts.get(f"run/{trial.number}"),
     }
 

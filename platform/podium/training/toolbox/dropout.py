@@ -24,7 +24,7 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.drops = rate, rate > 0
         self.positions = torch.zeros(0, dtype=torch.int64)
         lowest = math.floor((rate - 0.5) * 2**32)
         self.register_buffer("threshold", torch.tensor(lowest, dtype=torch.int32), persistent=False)
@@ -37,7 +37,7 @@ class Dropout(nn.Module):
         Raises:
             RuntimeError: if `begin` was not called for this batch.
         """
-        if not self.training or self.rate == 0:
+        if not self.training or not self.drops:
             return inputs
         if len(self.positions) != len(inputs):
             raise RuntimeError(f"dropout knows {len(self.positions)} positions and got a batch of {len(inputs)}")
@@ -52,7 +52,7 @@ class Dropout(nn.Module):
 def sites(network: nn.Module) -> list[tuple[str, Dropout]]:
     """The modules of a network that drop anything, each with its path in it as site."""
     modules = network.named_modules()
-    return [(name, module) for name, module in modules if isinstance(module, Dropout) and module.rate > 0]
+    return [(name, module) for name, module in modules if isinstance(module, Dropout) and module.drops]
 
 
 def replace_torch_dropout(network: nn.Module) -> None:
