@@ -33,8 +33,13 @@ AUTOSCALER = {
     "auth": {},
     "docker": {},
     "file_mounts": {},
-    **dict.fromkeys(("cluster_synced_files", "initialization_commands", "setup_commands", "head_setup_commands"), []),
-    **dict.fromkeys(("worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands"), []),
+    "cluster_synced_files": [],
+    "initialization_commands": [],
+    "setup_commands": [],
+    "head_setup_commands": [],
+    "worker_setup_commands": [],
+    "head_start_ray_commands": [],
+    "worker_start_ray_commands": [],
 }
 SWEEP = """
 sweep: growing

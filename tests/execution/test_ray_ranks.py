@@ -104,6 +104,9 @@ def test_two_processes_train_what_one_does(stage: Stage, alone: list[Curve]) -> 
     events = stage.run(stage.command(*lanes, until=9))
     assert isinstance(events[-1], Advanced)
     assert [(report.ending, report.epoch) for report in events[-1].reports] == [("until", 9)] * 2
+    assert {report.strategy for report in events[-1].reports} == {"replicated"}
+    assert len(events[-1].usage) == 2
+    assert len({used["memory_usage_megabytes"] for used in events[-1].usage}) == 2, "each rank's own"
     assert_same(events, lanes, alone)
     assert sum(isinstance(event, END) for event in [*events, *stage.rest()]) == 1
 

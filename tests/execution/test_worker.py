@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from podium.errors import StorageFault, TaskError
+from podium.execution import meter
 from podium.execution.worker import Assignment, Worker, cause_of
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Lane, Report
 from podium.testing.executors import suite_spec
@@ -92,7 +94,58 @@ def advance(store: Path, trainer: Trainer) -> Advanced | AdvanceFailed:
 
 
 def test_an_advance_ends_with_its_reports(tmp_path: Path) -> None:
-    assert isinstance(advance(tmp_path, Trainer(lambda: None)), Advanced)
+    ended = advance(tmp_path, Trainer(lambda: None))
+    assert isinstance(ended, Advanced)
+    (used,) = ended.usage
+    assert set(used) == {"cpu_utilization_percentage", "memory_usage_megabytes"}
+
+
+def burn() -> None:
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize(("do", "least", "most"), [(lambda: time.sleep(0.3), 0.0, 50.0), (burn, 1.0, 150.0)])
+def test_what_a_rank_uses_is_measured(do: Callable[[], None], least: float, most: float, tmp_path: Path) -> None:
+    ended = advance(tmp_path, Trainer(do))
+    assert isinstance(ended, Advanced)
+    (used,) = ended.usage
+    assert least <= (used["cpu_utilization_percentage"] or 0.0) <= most
+    assert 20 < (used["memory_usage_megabytes"] or 0.0) < 20_000
+
+
+class Gpu:
+    """What torch says of a GPU, whose load its driver tells only if there is a way to ask."""
+
+    def __init__(self, *loads: float) -> None:
+        self.loads, self.resets = list(loads), 0
+
+    def reset_peak_memory_stats(self) -> None:
+        self.resets += 1
+
+    def max_memory_reserved(self) -> int:
+        return 3_000_000
+
+    def utilization(self) -> float:
+        if not self.loads:
+            raise ModuleNotFoundError("pynvml does not seem to be installed")
+        return self.loads.pop(0)
+
+
+@pytest.mark.parametrize("loads", [(), (40.0, 60.0)])
+def test_what_a_rank_uses_of_its_gpu(loads: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(*loads)
+    monkeypatch.setattr(meter, "_gpu", lambda: gpu)
+    monkeypatch.setattr(meter, "LOOK_EVERY_S", 0.01)
+    measuring = meter.Meter()
+    assert gpu.resets == 1
+    while gpu.loads:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    used = measuring.read()
+    assert used["gpu_memory_usage_megabytes"] == 3.0
+    assert used.get("gpu_utilization_percentage") == (50.0 if loads else None)
 
 
 def test_a_task_that_exits_has_failed(tmp_path: Path) -> None:

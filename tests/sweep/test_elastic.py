@@ -65,6 +65,16 @@ def test_what_was_only_tried_by_several_is_tried_by_one() -> None:
     assert elastic.lend([begun(0)], ["a"]) == {"advance/0": ("a",)}
 
 
+def test_efficiency_is_told_once_both_are_measured() -> None:
+    elastic = Elastic(spec_of(), TRIALS)
+    alone, pair = begun(0), begun(1, joined=("a",))
+    note(elastic, pair, 2.5)
+    assert elastic.efficiency(pair) is None
+    note(elastic, alone, 4.0)
+    assert elastic.efficiency(pair) == pytest.approx(0.8)
+    assert elastic.efficiency(alone) is None
+
+
 @pytest.mark.parametrize(("two_s", "four_s"), [(6.0, 4.0), (5.0, 2.5), (10.0, 10.0)])
 def test_more_gangs_are_foretold_by_amdahl_s_law(two_s: float, four_s: float) -> None:
     elastic = Elastic(spec_of(), TRIALS)

@@ -108,7 +108,8 @@ class Story:
             )
             for trial, value in values.items()
         )
-        self.todo += self.tell(Advanced(key=command.key, gang=command.gang, reports=reports))
+        usage = ({"memory_usage_megabytes": 10.0}, {"memory_usage_megabytes": 20.0})
+        self.todo += self.tell(Advanced(key=command.key, gang=command.gang, reports=reports, usage=usage))
 
     def play(self) -> "Story":
         while self.step():

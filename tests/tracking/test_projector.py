@@ -270,6 +270,14 @@ def test_the_trials_of_a_cohort_say_where_they_were_trained(
         ("advance/3", "0", "1"),
     ]
     assert children[0].data.metrics["device_s"] == 0.25
+    assert children[0].data.tags["podium.strategy"] == "replicated"
+
+
+def test_what_each_rank_used_is_among_the_system_metrics(make_story: MakeStory, show: Show, tracking_uri: str) -> None:
+    show(make_story("asha").play())
+    _, children = runs(tracking_uri)
+    for rank, used in enumerate((10.0, 20.0)):
+        assert children[0].data.metrics[f"system/rank_{rank}/memory_usage_megabytes"] == used
 
 
 def test_a_failed_trial_says_why(make_story: MakeStory, show: Show, tracking_uri: str, tmp_path: Path) -> None:
