@@ -19,11 +19,16 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
         digest="ab" * 32,
         source={"kind": "arrays", "path": "x.npz"},
         fingerprint="sha256 00",
+        steps=({"kind": "resize", "height": 2, "width": 3},),
         split={"train": 1.0},
         schema=Schema((1, 2, 3), "uint8", (), "int64", 2, (0.1 + 0.2,), (1e-300,), True),
         rows={"train": 4},
         classes={"train": (1, 3)},
         shards=(Shard("train-00000.arrow", "train", 4, 100, "cd" * 32),),
+        records=5,
+        left_out=1,
+        skipped=(("photos/a.png", "truncated"),),
+        versions={"numpy": "2.4.6"},
     )
     (tmp_path / "manifest.json").write_text(manifest.to_json())
     assert load_manifest(tmp_path) == manifest

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from podium.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """The version of the layout of shards and manifest; another one means another folder."""
 
 MANIFEST = "manifest.json"
@@ -24,11 +24,12 @@ class Schema:
         inputs: Shape of a sample, channels first.
         input_dtype: As stored: `uint8` or `float32`.
         targets: Shape of a target; `()` for one number.
-        target_dtype: `int64` for classes, `float32` for regression.
-        classes: Number of classes; 0 for regression.
+        target_dtype: `int64` for classes, `uint8` for masks of them, `float32` for numbers to predict.
+        classes: Number of classes; 0 for numbers.
         mean: Mean of each channel (of each feature of a vector) over the train split.
         std: Standard deviation likewise; 1 where there is no variation.
         normalize: Whether the reader subtracts `mean` and divides by `std`.
+        class_names: What the source calls the classes, in their order; empty if it numbers them.
     """
 
     inputs: tuple[int, ...]
@@ -39,6 +40,7 @@ class Schema:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     normalize: bool
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,32 @@ class Manifest:
         digest: Of everything the shards depend on; its first 16 digits name the folder.
         source: The settings of the source.
         fingerprint: What identifies the source's content.
-        split: The share of each split that was asked for.
+        steps: What was done to the records.
+        split: How they were split.
         schema: What one sample looks like.
         rows: Samples of each split.
-        classes: By split the samples of each class; empty for regression.
+        classes: By split the samples of each class (the pixels, for masks); empty for numbers.
         shards: The files, in the order of their samples.
+        records: How many the source has, after the steps; pieces are cut from them.
+        left_out: How many of them stand in no split, since another split has equal ones.
+        skipped: Name and reason of each record that could not be read.
+        versions: Of what has prepared the data.
         format: The version of the layout.
     """
 
     digest: str
     source: dict[str, Any]
     fingerprint: str
+    steps: tuple[dict[str, Any], ...]
     split: dict[str, Any]
     schema: Schema
     rows: dict[str, int]
     classes: dict[str, tuple[int, ...]]
     shards: tuple[Shard, ...]
+    records: int
+    left_out: int
+    skipped: tuple[tuple[str, str], ...]
+    versions: dict[str, str]
     format: int = FORMAT
 
     def to_json(self) -> str:

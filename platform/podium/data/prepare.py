@@ -1,22 +1,32 @@
-"""Preparing data: once for equal source, steps and split. What is already there costs one checksum.
+"""Preparing data: once for equal source, steps and split. What is already there costs a glance.
 
 Dask is imported only when there is something to do.
 """
 
+import errno
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from podium.data.manifest import FORMAT, MANIFEST
+from podium.data.functions import code_digest, load
+from podium.data.manifest import FORMAT, MANIFEST, Manifest
 from podium.data.sources import make_source
+from podium.errors import StorageFault, UserError
 from podium.folders import make
-from podium.spec.sweep import DataSettings
+from podium.spec.data import Apply, DataSettings
+from podium.spec.settings import is_name
+from podium.store import accessing
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
+
+PREPARED_BY = ("numpy", "dask", "pyarrow", "pillow")
+"""Packages whose versions the manifest tells."""
 
 
 def prepare(
@@ -25,15 +35,19 @@ def prepare(
     base: Path,
     store: str,
     cache: Path,
+    get: Callable[..., Any] | None = None,
     progress: Progress = lambda stage, share: None,
 ) -> Path:
     """Makes the shards of a data set, unless the store has them.
 
+    One that was interrupted goes on where it was.
+
     Args:
-        settings: Source, split and normalization; batch size and data seed do not matter here.
+        settings: Source, steps, split and normalization; batch size and data seed do not matter here.
         base: The sweep file's folder, which the source's path is relative to.
         store: Path or address; data sets are kept there by the name that `shards` gives them.
-        cache: Where this host keeps what it has of a store at an address.
+        cache: Where this host keeps what it has of a store at an address, and what it knows of files.
+        get: What carries out Dask's graphs, on hosts that see the store's and the source's paths; threads if None.
         progress: Told how it goes.
 
     Returns:
@@ -41,29 +55,50 @@ def prepare(
 
     Raises:
         DataError: if the source cannot be read, or its samples cannot be trained on.
+        TaskError: if a function of the user's fails.
         StorageFault: if the store, or this host's disk, cannot be written.
     """
-    source = make_source(settings, base)
+    source = make_source(settings, base, cache)
     fingerprint = source.fingerprint()
-    digest = settings_digest(settings, fingerprint)
+    digest = settings_digest(settings, fingerprint, base)
+    name = shards(digest[:16])
 
     def fill(made: Path) -> None:
-        from podium.data.build import build
+        work = made.with_name(f".{digest[:16]}.work")
+        work.mkdir(exist_ok=True)
+        try:
+            with accessing(str(made.parent.parent), f"{name} could not be written"):
+                _build(made, work)
+        except (UserError, StorageFault) as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                shutil.rmtree(work)
+            raise
+        shutil.rmtree(work)
 
-        scratch = made / "scratch"
-        scratch.mkdir()
-        manifest = build(
-            source.records(scratch),
-            settings,
-            made,
+    def _build(made: Path, work: Path) -> None:
+        from podium.data.build import build
+        from podium.data.steps import Steps
+
+        scratch = work / "scratch"
+        scratch.mkdir(exist_ok=True)
+        functions = {reference: load(reference, base) for reference in _references(settings)}
+        blocks = source.blocks(str(scratch))
+        found = build(blocks, Steps(settings.steps, functions), settings, made, work, get=get, progress=progress)
+        written = settings.model_dump(mode="json")
+        is_named = is_name(settings.source) == "<name>"
+        manifest = Manifest(
             digest=digest,
             fingerprint=fingerprint,
-            progress=progress,
+            source={"kind": settings.source} if is_named else written["source"],
+            steps=tuple(written["steps"]),
+            split=written["split"],
+            versions={package: importlib.metadata.version(package) for package in PREPARED_BY},
+            **found,
         )
-        shutil.rmtree(scratch)
         _write_durably(made / MANIFEST, manifest.to_json())
 
-    return make(store, shards(digest[:16]), cache, fill)
+    return make(store, name, cache, fill)
 
 
 def shards(name: str) -> str:
@@ -71,13 +106,24 @@ def shards(name: str) -> str:
     return f"shards/{name}"
 
 
-def settings_digest(settings: DataSettings, fingerprint: str) -> str:
-    """The SHA-256 of everything the shards depend on; where the source lies is not part of it."""
-    subject = settings.model_dump(mode="json", include={"source", "split", "normalize"})
+def settings_digest(settings: DataSettings, fingerprint: str, base: Path) -> str:
+    """The SHA-256 of everything the shards depend on; where the source lies is not part of it.
+
+    Raises:
+        TaskError: if the code of a function of the user's cannot be read.
+    """
+    subject = settings.model_dump(mode="json", include={"source", "steps", "split", "unreadable", "normalize"})
     if isinstance(subject["source"], dict):
-        subject["source"].pop("path")
-    subject |= {"fingerprint": fingerprint, "format": FORMAT}
+        for name in ("path", "masks"):
+            subject["source"].pop(name, None)
+    code = {reference: code_digest(reference, base) for reference in _references(settings)}
+    subject |= {"fingerprint": fingerprint, "code": code, "format": FORMAT}
     return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
+
+
+def _references(settings: DataSettings) -> list[str]:
+    """The functions of the user's that the settings name."""
+    return [step.function for step in settings.steps if isinstance(step, Apply)]
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from podium.errors import SpecError
 from podium.spec import checks, wording
-from podium.spec.sweep import ArraysSource, SweepSpec
+from podium.spec.sweep import SweepSpec
 from podium.spec.wording import Path as KeyPath
 
 
@@ -252,5 +252,6 @@ def _check_beside(spec: SweepSpec, folder: Path, origins: Origins) -> None:
         if not (folder / file).is_file():
             raise _error(("task",), f"there is no file {file} in {folder}", origins)
     source = spec.data.source if spec.data else None
-    if isinstance(source, ArraysSource) and not (folder / source.path).is_file():
-        raise _error(("data", "source", "path"), f"there is no file {source.path} in {folder}", origins)
+    path = getattr(source, "path", None)
+    if path is not None and not any(sign in path for sign in ("://", "*", "?", "[")) and not (folder / path).exists():
+        raise _error(("data", "source", "path"), f"there is no {path} in {folder}", origins)

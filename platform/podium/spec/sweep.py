@@ -16,6 +16,7 @@ from podium.spec.components import (
     ScheduleSettings,
     StoppingSettings,
 )
+from podium.spec.data import ArraysSource, DataSettings, SplitSettings
 from podium.spec.domains import Domains, one_or_several
 from podium.spec.running import CheckpointSettings, ComputeSettings, LimitSettings, Resources, Retries
 from podium.spec.settings import Settings, is_name
@@ -56,66 +57,6 @@ Sampler = Literal["tpe", "random", "qmc", "cmaes", "gp", "grid"]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
 BUILT_IN_TASKS = ("classification", "regression")
-
-
-class SplitSettings(Settings):
-    """Shares of the samples, and what keeps equal samples together.
-
-    Attributes:
-        train: Share of the samples that networks are trained on.
-        validation: Share on which trials are compared.
-        test: Share that promotion alone reads.
-        by: Samples of equal content go to the same split.
-    """
-
-    train: float = Field(default=0.7, ge=0, le=1)
-    validation: float = Field(default=0.15, ge=0, le=1)
-    test: float = Field(default=0.15, ge=0, le=1)
-    by: Literal["content"] = "content"
-
-    @model_validator(mode="after")
-    def _whole(self) -> "SplitSettings":
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + validation + test is {total:g}; the shares must add up to 1")
-        return self
-
-
-class ArraysSource(Settings):
-    """An `.npz` file with one array of inputs and one of targets, samples first.
-
-    Attributes:
-        kind: `arrays`.
-        path: The file, relative to the sweep file's folder.
-        inputs: Name of the array of inputs.
-        targets: Name of the array of targets.
-    """
-
-    kind: Literal["arrays"]
-    path: str
-    inputs: str = "x"
-    targets: str = "y"
-
-
-class DataSettings(Settings):
-    """Where the samples come from, how they are split, and how many make a batch.
-
-    Attributes:
-        source: A built-in source, or `{kind: arrays, path: samples.npz}`.
-        split: Shares of train, validation and test.
-        normalize: Whether inputs are standardized by the train split's statistics.
-        batch_size: Samples a step, over all ranks.
-        seed: The data seed: the samples' order and augmentation, the same for all trials.
-    """
-
-    source: Annotated[
-        Annotated[Literal["mnist_5k"], Tag("<name>")] | Annotated[ArraysSource, Tag("<other>")],
-        Discriminator(is_name),
-    ]
-    split: SplitSettings = SplitSettings()
-    normalize: bool = True
-    batch_size: int = Field(default=64, ge=1)
-    seed: int = Field(default=0, ge=0)
 
 
 class Objective(Settings):

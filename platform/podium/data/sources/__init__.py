@@ -1,0 +1,28 @@
+"""Sources: where samples come from. Each gives a cheap fingerprint, and its records in blocks.
+
+A fingerprint imports none of pyarrow, Pillow, mlxtend and their like: prepared data needs no more.
+"""
+
+from pathlib import Path
+
+from podium.data.records import Source
+from podium.data.sources.arrays import Arrays
+from podium.data.sources.built_in import BUILT_IN
+from podium.data.sources.files import Files
+from podium.spec.data import ArraysSource, DataSettings
+
+
+def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -> Source:
+    """The source that `settings` name.
+
+    Args:
+        settings: Those of the data.
+        base: The sweep file's folder, which paths are relative to.
+        cache: Where this host keeps what it knows of files; None for nowhere.
+    """
+    source = settings.source
+    if isinstance(source, str):
+        return BUILT_IN[source]
+    if isinstance(source, ArraysSource):
+        return Arrays(source, Files(source.path, base, cache))
+    raise NotImplementedError(source.kind)

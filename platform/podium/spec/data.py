@@ -1,0 +1,235 @@
+"""Settings of the data: where samples come from, what is made of them, how they are split and handed out. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Strict, Tag, model_validator
+
+from podium.spec.settings import Settings, is_name
+
+FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"
+"""`file.py:name`, a function of the user's beside the sweep file."""
+
+
+class SplitSettings(Settings):
+    """Which samples train, which validate, which test.
+
+    Attributes:
+        train: Share of the samples that networks are trained on.
+        validation: Share on which trials are compared.
+        test: Share that promotion alone reads.
+        by: What decides: a hash of the record's content; a hash of a column that names its group (a patient, a video),
+            so that a group stays together; content within each class, so that all splits have the same balance; time,
+            the latest records in the test split; or what the source says (`given`).
+        column: The column that `group`, `time` and `given` read; `split` if absent, for `given` alone.
+        duplicates: What to do where equal records would stand in two splits: refuse the data, or leave them out of the
+            train split (of the validation split, where they stand in the test split).
+        near: Images whose perceptual hashes differ in at most so many of 64 bits count as equal records, too; none if
+            absent. Source of the hash: Krawetz, "Kind of like that" (dHash), 2013.
+    """
+
+    train: float = Field(default=0.7, ge=0, le=1)
+    validation: float = Field(default=0.15, ge=0, le=1)
+    test: float = Field(default=0.15, ge=0, le=1)
+    by: Literal["content", "group", "stratified", "time", "given"] = "content"
+    column: str | None = None
+    duplicates: Literal["refuse", "drop_from_train"] = "refuse"
+    near: int | None = Field(default=None, ge=0, le=8)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SplitSettings":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + validation + test is {total:g}; the shares must add up to 1")
+        if self.by in ("group", "time") and self.column is None:
+            raise ValueError(f"by is {self.by!r}, which needs `column`, the name of the column to read")
+        if self.by in ("content", "stratified") and self.column is not None:
+            raise ValueError(f"by is {self.by!r}, which reads no column; leave `column` out")
+        return self
+
+    @property
+    def key(self) -> str | None:
+        """The column that is read; None if none is."""
+        return self.column or ("split" if self.by == "given" else None)
+
+
+class ArraysSource(Settings):
+    """Two arrays, samples first: in an `.npz` file, in a folder of `.npy` files, or in a Zarr group.
+
+    Attributes:
+        kind: `arrays`.
+        path: The file or folder, relative to the sweep file's folder, or an address.
+        inputs: Name of the array of inputs.
+        targets: Name of the array of targets.
+    """
+
+    kind: Literal["arrays"]
+    path: str
+    inputs: str = "x"
+    targets: str = "y"
+
+
+class TableSource(Settings):
+    """Tables with a row a sample: Parquet, CSV, Arrow, or a Hugging Face data set that was saved to disk.
+
+    Attributes:
+        kind: `parquet`, `csv` or `arrow` (files of either kind of Arrow's, as Hugging Face's `save_to_disk` writes).
+        path: A file, a folder (of partitions, too), or a pattern such as `rides/*.parquet`; relative to the sweep
+            file's folder, or an address.
+        inputs: The columns that make up an input: numbers, one after the other, or one column of lists or images; all
+            but the targets and the split's column if absent.
+        targets: The column to predict, or several of numbers.
+    """
+
+    kind: Literal["parquet", "csv", "arrow"]
+    path: str
+    inputs: Annotated[tuple[str, ...], Strict(False)] = ()
+    targets: Annotated[
+        Annotated[str, Tag("<name>")] | Annotated[tuple[str, ...], Strict(False), Tag("<other>")],
+        Discriminator(is_name),
+    ]
+
+
+class ImagesSource(Settings):
+    """A folder of images, with a folder for each class, or with a mask for each image.
+
+    Attributes:
+        kind: `images`.
+        path: The folder; relative to the sweep file's folder, or an address. Folders `train`, `validation` (or `val`)
+            and `test` at its top are the split that the source gives.
+        masks: A folder with a mask of the same name for each image, whose pixels are classes; the images' own folders
+            are no classes then.
+        grey: Whether images are read as one channel of brightness.
+    """
+
+    kind: Literal["images"]
+    path: str
+    masks: str | None = None
+    grey: bool = False
+
+
+class TarSource(Settings):
+    """Tar files as WebDataset has them: what belongs to a sample has a name in common, and an ending of its own.
+
+    Attributes:
+        kind: `webdataset`.
+        path: A file, or a pattern such as `shards/train-*.tar`; relative to the sweep file's folder, or an address.
+        inputs: The ending of inputs: an image's, or `npy`.
+        targets: The ending of targets: `cls` (a number in text), `txt` (the name of a class), `npy`, or an image's.
+    """
+
+    kind: Literal["webdataset"]
+    path: str
+    inputs: str = "jpg"
+    targets: str = "cls"
+
+
+class Resize(Settings):
+    """Brings images to one size, by averaging where they shrink and bilinear interpolation where they grow.
+
+    Attributes:
+        kind: `resize`.
+        height: Rows.
+        width: Columns.
+    """
+
+    kind: Literal["resize"]
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+class Crop(Settings):
+    """Cuts images, and their masks, into pieces; those at the lower and right edges overlap as far as need be.
+
+    Pieces inherit the split of the record they are cut from. It comes last.
+
+    Attributes:
+        kind: `crop`.
+        height: Rows of a piece.
+        width: Columns of a piece.
+        overlap: Rows and columns that neighbours have in common.
+    """
+
+    kind: Literal["crop"]
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    overlap: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _advances(self) -> "Crop":
+        if self.overlap >= min(self.height, self.width):
+            raise ValueError(f"overlap is {self.overlap}; it must be less than height and width")
+        return self
+
+
+class Filter(Settings):
+    """Keeps the records whose column has one of some values.
+
+    Attributes:
+        kind: `filter`.
+        column: The column; `targets` for what is to be predicted.
+        keep: Its values to keep.
+    """
+
+    kind: Literal["filter"]
+    column: str
+    keep: Annotated[tuple[str | int | float, ...], Strict(False), Field(min_length=1)]
+
+
+class Apply(Settings):
+    """Calls a function of the user's on each record.
+
+    Attributes:
+        kind: `apply`.
+        function: `file.py:name`, beside the sweep file; it is given an input and its target, and returns both, or
+            None to leave the record out.
+    """
+
+    kind: Literal["apply"]
+    function: str = Field(pattern=FUNCTION)
+
+
+BUILT_IN_SOURCES = ("mnist_5k", "digits", "fashion_mnist")
+Source = Annotated[
+    Annotated[Literal["mnist_5k", "digits", "fashion_mnist"] | Annotated[str, Field(pattern=FUNCTION)], Tag("<name>")]
+    | Annotated[
+        Annotated[ArraysSource | TableSource | ImagesSource | TarSource, Field(discriminator="kind")], Tag("<other>")
+    ],
+    Discriminator(is_name),
+]
+Step = Annotated[Resize | Crop | Filter | Apply, Field(discriminator="kind")]
+
+
+class DataSettings(Settings):
+    """Where the samples come from, what is made of them, how they are split, and how many make a batch.
+
+    Attributes:
+        source: A built-in source (`mnist_5k`, `digits`, `fashion_mnist`), `{kind: …, path: …}`, or `file.py:name`, a
+            function of the user's that yields records or returns a Dask collection.
+        steps: What is done to each record, in this order.
+        split: Which samples train, validate and test.
+        unreadable: Whether a record that cannot be read is refused, or how many may be skipped.
+        normalize: Whether inputs are standardized by the train split's statistics.
+        dask: Where the data are prepared: in `threads` of this process, on the Ray cluster (`ray`), or by the
+            dask.distributed scheduler at an address such as `tcp://10.0.0.1:8786`; on Ray if it was there before, and
+            else in threads, if absent.
+        batch_size: Samples a step, over all ranks.
+        seed: The data seed: the samples' order and augmentation, the same for all trials.
+    """
+
+    source: Source
+    steps: Annotated[tuple[Step, ...], Strict(False)] = ()
+    split: SplitSettings = SplitSettings()
+    unreadable: Annotated[
+        Annotated[Literal["refuse"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
+        Discriminator(is_name),
+    ] = "refuse"
+    normalize: bool = True
+    dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
+    batch_size: int = Field(default=64, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _crops_last(self) -> "DataSettings":
+        if any(isinstance(step, Crop) for step in self.steps[:-1]):
+            raise ValueError("`crop` comes last among the steps, since its pieces are no records any more")
+        return self
