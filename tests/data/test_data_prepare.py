@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,13 +16,13 @@ from podium.data.prepare import prepare
 from podium.data.reader import Reader
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError, StorageFault
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 AGAIN = """
 import json, sys
 from pathlib import Path
 from podium.data.prepare import prepare
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 settings = DataSettings.model_validate_json(sys.argv[1])
 folder = prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2]))
 heavy = [name for name in ("dask", "mlxtend", "pyarrow", "sklearn", "pandas", "torch") if name in sys.modules]
@@ -185,3 +186,55 @@ def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
     )
     assert (one.parent, two) == (tmp_path / "one" / "shards", tmp_path / "two" / "shards" / one.name)
     assert verify(one) == verify(two)
+
+
+STEP = """
+import os
+import signal
+from pathlib import Path
+
+SEEN = Path(__file__).with_name("seen")
+
+
+def see(picture, label):
+    with SEEN.open("a") as file:
+        file.write("x")
+    if Path(__file__).with_name("die").exists() and SEEN.stat().st_size >= {deadly}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return picture, label
+"""
+IN_SMALL_PARTS = """
+import sys
+from pathlib import Path
+from podium.data import build
+from podium.data.sources import arrays
+arrays.BLOCK_BYTES, build.SHARD_BYTES = 8 * 75, 20 * 83
+from podium.data.prepare import prepare
+from podium.spec.data import DataSettings
+settings = DataSettings.model_validate_json(sys.argv[1])
+print(prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("deadly", [40, 120])
+def test_what_was_interrupted_goes_on_where_it_was(
+    deadly: int, save: Callable[..., DataSettings], make_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Blocks of 8 records are read twice: 80 records to find their splits, and 80 to write them."""
+    (tmp_path / "steps.py").write_text(STEP.format(deadly=deadly))
+    (tmp_path / "die").touch()
+    settings = save(*images(), steps=[{"kind": "apply", "function": "steps.py:see"}])
+    command = [sys.executable, "-c", IN_SMALL_PARTS, settings.model_dump_json(), str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path.suffix for path in (tmp_path / "shards").iterdir() if path.suffix == ".work"] == [".work"]
+    (tmp_path / "die").unlink()
+    (tmp_path / "seen").write_text("")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "seen").stat().st_size <= 160 - deadly + 2 * 2 * 20, "what was done is not done again"
+    folder = Path(done.stdout.strip())
+    verify(folder)
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == [folder.name]
+    whole, plain = load_manifest(folder), load_manifest(make_shards(*images()))
+    assert whole.rows == plain.rows
+    assert whole.schema.mean == pytest.approx(plain.schema.mean, rel=1e-12)

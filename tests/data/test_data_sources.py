@@ -12,7 +12,7 @@ from podium.data.reader import Reader
 from podium.data.sources import make_source
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 CLASSES = np.arange(60) % 3
 
