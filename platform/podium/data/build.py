@@ -29,7 +29,7 @@ from podium.data.records import Block
 from podium.data.scan import Scanned, load_scanned, scan, stored
 from podium.data.splits import LEFT_OUT, SPLITS, divide, settle, settle_near
 from podium.data.steps import Steps
-from podium.errors import DataError
+from podium.errors import DataError, UserError
 from podium.spec.data import DataSettings
 
 SHARD_BYTES = 128 * 2**20
@@ -186,8 +186,12 @@ def _scan(
 
 def _run(tasks: Sequence[Any], work: Path, stage: str, get: Get | None, progress: Progress) -> None:
     """Has tasks carried out, each of which leaves a file whose name begins with the stage's."""
-    with _watched(work, stage, len(tasks), progress):
-        compute(*tasks, scheduler="threads" if get is None else get)
+    try:
+        with _watched(work, stage, len(tasks), progress):
+            compute(*tasks, scheduler="threads" if get is None else get)
+    except UserError as error:
+        cause = getattr(error, "cause", None)  # Ray wraps it in an error that tells of its own tasks
+        raise cause if isinstance(cause, UserError) else error from None
 
 
 @contextmanager

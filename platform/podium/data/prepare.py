@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from podium.store import accessing
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
 
+Scheduler = Callable[[], AbstractContextManager[Callable[..., Any] | None]]
+
 PREPARED_BY = ("numpy", "dask", "pyarrow", "pillow")
 """Packages whose versions the manifest tells."""
 
@@ -35,7 +38,7 @@ def prepare(
     base: Path,
     store: str,
     cache: Path,
-    get: Callable[..., Any] | None = None,
+    scheduler: Scheduler = nullcontext,
     progress: Progress = lambda stage, share: None,
 ) -> Path:
     """Makes the shards of a data set, unless the store has them.
@@ -47,7 +50,8 @@ def prepare(
         base: The sweep file's folder, which the source's path is relative to.
         store: Path or address; data sets are kept there by the name that `shards` gives them.
         cache: Where this host keeps what it has of a store at an address, and what it knows of files.
-        get: What carries out Dask's graphs, on hosts that see the store's and the source's paths; threads if None.
+        scheduler: Joins what carries out Dask's graphs, once there is something to do, on hosts that see the paths of
+            the store and of the source; threads of this process if it gives None.
         progress: Told how it goes.
 
     Returns:
@@ -82,9 +86,10 @@ def prepare(
 
         scratch = work / "scratch"
         scratch.mkdir(exist_ok=True)
-        functions = {reference: load(reference, base) for reference in _references(settings)}
+        steps = Steps(settings.steps, {reference: load(reference, base) for reference in _references(settings)})
         blocks = source.blocks(str(scratch))
-        found = build(blocks, Steps(settings.steps, functions), settings, made, work, get=get, progress=progress)
+        with scheduler() as get:
+            found = build(blocks, steps, settings, made, work, get=get, progress=progress)
         written = settings.model_dump(mode="json")
         is_named = is_name(settings.source) == "<name>"
         manifest = Manifest(

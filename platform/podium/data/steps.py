@@ -2,18 +2,18 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from podium.data.functions import Function
 from podium.data.records import Records
 from podium.errors import DataError, TaskError
 from podium.spec.data import Apply, Crop, Filter, Resize, Step
 
-Function = Callable[..., Any]
 Piece = tuple[NDArray[Any], Any]
 
 
@@ -27,7 +27,7 @@ class Steps:
     """
 
     steps: Sequence[Step]
-    functions: dict[str, Function]
+    functions: Mapping[str, Function]
 
     def records(self, records: Records) -> Records:
         """What is left of records, and what has become of them; a record stays one.
