@@ -1,10 +1,11 @@
 """Settings of the data: where samples come from, what is made of them, how they are split and handed out. Pure."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, WithJsonSchema, model_validator
 
-from podium.spec.settings import Settings, is_name
+from podium.spec.settings import Settings, is_name, suggestion
 
 FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"
 """`file.py:name`, a function of the user's beside the sweep file."""
@@ -189,8 +190,23 @@ class Apply(Settings):
 
 
 BUILT_IN_SOURCES = ("mnist_5k", "digits", "fashion_mnist")
+
+
+def _named(name: str) -> str:
+    if name not in BUILT_IN_SOURCES and not re.fullmatch(FUNCTION, name):
+        raise ValueError(
+            f"{name!r} is no built-in source, nor a function `file.py:name`{suggestion(name, BUILT_IN_SOURCES)}"
+        )
+    return name
+
+
+SourceName = Annotated[
+    str,
+    AfterValidator(_named),
+    WithJsonSchema({"anyOf": [{"enum": list(BUILT_IN_SOURCES)}, {"type": "string", "pattern": FUNCTION}]}),
+]
 Source = Annotated[
-    Annotated[Literal["mnist_5k", "digits", "fashion_mnist"] | Annotated[str, Field(pattern=FUNCTION)], Tag("<name>")]
+    Annotated[SourceName, Tag("<name>")]
     | Annotated[
         Annotated[ArraysSource | TableSource | ImagesSource | TarSource, Field(discriminator="kind")], Tag("<other>")
     ],
