@@ -52,12 +52,12 @@ class Steps:
             return [record]
         image, target = record
         _require_image(image, "crop")
-        is_mask = isinstance(target, np.ndarray) and target.ndim >= 2
+        is_map = _is_map(image, target, "crop")
         cut = []
         for top in _places(image.shape[-2], crop.height, crop.overlap, crop):
             for left in _places(image.shape[-1], crop.width, crop.overlap, crop):
                 window = (..., slice(top, top + crop.height), slice(left, left + crop.width))
-                cut.append((image[window], target[window] if is_mask else target))
+                cut.append((image[window], target[window] if is_map else target))
         return cut
 
     def num_pieces(self, shape: tuple[int, ...]) -> int:
@@ -80,24 +80,29 @@ class Steps:
                 made = function(image, target)
                 if made is None:
                     return None
-                inputs, targets = made
+                inputs, targets = map(np.asarray, made)
             except Exception as error:
                 raise TaskError(
                     f"{reference} failed on a record: {type(error).__name__}: {error}; it is given an input and its "
                     "target, and returns both, or None"
                 ) from error
-            return np.asarray(inputs), targets
+            return inputs, targets
 
         return call
 
 
 def _filtered(records: Records, step: Filter) -> Records:
+    if not len(records):
+        return records
     column = records.targets if step.column == "targets" else records.columns.get(step.column)
     if column is None:
         known = ", ".join(sorted({"targets", *records.columns}))
         raise DataError(f"the step `filter` reads the column {step.column!r}; the records have {known}")
+    values = [_plain(value) for value in column]
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise DataError(f"the step `filter` keeps texts and numbers, and {step.column!r} holds something else")
     kept = set(step.keep)
-    rows = [row for row, value in enumerate(column) if _plain(value) in kept]
+    rows = [row for row, value in enumerate(values) if value in kept]
     return records.at(np.array(rows, dtype=np.int64))
 
 
@@ -121,8 +126,11 @@ def _joined(targets: list[Any]) -> Any:
 
 def _resized(step: Resize, image: NDArray[Any], target: Any) -> Piece:
     _require_image(image, "resize")
-    if isinstance(target, np.ndarray) and target.ndim >= 2:
-        target = _resample(target, step, is_mask=True)
+    if _is_map(image, target, "resize"):
+        is_mask = target.dtype.kind in "biu"
+        channels = target.reshape(-1, *target.shape[-2:])
+        made = np.stack([_resample(channel, step, is_mask=is_mask) for channel in channels])
+        target = made.reshape(*target.shape[:-2], step.height, step.width)
     return np.stack([_resample(channel, step) for channel in image]), target
 
 
@@ -133,6 +141,22 @@ def _resample(channel: NDArray[Any], step: Resize, *, is_mask: bool = False) -> 
     mode = channel if channel.dtype == np.uint8 else channel.astype(np.int32 if is_mask else np.float32)
     made = np.asarray(Image.fromarray(mode).resize((step.width, step.height), method))
     return made.astype(channel.dtype) if is_mask else made
+
+
+def _is_map(image: NDArray[Any], target: Any, step: str) -> bool:
+    """Whether a target has a value for each pixel, so that it goes the way of the image.
+
+    Raises:
+        DataError: if it is of another height and width.
+    """
+    if np.ndim(target) < 2:
+        return False
+    if target.shape[-2:] != image.shape[-2:]:
+        raise DataError(
+            f"the step `{step}` takes a target of the image's height and width along, and a record has an image of "
+            f"{image.shape} and a target of {target.shape}; make them alike, or leave the step out"
+        )
+    return True
 
 
 def _require_image(image: NDArray[Any], step: str) -> None:

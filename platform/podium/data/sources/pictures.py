@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from podium.errors import DataError
 
 MOST_PIXELS = 89_000_000
-"""An image of more pixels than this is taken for a trap, a small file that fills the memory; Pillow warns of a few more."""
+"""An image of more pixels than this is taken for a trap that fills the memory; Pillow warns of little more."""
 
 
 def decode(content: bytes, grey: bool) -> NDArray[np.uint8]:
