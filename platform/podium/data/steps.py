@@ -51,7 +51,7 @@ class Steps:
         if crop is None:
             return [record]
         image, target = record
-        _require_image(image, "crop")
+        _require_image(image.shape, "crop")
         is_map = _is_map(image, target, "crop")
         cut = []
         for top in _places(image.shape[-2], crop.height, crop.overlap, crop):
@@ -65,6 +65,7 @@ class Steps:
         crop = self._crop
         if crop is None:
             return 1
+        _require_image(shape, "crop")
         sides = ((shape[-2], crop.height), (shape[-1], crop.width))
         return math.prod(len(_places(whole, part, crop.overlap, crop)) for whole, part in sides)
 
@@ -80,10 +81,13 @@ class Steps:
                 made = function(image, target)
                 if made is None:
                     return None
+                if not isinstance(made, tuple):
+                    raise TypeError(f"it returned one {type(made).__name__}")
                 inputs, targets = map(np.asarray, made)
             except Exception as error:
+                reason = " ".join(str(error).split())
                 raise TaskError(
-                    f"{reference} failed on a record: {type(error).__name__}: {error}; it is given an input and its "
+                    f"{reference} failed on a record: {type(error).__name__}: {reason}; it is given an input and its "
                     "target, and returns both, or None"
                 ) from error
             return inputs, targets
@@ -125,7 +129,7 @@ def _joined(targets: list[Any]) -> Any:
 
 
 def _resized(step: Resize, image: NDArray[Any], target: Any) -> Piece:
-    _require_image(image, "resize")
+    _require_image(image.shape, "resize")
     if _is_map(image, target, "resize"):
         is_mask = target.dtype.kind in "biu"
         channels = target.reshape(-1, *target.shape[-2:])
@@ -159,10 +163,10 @@ def _is_map(image: NDArray[Any], target: Any, step: str) -> bool:
     return True
 
 
-def _require_image(image: NDArray[Any], step: str) -> None:
-    if image.ndim != 3:
+def _require_image(shape: tuple[int, ...], step: str) -> None:
+    if len(shape) != 3:
         raise DataError(
-            f"the step `{step}` takes images of shape (channels, height, width), and a record has {image.shape}"
+            f"the step `{step}` takes images of shape (channels, height, width), and a record has the shape {shape}"
         )
 
 
