@@ -158,6 +158,12 @@ def test_an_image_and_its_mask_come_together(alone: str, read: Callable[..., Rea
         read(masks="masks")
 
 
+def test_masks_that_are_not_there_are_refused(read: Callable[..., Reader], tmp_path: Path) -> None:
+    with_masks(tmp_path)
+    with pytest.raises(DataError, match=r"mask does not exist; data\.source\.masks \('mask'\) is relative"):
+        read(masks="mask")
+
+
 def test_grey_images_have_one_channel(read: Callable[..., Reader], tmp_path: Path) -> None:
     made = of_classes(tmp_path / "images")
     reader = read(grey=True)

@@ -28,7 +28,7 @@ def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -
     if isinstance(source, ArraysSource):
         return Arrays(source, Files(source.path, base, cache))
     if isinstance(source, ImagesSource):
-        masks = None if source.masks is None else Files(source.masks, base, cache, ENDINGS)
+        masks = None if source.masks is None else Files(source.masks, base, cache, ENDINGS, "data.source.masks")
         return Images(source, Files(source.path, base, cache, ENDINGS), masks)
     if isinstance(source, TarSource):
         return Tars(source, Files(source.path, base, cache, (".tar",)))
