@@ -164,6 +164,11 @@ BROKEN = {
     "objects": ({"npy": npy(np.array([{}], dtype=object))}, "npy", "Object arrays cannot be loaded"),
     "text": ({"npy": npy("cat")}, "npy", "its array holds no numbers"),
     "half an array": ({"npy": npy(np.ones(9))[:-1]}, "npy", "its array cannot be read"),
+    "a huge shape": (
+        {"npy": npy(np.ones(9)).replace(b"(9,), }" + b" " * 15, b"(9%s,), }" % (b"0" * 15))},
+        "npy",
+        "PiB",
+    ),
     "half a json": ({"json": b"{"}, "cls", "its json cannot be read"),
     "a list": ({"json": b"[]"}, "cls", "its json holds a list; write an object"),
 }

@@ -159,7 +159,7 @@ def _array(content: bytes, ending: str) -> NDArray[Any]:
 def _load(content: bytes) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, OverflowError, MemoryError) as error:
         raise DataError(f"its array cannot be read ({error}); save it with numpy.save, without objects") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or not array.size:
         raise DataError("its array holds no numbers; save integers or floats with numpy.save")
