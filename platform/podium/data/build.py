@@ -131,6 +131,8 @@ def build(
     """
     scanned = _scan(blocks, steps, settings, work, get, progress)
     skipped = _check_readable(scanned, settings)
+    if not any(map(len, scanned)):
+        raise DataError("the source has no records, or the steps have left none")
     _check_finite(scanned)
     layout, labels = _lay_out(scanned)
     numbers = _split(scanned, labels, settings)
@@ -178,9 +180,6 @@ def _scan(
         for block, path in zip(blocks, paths, strict=True)
     ]
     _run(tasks, work, "scan", get, progress)
-    scanned = [each for each in map(load_scanned, paths) if len(each) or each.unreadable]
-    if not any(map(len, scanned)):
-        raise DataError("the source has no records, or the steps have left none")
     return [load_scanned(path) for path in paths]
 
 
@@ -265,6 +264,8 @@ def _lay_out(scanned: Sequence[Scanned]) -> tuple[Layout, NDArray[np.int64] | No
         lowest, highest = min(each.range[0] for each in filled), max(each.range[1] for each in filled)
         if lowest < 0 or highest > 255:
             raise DataError(f"masks hold classes from {lowest} to {highest}; they are counted from 0 to at most 255")
+        if highest == 0:
+            raise DataError("all masks are 0 everywhere; a segmentation needs two classes or more")
         return Layout(shapes[0], dtype, targets[0], "uint8", (), highest + 1), None
     labels = np.concatenate([each.labels for each in filled if each.labels is not None])
     names: tuple[str, ...] = ()

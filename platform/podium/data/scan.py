@@ -168,12 +168,15 @@ def _classes(targets: Any) -> tuple[str, NDArray[Any] | None, tuple[int, int]]:
 
 
 def _column(records: Records, key: str | None) -> NDArray[Any] | None:
-    if key is None:
+    if key is None or not len(records):
         return None
     if key not in records.columns:
         known = ", ".join(sorted(records.columns)) or "none"
         raise DataError(f"data.split reads the column {key!r}; the source's columns are: {known}")
-    return np.asarray(records.columns[key])
+    column = np.asarray(records.columns[key])
+    if column.ndim != 1 or column.dtype.kind == "O":
+        raise DataError(f"data.split reads the column {key!r}, which holds something else than texts, numbers or times")
+    return column
 
 
 def _broken(column: Any) -> list[int]:

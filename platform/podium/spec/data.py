@@ -11,6 +11,10 @@ FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"
 """`file.py:name`, a function of the user's beside the sweep file."""
 
 
+IMAGES = ("png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm")
+"""The endings of images."""
+
+
 class SplitSettings(Settings):
     """Which samples train, which validate, which test.
 
@@ -95,8 +99,8 @@ class ImagesSource(Settings):
 
     Attributes:
         kind: `images`.
-        path: The folder; relative to the sweep file's folder, or an address. Folders `train`, `validation` (or `val`)
-            and `test` at its top are the split that the source gives.
+        path: The folder; relative to the sweep file's folder, or an address. If there is nothing but folders `train`,
+            `validation` (or `val`) and `test` at its top, they are the split that the source gives.
         masks: A folder with a mask of the same name for each image, whose pixels are classes; the images' own folders
             are no classes then.
         grey: Whether images are read as one channel of brightness.
@@ -111,17 +115,29 @@ class ImagesSource(Settings):
 class TarSource(Settings):
     """Tar files as WebDataset has them: what belongs to a sample has a name in common, and an ending of its own.
 
+    The ending is what follows the first dot of a name: `jpg` in `0007.jpg`, `mask.png` in `0007.mask.png`. Texts,
+    numbers and truth values in a sample's `json` are its columns.
+
     Attributes:
         kind: `webdataset`.
         path: A file, or a pattern such as `shards/train-*.tar`; relative to the sweep file's folder, or an address.
         inputs: The ending of inputs: an image's, or `npy`.
-        targets: The ending of targets: `cls` (a number in text), `txt` (the name of a class), `npy`, or an image's.
+        targets: The ending of targets: `cls` (a number in text), `txt` (the name of a class), `npy`, or an image's, for
+            masks.
     """
 
     kind: Literal["webdataset"]
     path: str
     inputs: str = "jpg"
     targets: str = "cls"
+
+    @model_validator(mode="after")
+    def _readable(self) -> "TarSource":
+        for name, others in (("inputs", ("npy",)), ("targets", ("cls", "txt", "npy"))):
+            ending = getattr(self, name)
+            if ending.rpartition(".")[2] not in (*IMAGES, *others):
+                raise ValueError(f"{name} is {ending!r}; it ends in {', '.join(others)}, {', '.join(IMAGES)}")
+        return self
 
 
 class Resize(Settings):
