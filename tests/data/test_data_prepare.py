@@ -53,7 +53,7 @@ def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings]
     launches = [run_again(settings, tmp_path) for _ in range(2)]
     folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
     assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
-    verify(Path(folders.pop()))
+    assert verify(Path(folders.pop())) == []
 
 
 def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., Data
         Reader(folder)
     assert prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
     assert list(shards.iterdir()) == [folder]
-    verify(folder)
+    assert verify(folder) == []
 
 
 @pytest.mark.parametrize("samples", [14_000, 30_000], ids=["the shards are written", "the source is unpacked"])
@@ -173,7 +173,7 @@ def test_a_disk_that_fills_up_is_one_fault(
         prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)
     assert list(shards.iterdir()) == []
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path))
+    assert verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)) == []
 
 
 def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
@@ -184,4 +184,4 @@ def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
         prepare(settings, base=tmp_path, store=s3_store.address, cache=tmp_path / name) for name in ("one", "two")
     )
     assert (one.parent, two) == (tmp_path / "one" / "shards", tmp_path / "two" / "shards" / one.name)
-    assert verify(one) == verify(two)
+    assert verify(one) == verify(two) == verify(f"{s3_store.address}/shards/{one.name}") == []
