@@ -72,7 +72,7 @@ def has(store: str, name: str) -> bool:
     return _has(store, name) if path is None else is_whole(path)
 
 
-def discard(path: Path, name: str, *, dry_run: bool) -> bool:
+def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
     """Removes a made folder, or what is left of one in the making, unless some process is making it now.
 
     Args:
@@ -81,17 +81,20 @@ def discard(path: Path, name: str, *, dry_run: bool) -> bool:
         dry_run: Whether to find out only.
 
     Returns:
-        Whether it could be removed.
+        The bytes of its files; None if it stays, since a process is making it.
 
     Raises:
         OSError: if it cannot be removed.
     """
     with _locked(path.with_name(f".{name}.lock"), wait=False) as is_mine:
-        if is_mine and not dry_run:
+        if not is_mine:
+            return None
+        size = sum(file.stat().st_size for file in files_of(path))
+        if path.exists() and not dry_run:
             aside = path.with_name(f".{name}-{uuid.uuid4().hex}")
             path.rename(aside)
             shutil.rmtree(aside)
-    return is_mine
+    return size
 
 
 def is_whole(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from s3_server import Store
 
 from podium.data import build
 from podium.data.manifest import load_manifest, verify
-from podium.data.prepare import prepare
+from podium.data.prepare import name_of, prepare
 from podium.data.reader import Reader
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError, StorageFault
@@ -20,7 +20,7 @@ from podium.spec.sweep import DataSettings
 AGAIN = """
 import json, sys
 from pathlib import Path
-from podium.data.prepare import prepare
+from podium.data.prepare import name_of, prepare
 from podium.spec.sweep import DataSettings
 settings = DataSettings.model_validate_json(sys.argv[1])
 folder = prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2]))
@@ -54,6 +54,17 @@ def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings]
     folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
     assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
     assert verify(Path(folders.pop())) == []
+
+
+def test_words_about_the_data_are_kept_and_make_no_other_data_set(
+    save: Callable[..., DataSettings], tmp_path: Path
+) -> None:
+    said, silent = save(*images(), licence="CC BY 4.0", units="kelvin"), save(*images())
+    folder = prepare(said, base=tmp_path, store=str(tmp_path), cache=tmp_path)
+    assert prepare(silent, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
+    assert name_of(silent, tmp_path, tmp_path) == folder.name
+    manifest = load_manifest(folder)
+    assert (manifest.licence, manifest.units) == ("CC BY 4.0", "kelvin")
 
 
 def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:

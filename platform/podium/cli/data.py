@@ -29,7 +29,9 @@ def data() -> None:
 @placed
 @with_json
 def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
-    """Prepare the data of the sweep FILE, unless they are, and show them.
+    """Prepare the data of the sweep FILE, and show them.
+
+    Data that are prepared already cost a glance.
 
     OVERRIDES change settings by their dotted keys:  podium data prepare sweep.yaml data.split.by=stratified
     """
@@ -55,7 +57,9 @@ def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) 
 @placed
 @with_json
 def show(what: str, sheet: str | None, place: Place, as_json: bool) -> None:
-    """Show a data set: shapes, counts, balance, statistics, split, and where it comes from. Prepares nothing.
+    """Show a data set, and prepare nothing.
+
+    Shapes, counts, balance, statistics, steps, split and where it comes from.
 
     WHAT is a sweep file, the name of a sweep that was launched, or the name of a data set or how it begins. The sheet
     has samples of the train and validation splits; the test split is read by promotion alone.
@@ -76,7 +80,7 @@ def show(what: str, sheet: str | None, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def list_(place: Place, as_json: bool) -> None:
-    """List the data sets of the store, oldest first, and the sweeps that use them."""
+    """List the data sets, and the sweeps that use them; the oldest comes first."""
     from podium.wiring import shelf
 
     found = shelf.overview(place)
@@ -97,7 +101,7 @@ def list_(place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def verify(what: str, place: Place, as_json: bool) -> None:
-    """Compare every shard of a data set with its checksum; all of them are read.
+    """Compare every shard with its checksum, reading all of them.
 
     WHAT is a sweep file, the name of a sweep that was launched, or the name of a data set or how it begins.
     """
@@ -126,7 +130,9 @@ def verify(what: str, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def diff(a: str, b: str, place: Place, as_json: bool) -> None:
-    """Compare the data sets A and B: what differs, and how many samples they have in common.
+    """Compare the data sets A and B.
+
+    Shows what differs, and how many samples they have in common.
 
     A and B are sweep files, names of sweeps that were launched, or names of data sets or how they begin. Samples are
     common if their stored inputs have the same bytes. Of the test splits only the checksums are compared.
@@ -146,25 +152,26 @@ def diff(a: str, b: str, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def gc(dry_run: bool, place: Place, as_json: bool) -> None:
-    """Remove the data sets that no sweep of the ledger uses, and what is left of unfinished ones.
+    """Remove the data sets that no sweep uses.
 
+    Removed are those that no sweep of the ledger was launched with, and what is left of unfinished ones.
     What a process is making now stays. Nothing is lost for good: whatever is missing is prepared anew. Where several
     homes share a --store, this ledger does not know the sweeps of the others.
     """
-    from podium.wiring import shelf
+    from podium.wiring import unused
 
-    found = shelf.collect(place, dry_run=dry_run)
-    gone = [each for each in found if not each.is_busy]
-    total = sum(each.bytes for each in gone)
+    found = unused.collect(place, dry_run=dry_run)
+    total = sum(each.bytes or 0 for each in found)
     if as_json:
-        removals = [each._asdict() for each in found]
-        print_json({"dry_run": dry_run, "bytes": total, "removals": removals})
+        print_json({"dry_run": dry_run, "bytes": total, "removals": [each._asdict() for each in found]})
         return
     verb = "would remove" if dry_run else "removed"
     for each in found:
-        how = "stays, since it is being made now:" if each.is_busy else verb
-        click.echo(f"{how} {each.path} ({each.what}, {size(each.bytes)})")
-    click.echo(f"{verb} {size(total)} that no sweep uses" if gone else "there is nothing to remove")
+        if each.bytes is None:
+            click.echo(f"stays, since it is being made now: {each.path}")
+        else:
+            click.echo(f"{verb} {each.path} ({each.what}, {size(each.bytes)})")
+    click.echo(f"{verb} {size(total)} that no sweep uses" if found else "there is nothing to remove")
 
 
 COMMANDS = (data,)

@@ -11,6 +11,8 @@ MOST_SKIPPED = 5
 MOST_NUMBERS = 6
 """So many classes, skipped records and numbers of a list are printed; --json has all."""
 
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -66,7 +68,8 @@ def source_of(source: dict[str, Any]) -> str:
 
 def size(count: int) -> str:
     """Bytes in the unit that fits."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    unit, name = next((unit, name) for unit, name in UNITS if count >= unit or unit == 1)
+    return f"{count / unit:.3g} {name}"
 
 
 def _inputs(shown: dict[str, Any]) -> str:

@@ -40,8 +40,16 @@ def common(a: Path, b: Path) -> dict[str, dict[str, int]]:
     one, other = _digests(a), _digests(b)
     counts: dict[str, dict[str, int]] = {split: {} for split in READ}
     for split, another in itertools.product(READ, READ):
-        counts[split][another] = _count(one[split], other[another])
+        counts[split][another] = count_common(one[split], other[another])
     return counts
+
+
+def count_common(one: Digests, other: Digests) -> int:
+    """How many digests two lists have in common; one that is there several times counts as often as both have it."""
+    ones, in_one = np.unique(one, return_counts=True)
+    others, in_other = np.unique(other, return_counts=True)
+    _, first, second = np.intersect1d(ones, others, assume_unique=True, return_indices=True)
+    return int(np.minimum(in_one[first], in_other[second]).sum())
 
 
 def is_equal(a: Manifest, b: Manifest, split: str) -> bool:
@@ -54,10 +62,3 @@ def _digests(folder: Path) -> dict[str, Digests]:
     reader = Reader(folder)
     found = {split: [content_digests(inputs) for inputs, _ in reader.stored(split)] for split in READ}
     return {split: np.concatenate([np.empty(0, np.uint64), *digests]) for split, digests in found.items()}
-
-
-def _count(one: Digests, other: Digests) -> int:
-    ones, in_one = np.unique(one, return_counts=True)
-    others, in_other = np.unique(other, return_counts=True)
-    _, first, second = np.intersect1d(ones, others, assume_unique=True, return_indices=True)
-    return int(np.minimum(in_one[first], in_other[second]).sum())

@@ -20,7 +20,7 @@ SHOWN = {"train": 24, "validation": 16}
 """How many samples of each split are drawn; the test split is promotion's."""
 
 COLUMNS = 8
-CELL_INCHES = 1.5
+CELL_INCHES, TITLE_INCHES = 1.5, 0.3
 
 MOST_BARS = 32
 """Vectors up to this length are drawn as bars, longer ones as a line."""
@@ -29,8 +29,8 @@ MOST_NUMBERS = 3
 """So many numbers of a target fit above a sample."""
 
 MASK_ALPHA = 0.5
-COLOURS = 20
-"""How many colours masks have; classes that differ by this number share one."""
+COLOURS = np.array([*range(0, 20, 2), *range(1, 20, 2)])
+"""The colours of classes, of matplotlib's `tab20`: dark ones first; the 21st class has that of the first again."""
 
 
 class Sample(NamedTuple):
@@ -62,7 +62,8 @@ def draw(reader: Reader) -> "Figure":
 
     samples = {split: _choose(reader, split, count) for split, count in SHOWN.items() if reader.size(split)}
     rows = [_rows(reader.schema, chosen) for chosen in samples.values()]
-    figure = Figure(figsize=(COLUMNS * CELL_INCHES, sum(rows) * CELL_INCHES * 1.2 + 1), layout="constrained")
+    height = sum(rows) * (CELL_INCHES * _aspect(reader.schema.inputs) + TITLE_INCHES) + 1
+    figure = Figure(figsize=(COLUMNS * CELL_INCHES, height), layout="constrained")
     limits = _limits([sample for chosen in samples.values() for sample in chosen])
     parts = figure.subfigures(len(samples), 1, squeeze=False, height_ratios=rows)[:, 0]
     for part, (split, chosen) in zip(parts, samples.items(), strict=True):
@@ -96,6 +97,11 @@ def _choose(reader: Reader, split: str, count: int) -> list[Sample]:
 
 def _rows(schema: Schema, samples: Sequence[Sample]) -> int:
     return math.ceil(len(samples) / COLUMNS) * (2 if _has_pictures_as_targets(schema) else 1)
+
+
+def _aspect(shape: tuple[int, ...]) -> float:
+    """How high a cell is for its width: as images are, within bounds."""
+    return min(max(shape[-2] / shape[-1], 0.3), 2.0) if len(shape) >= 3 else 1.0
 
 
 def _has_pictures_as_targets(schema: Schema) -> bool:
@@ -155,8 +161,7 @@ def _draw_image(axes: "Axes", image: NDArray[Any], limits: tuple[float, float]) 
 def _draw_mask(axes: "Axes", mask: NDArray[Any]) -> None:
     from matplotlib import colormaps
 
-    colours = colormaps["tab20"](mask % COLOURS)
-    axes.imshow(colours, alpha=MASK_ALPHA)
+    axes.imshow(colormaps["tab20"](COLOURS[mask % len(COLOURS)]), alpha=MASK_ALPHA)
 
 
 def _add_legend(figure: "Figure", schema: Schema, samples: Sequence[Sample]) -> None:
@@ -166,6 +171,8 @@ def _add_legend(figure: "Figure", schema: Schema, samples: Sequence[Sample]) -> 
 
     classes = np.unique(np.concatenate([np.unique(sample.target) for sample in samples])).tolist()
     names = schema.class_names or tuple(map(str, range(schema.classes)))
-    colours = colormaps["tab20"]
-    patches = [Patch(color=colours(each % COLOURS), alpha=MASK_ALPHA, label=names[each]) for each in classes]
+    colours = colormaps["tab20"](COLOURS[np.array(classes) % len(COLOURS)])
+    patches = [
+        Patch(color=colour, alpha=MASK_ALPHA, label=names[each]) for colour, each in zip(colours, classes, strict=True)
+    ]
     figure.legend(handles=patches, loc="outside lower center", ncols=COLUMNS, fontsize=8, frameon=False)

@@ -214,7 +214,8 @@ class DataSettings(Settings):
             else in threads, if absent.
         batch_size: Samples a step, over all ranks.
         seed: The data seed: the samples' order and augmentation, the same for all trials.
-        licence: Under which terms the data may be used, and whom to cite, in words; kept beside the data.
+        licence: Under which terms the data may be used, and whom to cite, in words; kept beside them once they are
+            prepared.
         units: What the inputs measure, in words; kept likewise.
     """
 

@@ -1,42 +1,27 @@
-"""The data sets of a store: which there are, which sweeps use them, and the removal of those that none uses."""
+"""The data sets of a store: which there are, what they hold, and which sweeps use them."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from podium.data.compare import common, differences, is_equal
 from podium.data.manifest import MANIFEST, Manifest, describe, parse_manifest
 from podium.data.prepare import name_of, shards
-from podium.errors import DataError, LookupFailed, UserError
-from podium.folders import discard, has
+from podium.errors import DataError, LookupFailed
+from podium.folders import has
 from podium.ledger import Book
 from podium.spec.files import read_sweep
-from podium.store import accessing, files_of, local_path, names, read, written_at
+from podium.store import names, read, written_at
 from podium.sweep.messages import Launched
 from podium.wiring.place import Place
 
 SHARDS = "shards"
+"""The folder of the store that data sets lie in."""
 
-_DATA_SET = re.compile(r"[0-9a-f]{16}")
-_REMAINS = re.compile(r"\.([0-9a-f]{16})(\.work|-[0-9a-f]{32})")
+DATA_SET = re.compile(r"[0-9a-f]{16}")
+"""What the name of a data set looks like."""
+
 _PREFIX = re.compile(rf"(?:{SHARDS}/)?([0-9a-f]{{1,16}})")
-
-
-class Removal(NamedTuple):
-    """Something that no sweep uses.
-
-    Attributes:
-        path: Where it lies.
-        what: `data set`, or `unfinished work` on one.
-        bytes: What its files take.
-        is_busy: Whether it stays, since a process makes it now.
-    """
-
-    path: str
-    what: str
-    bytes: int
-    is_busy: bool
 
 
 def find(place: Place, what: str) -> str:
@@ -135,41 +120,6 @@ def overview(place: Place) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["made_at"] or 0)
 
 
-def collect(place: Place, *, dry_run: bool) -> list[Removal]:
-    """Removes the data sets that no sweep of the ledger uses, and what was left of unfinished ones.
-
-    Args:
-        place: With a store on this host.
-        dry_run: Whether to leave everything where it is.
-
-    Raises:
-        UserError: if the store is at an address.
-        StorageFault: if something cannot be removed.
-    """
-    folder = local_path(place.store, SHARDS)
-    if folder is None:
-        raise UserError(
-            f"the store {place.store} is at an address, where nobody sees what other hosts are making; `podium data "
-            "gc` is for stores on this host. Remove data sets there with the tools of the store"
-        )
-    removed = []
-    for path, name, what in _unused(place, folder):
-        with accessing(place.store, f"{path} could not be removed"):
-            size = sum(file.stat().st_size for file in files_of(path))
-            removed.append(Removal(str(path), what, size, is_busy=not discard(path, name, dry_run=dry_run)))
-    return removed
-
-
-def _unused(place: Place, folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Path, name of the data set, and what it is, for all that no sweep uses."""
-    used = users(place.book())
-    for each in names(place.store, SHARDS):
-        remains = _REMAINS.fullmatch(each)
-        name = remains[1] if remains else each
-        if _DATA_SET.fullmatch(name) and name not in used:
-            yield folder / each, name, "unfinished work" if remains else "data set"
-
-
 def _in_short(place: Place, name: str) -> dict[str, Any]:
     try:
         shown = describe(manifest(place, name))
@@ -196,7 +146,7 @@ def _of_file(place: Place, path: str) -> str:
 
 
 def _data_sets(place: Place) -> list[str]:
-    return [name for name in names(place.store, SHARDS) if _DATA_SET.fullmatch(name)]
+    return [name for name in names(place.store, SHARDS) if DATA_SET.fullmatch(name)]
 
 
 def _data(book: Book, sweep: str) -> str:
