@@ -12,7 +12,7 @@ from s3_server import Store
 
 from podium.data import build
 from podium.data.manifest import load_manifest, verify
-from podium.data.prepare import prepare
+from podium.data.prepare import name_of, prepare
 from podium.data.reader import Reader
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError, StorageFault
@@ -21,7 +21,7 @@ from podium.spec.data import DataSettings
 AGAIN = """
 import json, sys
 from pathlib import Path
-from podium.data.prepare import prepare
+from podium.data.prepare import name_of, prepare
 from podium.spec.data import DataSettings
 settings = DataSettings.model_validate_json(sys.argv[1])
 folder = prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2]))
@@ -54,7 +54,18 @@ def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings]
     launches = [run_again(settings, tmp_path) for _ in range(2)]
     folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
     assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
-    verify(Path(folders.pop()))
+    assert verify(Path(folders.pop())) == []
+
+
+def test_words_about_the_data_are_kept_and_make_no_other_data_set(
+    save: Callable[..., DataSettings], tmp_path: Path
+) -> None:
+    said, silent = save(*images(), licence="CC BY 4.0", units="kelvin"), save(*images())
+    folder = prepare(said, base=tmp_path, store=str(tmp_path), cache=tmp_path)
+    assert prepare(silent, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
+    assert name_of(silent, tmp_path, tmp_path) == folder.name
+    manifest = load_manifest(folder)
+    assert (manifest.licence, manifest.units) == ("CC BY 4.0", "kelvin")
 
 
 def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:
@@ -160,7 +171,7 @@ def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., Data
         Reader(folder)
     assert prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
     assert list(shards.iterdir()) == [folder]
-    verify(folder)
+    assert verify(folder) == []
 
 
 @pytest.mark.parametrize("samples", [14_000, 30_000], ids=["the shards are written", "the source is unpacked"])
@@ -174,7 +185,7 @@ def test_a_disk_that_fills_up_is_one_fault(
         prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)
     assert list(shards.iterdir()) == []
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path))
+    assert verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)) == []
 
 
 def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
@@ -185,7 +196,7 @@ def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
         prepare(settings, base=tmp_path, store=s3_store.address, cache=tmp_path / name) for name in ("one", "two")
     )
     assert (one.parent, two) == (tmp_path / "one" / "shards", tmp_path / "two" / "shards" / one.name)
-    assert verify(one) == verify(two)
+    assert verify(one) == verify(two) == verify(f"{s3_store.address}/shards/{one.name}") == []
 
 
 STEP = """
@@ -233,7 +244,7 @@ def test_what_was_interrupted_goes_on_where_it_was(
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (tmp_path / "seen").stat().st_size <= 160 - deadly + 2 * 2 * 20, "what was done is not done again"
     folder = Path(done.stdout.strip())
-    verify(folder)
+    assert verify(folder) == []
     assert [path.name for path in (tmp_path / "shards").iterdir()] == [folder.name]
     whole, plain = load_manifest(folder), load_manifest(make_shards(*images()))
     assert whole.rows == plain.rows

@@ -99,11 +99,23 @@ def prepare(
             steps=tuple(written["steps"]),
             split=written["split"],
             versions={package: importlib.metadata.version(package) for package in PREPARED_BY},
+            licence=settings.licence,
+            units=settings.units,
             **found,
         )
         _write_durably(made / MANIFEST, manifest.to_json())
 
     return make(store, name, cache, fill)
+
+
+def name_of(settings: DataSettings, base: Path, cache: Path) -> str:
+    """The name of the data set that `prepare` would make, which is not made.
+
+    Raises:
+        DataError: if the source cannot be found.
+        TaskError: if the code of a function of the user's cannot be read.
+    """
+    return settings_digest(settings, make_source(settings, base, cache).fingerprint(), base)[:16]
 
 
 def shards(name: str) -> str:

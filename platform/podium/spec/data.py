@@ -246,6 +246,9 @@ class DataSettings(Settings):
             else in threads, if absent.
         batch_size: Samples a step, over all ranks.
         seed: The data seed: the samples' order and augmentation, the same for all trials.
+        licence: Under which terms the data may be used, and whom to cite, in words; kept beside them once they are
+            prepared.
+        units: What the inputs measure, in words; kept likewise.
     """
 
     source: Source
@@ -259,6 +262,8 @@ class DataSettings(Settings):
     dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
     batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
+    licence: str = ""
+    units: str = ""
 
     @model_validator(mode="after")
     def _crops_last(self) -> "DataSettings":
