@@ -23,6 +23,9 @@ CHECKSUMS = "checksums"
 
 COPIED_BYTES = 1 << 20
 
+ZARR = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
+"""Hidden files that belong to what is stored."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -140,7 +143,8 @@ class Files:
             for folder, _, names in os.walk(path, followlinks=True):
                 for name in names:
                     each = Path(folder) / name
-                    if not name.startswith(".") and self._counts(name):
+                    is_hidden = name.startswith(".") and not name.startswith(ZARR)
+                    if not is_hidden and self._counts(name):
                         yield File(str(each), each.relative_to(path).as_posix())
         else:
             path.stat()
