@@ -9,7 +9,8 @@ from podium.data.records import Source
 from podium.data.sources.arrays import Arrays
 from podium.data.sources.built_in import BUILT_IN
 from podium.data.sources.files import Files
-from podium.spec.data import ArraysSource, DataSettings
+from podium.data.sources.tables import Tables
+from podium.spec.data import ArraysSource, DataSettings, TableSource
 
 
 def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -> Source:
@@ -25,4 +26,6 @@ def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -
         return BUILT_IN[source]
     if isinstance(source, ArraysSource):
         return Arrays(source, Files(source.path, base, cache))
+    if isinstance(source, TableSource):
+        return Tables(source, settings, base, cache)
     raise NotImplementedError(source.kind)
