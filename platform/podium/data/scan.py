@@ -169,7 +169,7 @@ def _classes(targets: Any) -> tuple[str, NDArray[Any] | None, tuple[int, int]]:
 
 
 def _column(records: Records, key: str | None) -> NDArray[Any] | None:
-    if key is None:
+    if key is None or not len(records):
         return None
     if key not in records.columns:
         known = ", ".join(sorted(records.columns)) or "none"
