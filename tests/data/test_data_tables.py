@@ -2,6 +2,7 @@ import datetime
 import gzip
 import io
 import json
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from s3_server import Store
 
 from podium.data.prepare import prepare
 from podium.data.reader import Reader
-from podium.data.sources import arrow_files, csv_files, make_source, parquet_files
+from podium.data.sources import arrow_files, csv_files, make_source, parquet_files, reading
 from podium.data.sources.files import File
 from podium.errors import DataError
 from podium.spec.sweep import DataSettings
@@ -107,21 +108,23 @@ WRITERS: dict[str, tuple[str, Callable[[pa.Table, Path], None]]] = {
 def test_every_kind_of_file_gives_the_same(
     name: str, block_bytes: int, read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (arrow_files, parquet_files):
+    for module in (arrow_files, reading):
         monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(csv_files, "BLOCK_BYTES", max(block_bytes, 200))
     kind, write = WRITERS[name]
     write(rides(), tmp_path / name)
     made = make_source(settings(kind, name), tmp_path).blocks(str(tmp_path))
     assert (len(made) > 8) == (block_bytes == 100)
+    travelled = pickle.loads(pickle.dumps(list(made)))
+    assert sum(len(block.read()) for block in travelled) == ROWS
     assert content(read(kind, name)) == expected()
 
 
 def test_large_row_groups_are_unpacked(
     read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow_files, "BLOCK_BYTES", 200)
-    monkeypatch.setattr(parquet_files, "BLOCK_BYTES", 200)
+    for module in (arrow_files, parquet_files, reading):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 200)
     monkeypatch.setattr(parquet_files, "ROW_GROUP_BYTES", 400)
     table = rides()
     table = table.set_column(3, "kind", table["kind"].dictionary_encode())
@@ -199,7 +202,7 @@ def test_splits_and_filters_read_other_columns(read: Callable[..., Reader], tmp_
 def test_a_filter_may_leave_nothing_of_a_block(
     read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow_files, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 100)
     pq.write_table(rides().sort_by("kind"), tmp_path / "rides.parquet", row_group_size=10)
     steps = [{"kind": "filter", "column": "kind", "keep": ["tram"]}]
     assert sum(read("parquet", "rides.parquet", steps=steps).manifest.rows.values()) == 20
@@ -237,7 +240,15 @@ def test_a_saved_hugging_face_dict_gives_the_split(read: Callable[..., Reader], 
     (tmp_path / "rides" / "dataset_dict.json").write_text('{"splits": ["train", "validation", "test"]}')
     reader = read("arrow", "rides", split={"by": "given"})
     assert reader.manifest.rows == {"train": 30, "validation": 20, "test": 10}
-    assert content(reader) == expected()
+    assert content(reader) == content(read("arrow", "rides")) == expected()
+
+
+def test_a_state_that_cannot_be_read_is_refused(read: Callable[..., Reader], tmp_path: Path) -> None:
+    save_to_disk(rides(), tmp_path / "rides")
+    for text, message in (("{", "is not as Hugging Face's"), ('{"_data_files": []}', "no file with rows, only")):
+        (tmp_path / "rides" / "state.json").write_text(text)
+        with pytest.raises(DataError, match=message):
+            read("arrow", "rides")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -247,17 +258,23 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("are_structs", [False, True])
-def test_images_are_decoded(are_structs: bool, read: Callable[..., Reader], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_images_are_decoded(
+    are_structs: bool, kind: str, read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_files, "BLOCK_BYTES", 20_000)
     pixels = np.random.default_rng(0).integers(0, 256, (ROWS, 5, 6, 3), dtype=np.uint8)
     contents: list[Any] = list(map(png, pixels))
     contents[17] = b"no image"
     images = [{"bytes": each, "path": None} for each in contents] if are_structs else contents
-    pq.write_table(pa.table({"image": images, "label": np.arange(ROWS) % 2}), tmp_path / "images.parquet")
-    reader = read("parquet", "images.parquet", "label", (), unreadable=1)
+    path = tmp_path / "images"
+    (pq.write_table if kind == "parquet" else write_stream)(
+        pa.table({"image": images, "label": np.arange(ROWS) % 2}), path
+    )
+    reader = read(kind, "images", "label", (), unreadable=1)
     assert (reader.schema.inputs, reader.schema.input_dtype) == ((3, 5, 6), "uint8")
     kept = [(np.moveaxis(each, -1, 0).astype(float).tolist(), row % 2) for row, each in enumerate(pixels) if row != 17]
     assert content(reader) == sorted(kept)
-    path = tmp_path / "images.parquet"
     assert reader.manifest.skipped == ((f"{path}, row 17", "it is no image of a known format"),)
 
 
@@ -271,7 +288,10 @@ LISTS = {
 
 @pytest.mark.parametrize("case", LISTS)
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_lists_are_tensors(case: str, kind: str, read: Callable[..., Reader], tmp_path: Path) -> None:
+def test_lists_are_tensors(
+    case: str, kind: str, read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_files, "BLOCK_BYTES", 300)
     arrow, shape, sample = LISTS[case]
     x = np.random.default_rng(0).integers(0, 200, (ROWS, *shape)).astype(np.float32)
     dtype = np.uint8 if case == "nested lists" else np.int16 if case == "three deep" else np.float32
@@ -284,11 +304,18 @@ def test_lists_are_tensors(case: str, kind: str, read: Callable[..., Reader], tm
     )
 
 
-def test_tensors_keep_their_shape(read: Callable[..., Reader], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tensors_keep_their_shape(
+    kind: str, read: Callable[..., Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrow_files, "BLOCK_BYTES", 1000)
     x = np.random.default_rng(0).normal(size=(ROWS, 2, 3, 4)).astype(np.float32)
     table = pa.table({"x": pa.FixedShapeTensorArray.from_numpy_ndarray(x), "y": np.arange(ROWS) / 3})
-    pq.write_table(table, tmp_path / "tensors.parquet", row_group_size=25)
-    reader = read("parquet", "tensors.parquet", "y", ())
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / "tensors", row_group_size=25)
+    else:
+        write_stream(table, tmp_path / "tensors")
+    reader = read(kind, "tensors", "y", ())
     assert reader.schema.inputs == (2, 3, 4)
     assert [inputs for inputs, _ in content(reader)] == sorted(x.tolist())
 
@@ -450,6 +477,7 @@ def test_a_column_that_one_file_alone_has_is_refused_where_all_are_inputs(
         ("arrow", b"no table", "cannot be read as Arrow"),
         ("arrow", b"", "cannot be read as Arrow"),
         ("csv", b"", "cannot be read as CSV"),
+        ("csv", b"distance,hour,late\n", "has no rows"),
         ("csv", b"distance,hour,late\n1,2\n", "cannot be read as CSV"),
         ("csv", b"distance,hour,late\n1,2,\xff\n", "cannot be read as CSV"),
     ],

@@ -1,53 +1,20 @@
 """Arrow files of either format, file or stream, whose record batches are mapped into memory."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from podium.data.records import Block, Records
 from podium.data.sources.arrays import BLOCK_BYTES
-from podium.data.sources.columns import is_image, to_records
 from podium.data.sources.files import File, fetched
-from podium.data.sources.roles import Roles
-from podium.errors import DataError
-
-DECODED = 10
-"""An image takes about so many times the bytes of its file."""
+from podium.data.sources.reading import Reading, faults, ranges, weight
 
 MAGIC = b"ARROW1"
 """How the file format begins; the stream format has nothing of the kind."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the rows of one file become records.
-
-    Attributes:
-        roles: What columns are for.
-        stored: The columns that are in the file.
-        given: The values of those that the names of its folders tell.
-        types: What columns of text mean, in CSV.
-    """
-
-    roles: Roles
-    stored: tuple[str, ...]
-    given: Mapping[str, str | int]
-    types: Mapping[str, pa.DataType]
-
-    def records(self, table: pa.Table, place: str, row: int) -> Records:
-        """Rows of the file at `place`, from row `row` on."""
-        for name, kind in self.types.items():
-            table = table.set_column(table.schema.get_field_index(name), name, meant(table.column(name), kind))
-        for name in self.roles.used:
-            if name in self.given:
-                table = table.append_column(name, pa.repeat(self.given[name], len(table)))
-        return to_records(table, self.roles, place, row)
 
 
 @dataclass(frozen=True)
@@ -133,54 +100,6 @@ def write_stream(target: IO[bytes], schema: pa.Schema, found: Iterable[pa.Record
     with pa.ipc.new_stream(pa.PythonFile(target, mode="w"), schema) as writer:
         for batch in found:
             writer.write_batch(batch)
-
-
-def ranges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Things that follow each other, first and one after the last, which take at most `BLOCK_BYTES`, or are one."""
-    first, taken = 0, 0
-    for index, size in enumerate(sizes):
-        if index > first and taken + size > BLOCK_BYTES:
-            yield first, index
-            first, taken = index, 0
-        taken += size
-    if sizes:
-        yield first, len(sizes)
-
-
-def weight(kind: pa.DataType) -> int:
-    """How many times the bytes of a column its values take."""
-    return DECODED if is_image(kind) else 1
-
-
-def meant(column: Any, kind: pa.DataType) -> Any:
-    """What text of a CSV file means, as a type; spaces around numbers do not matter."""
-    return column if pa.types.is_string(kind) else pc.utf8_trim_whitespace(column).cast(kind)
-
-
-@contextmanager
-def opened(file: File, what: str) -> Iterator[pa.NativeFile]:
-    """A file for Arrow to read.
-
-    Raises:
-        DataError: if it cannot be read as `what`.
-    """
-    with file.open() as content, faults(file.path, what):
-        yield pa.PythonFile(content, mode="r")
-
-
-@contextmanager
-def faults(place: str, what: str) -> Iterator[None]:
-    """Makes one error of what Arrow raises.
-
-    Raises:
-        DataError: if something cannot be read as `what`.
-    """
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise DataError(f"{place} cannot be read as {what} ({' '.join(str(error).split())})") from None
 
 
 def _reader(path: str) -> tuple[Any, bool]:

@@ -11,8 +11,9 @@ import pyarrow.csv
 
 from podium.data.records import Block
 from podium.data.sources.arrays import BLOCK_BYTES
-from podium.data.sources.arrow_files import Reading, arrow_blocks, batches, meant, opened, write_stream
+from podium.data.sources.arrow_files import arrow_blocks, batches, write_stream
 from podium.data.sources.files import File, unpacked_once
+from podium.data.sources.reading import Reading, meant, opened
 
 TYPES = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
 """What text may mean; the first of them that all of a column fits."""

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from podium.data.records import Block, Records
 from podium.data.sources.arrays import BLOCK_BYTES
-from podium.data.sources.arrow_files import Reading, arrow_blocks, opened, ranges, weight, write_stream
+from podium.data.sources.arrow_files import arrow_blocks, write_stream
 from podium.data.sources.files import File, unpacked_once
+from podium.data.sources.reading import Reading, opened, ranges, weight
 
 ROW_GROUP_BYTES = 8 * BLOCK_BYTES
 """A file with larger row groups becomes an Arrow file before."""

@@ -7,10 +7,11 @@ from typing import Protocol
 import pyarrow as pa
 
 from podium.data.records import Block
-from podium.data.sources.arrow_files import ArrowFile, Reading
+from podium.data.sources.arrow_files import ArrowFile
 from podium.data.sources.csv_files import CsvFile, text_types
 from podium.data.sources.files import File
 from podium.data.sources.parquet_files import ParquetFile
+from podium.data.sources.reading import Reading
 from podium.data.sources.roles import Roles
 from podium.errors import DataError
 

@@ -64,8 +64,9 @@ class Tables:
         files = {file.name: file for file in self._files.found()}
         tables = list(_with_rows(files))
         if not tables:
-            raise DataError(f"{self._files.place} has no file with rows, though there is a {STATE}; save it again")
-        told = [dict(_folders(file.name, DATASET_DICT in files)) for file in tables]
+            raise DataError(f"{self._files.place} has no file with rows, only {', '.join(files)}; save it again")
+        is_split = DATASET_DICT in files and "split" in (self._key, *self._filtered)
+        told = [dict(_folders(file.name, is_split)) for file in tables]
         numbers = {key for key in told[0] if all(re.fullmatch(r"-?\d+", each.get(key, "")) for each in told)}
         return [
             (file, {key: int(text) if key in numbers else text for key, text in each.items()})
@@ -75,19 +76,25 @@ class Tables:
 
 def _with_rows(files: dict[str, File]) -> Iterator[File]:
     """Those files that are tables; of a saved data set, those that its state names."""
+    states = {name: _named(file) for name, file in files.items() if posixpath.basename(name) == STATE}
     for name, file in files.items():
         folder, own = posixpath.split(name)
-        if own in (STATE, DATASET_DICT):
-            continue
-        state = files.get(posixpath.join(folder, STATE))
-        if state is None or own in {each["filename"] for each in json.loads(state.read())["_data_files"]}:
+        state = states.get(posixpath.join(folder, STATE))
+        if not own.endswith(".json") and (state is None or own in state):
             yield file
+
+
+def _named(state: File) -> set[str]:
+    try:
+        return {each["filename"] for each in json.loads(state.read())["_data_files"]}
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{state.path} is not as Hugging Face's save_to_disk writes it; save the data again") from None
 
 
 def _folders(name: str, is_split: bool) -> Iterator[tuple[str, str]]:
     """Of `year=2024/month=1/part.parquet` the year and the month; of a split's folder its name."""
     folders = name.split("/")[:-1]
-    if is_split:
+    if is_split and folders:
         yield "split", folders[0]
     for folder in folders:
         key, sign, value = folder.partition("=")
