@@ -102,7 +102,9 @@ RETURNED = {
     ),
     "a Dask frame": (
         "frame = pd.DataFrame(X, columns=['input_a', 'input_b', 'input_c', 'input_d']).assign(target=Y, patient=Y)\n"
-        "return dd.from_pandas(frame, npartitions=4)"
+        "more = pd.concat([frame, frame.assign(target=9)], ignore_index=True)\n"
+        "found = dd.from_pandas(more, npartitions=4)\n"
+        "return found[found.target < 9]"
     ),
 }
 

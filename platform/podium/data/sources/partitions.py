@@ -79,6 +79,8 @@ def _frame(part: Any, reference: str) -> Records:
     from podium.data.sources.columns import to_records as of_table
 
     (frame,) = compute(part, scheduler="synchronous")
+    if frame.empty:
+        return to_records([], reference)
     names = [str(name) for name in frame.columns]
     inputs = tuple(name for name in names if name.startswith(INPUT))
     others = tuple(name for name in names if name not in (*inputs, TARGET))
