@@ -19,7 +19,7 @@ from podium.data.manifest import FORMAT, MANIFEST, Manifest
 from podium.data.sources import make_source
 from podium.errors import StorageFault, UserError
 from podium.folders import make
-from podium.spec.data import Apply, DataSettings
+from podium.spec.data import BUILT_IN_SOURCES, Apply, DataSettings
 from podium.spec.settings import is_name
 from podium.store import accessing
 
@@ -140,7 +140,8 @@ def settings_digest(settings: DataSettings, fingerprint: str, base: Path) -> str
 
 def _references(settings: DataSettings) -> list[str]:
     """The functions of the user's that the settings name."""
-    return [step.function for step in settings.steps if isinstance(step, Apply)]
+    source = [settings.source] if isinstance(settings.source, str) and settings.source not in BUILT_IN_SOURCES else []
+    return source + [step.function for step in settings.steps if isinstance(step, Apply)]
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """The first reading of a source: what each block holds, so that it can be split before anything is written."""
 
 import json
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def _broken(column: Any) -> list[int]:
     if isinstance(column, np.ndarray):
         if column.dtype.kind != "f":
             return []
-        flat = column.reshape(len(column), -1)
+        flat = column.reshape(len(column), math.prod(column.shape[1:]))
         return [int(row) for row in np.flatnonzero(~np.isfinite(flat).all(axis=1))]
     return [row for row, each in enumerate(column) if each.dtype.kind == "f" and not np.isfinite(each).all()]
 

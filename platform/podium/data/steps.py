@@ -36,7 +36,7 @@ class Steps:
             DataError: if a step does not fit the records.
             TaskError: if a function of the user's fails.
         """
-        for step in self.steps:
+        for step in self.steps if len(records) else ():
             if isinstance(step, Filter):
                 records = _filtered(records, step)
             elif isinstance(step, Resize):

@@ -9,7 +9,9 @@ from podium.data.records import Source
 from podium.data.sources.arrays import Arrays
 from podium.data.sources.built_in import BUILT_IN
 from podium.data.sources.files import Files
+from podium.data.sources.function import Function
 from podium.data.sources.images import ENDINGS, Images
+from podium.data.sources.tables import Tables
 from podium.data.sources.tars import Tars
 from podium.spec.data import ArraysSource, DataSettings, ImagesSource, TarSource
 
@@ -24,7 +26,7 @@ def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -
     """
     source = settings.source
     if isinstance(source, str):
-        return BUILT_IN[source]
+        return BUILT_IN[source] if source in BUILT_IN else Function(source, base)
     if isinstance(source, ArraysSource):
         return Arrays(source, Files(source.path, base, cache))
     if isinstance(source, ImagesSource):
@@ -32,4 +34,4 @@ def make_source(settings: DataSettings, base: Path, cache: Path | None = None) -
         return Images(source, Files(source.path, base, cache, ENDINGS), masks)
     if isinstance(source, TarSource):
         return Tars(source, Files(source.path, base, cache, (".tar",)))
-    raise NotImplementedError(source.kind)
+    return Tables(source, settings, base, cache)

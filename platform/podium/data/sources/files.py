@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -137,8 +138,9 @@ class Files:
         path = Path(self.place)
         if any(sign in self._given for sign in "*?["):
             anchor = Path(path.anchor) if path.is_absolute() else Path()
+            root = os.path.dirname(re.split(r"[*?\[]", self.place)[0])
             found = anchor.glob(str(path.relative_to(anchor)))
-            yield from (File(str(each), each.name) for each in found if each.is_file())
+            yield from (File(str(each), each.relative_to(root).as_posix()) for each in found if each.is_file())
         elif path.is_dir():
             for folder, _, names in os.walk(path, followlinks=True):
                 for name in names:
