@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from podium.data.manifest import Manifest, Schema, Shard, describe, load_manifest, verify
+from podium.data.order import Shuffle
 from podium.errors import DataError
 
 
@@ -25,6 +26,7 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
         rows={"train": 4},
         classes={"train": (1, 3)},
         shards=(Shard("train-00000.arrow", "train", 4, 100, "cd" * 32),),
+        shuffle=Shuffle("block", 2),
         records=5,
         left_out=1,
         skipped=(("photos/a.png", "truncated"),),

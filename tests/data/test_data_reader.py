@@ -100,7 +100,8 @@ def test_a_split_without_a_share_is_empty(make_shards: Callable[..., Path]) -> N
 
 def test_samples_are_mapped_not_copied(reader: Reader) -> None:
     next(reader.sequential("train", 5))
-    assert not any(array.flags.owndata or array.flags.writeable for array in reader._splits["train"]._shards[0])
+    (shard, *_) = reader._splits["train"].shards
+    assert not any(array.flags.owndata or array.flags.writeable for array in (shard.inputs, shard.targets))
 
 
 def test_an_altered_shard_is_an_error_that_names_it(make_shards: Callable[..., Path]) -> None:

@@ -25,6 +25,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from podium.data.manifest import Schema, Shard
+from podium.data.order import choose_shuffle
 from podium.data.records import Block
 from podium.data.scan import Scanned, load_scanned, scan, stored
 from podium.data.splits import LEFT_OUT, SPLITS, divide, settle, settle_near
@@ -164,6 +165,7 @@ def build(
         "rows": rows,
         "classes": balance,
         "shards": shards,
+        "shuffle": choose_shuffle(rows["train"], sum(shard.bytes for shard in shards if shard.split == "train")),
         "records": sum(map(len, scanned)),
         "left_out": int((numbers == LEFT_OUT).sum()),
         "skipped": skipped,

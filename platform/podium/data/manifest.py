@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from podium.data.order import Shuffle
 from podium.errors import DataError
 from podium.store import checksum, read
 
-FORMAT = 2
+FORMAT = 3
 """The version of the layout of shards and manifest; another one means another folder."""
 
 MANIFEST = "manifest.json"
@@ -69,6 +70,7 @@ class Manifest:
         rows: Samples of each split.
         classes: By split the samples of each class (the pixels, for masks); empty for numbers.
         shards: The files, in the order of their samples.
+        shuffle: How the train split's samples are shuffled.
         records: How many the source has, after the steps; pieces are cut from them.
         left_out: How many of them stand in no split, since another split has equal ones.
         skipped: Name and reason of each record that could not be read.
@@ -87,6 +89,7 @@ class Manifest:
     rows: dict[str, int]
     classes: dict[str, tuple[int, ...]]
     shards: tuple[Shard, ...]
+    shuffle: Shuffle
     records: int
     left_out: int
     skipped: tuple[tuple[str, str], ...]

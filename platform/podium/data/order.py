@@ -1,15 +1,121 @@
-"""The order of samples: pure functions of (size, data seed, epoch). No I/O, and no generator with state.
+"""The order of samples: a pure function of (samples, data seed, epoch). No I/O, and no generator with state."""
 
-numpy's generators may change their streams between releases, so the order comes from a counter hash.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MASK = 2**64 - 1
-_GAMMA = 0x9E3779B97F4A7C15
+from podium.data.draws import epoch_key, key_of, shuffled
+
+GLOBAL_BYTES = 4 * 2**30
+"""Shards of up to so many bytes are read in any order: a host that trains on them has room for all in its cache."""
+
+GLOBAL_SAMPLES = 2**24
+"""So are up to so many samples: each rank keeps 8 bytes for each, and sorts them in seconds as an epoch begins."""
+
+BLOCK_BYTES = 4 * 2**20
+"""Of larger ones, so many consecutive bytes are read at once: a disk takes longer to read them than to find them."""
+
+WINDOW = 64
+"""So many blocks are mixed: 256 MiB, which find room in the cache, and a batch reaches into 64 shards at most."""
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """How samples are shuffled, which is settled when they are prepared.
+
+    Attributes:
+        kind: `global`: every sample may stand at every position; or `block`, where data are too large to be read at
+            random: blocks are shuffled, and then the samples of each `WINDOW` blocks that follow each other.
+        block: How many consecutive samples are a block; 0 for `global`.
+    """
+
+    kind: Literal["global", "block"]
+    block: int
+
+
+def choose_shuffle(size: int, size_bytes: int) -> Shuffle:
+    """How `size` samples in shards of `size_bytes` bytes are shuffled."""
+    if size_bytes <= GLOBAL_BYTES and size <= GLOBAL_SAMPLES:
+        return Shuffle("global", 0)
+    return Shuffle("block", max(1, size * BLOCK_BYTES // size_bytes))
+
+
+class Order(Protocol):
+    """Which sample stands at each position of an epoch."""
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """The samples at the positions from `first` to before `last`."""
+        ...
+
+
+class Sequential:
+    """The order of the shards."""
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """The positions themselves."""
+        return np.arange(first, last)
+
+
+class GlobalShuffle:
+    """Each sample once, anywhere; 8 bytes a sample.
+
+    Args:
+        size: Number of samples.
+        seed: The data seed.
+        epoch: The epoch, from 0.
+    """
+
+    def __init__(self, size: int, seed: int, epoch: int) -> None:
+        self._rows = permutation(size, seed, epoch)
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """The samples at the positions from `first` to before `last`."""
+        return self._rows[first:last]
+
+
+class BlockShuffle:
+    """Each sample once: blocks in any order, and the samples of each `WINDOW` blocks in any order.
+
+    It keeps 16 bytes a block, and 8 for each sample of one window.
+
+    Args:
+        size: Number of samples.
+        block: Consecutive samples of a block; the last one may be smaller.
+        seed: The data seed.
+        epoch: The epoch, from 0.
+        expect: Told the samples (first, one past last) of blocks that will be read soon.
+    """
+
+    def __init__(self, size: int, block: int, seed: int, epoch: int, expect: Callable[[int, int], None]) -> None:
+        self._size, self._block, self._key, self._expect = size, block, epoch_key(seed, epoch), expect
+        self._blocks = permutation(-(-size // block), seed, epoch)
+        ends = np.cumsum(np.minimum(block, size - self._blocks * block))
+        self._firsts = np.array([0, *ends[WINDOW - 1 : -1 : WINDOW], size])
+        self._window, self._held = -1, np.empty(0, np.int64)
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """The samples at the positions from `first` to before `last`."""
+        parts = [np.empty(0, np.int64)]
+        while first < last:
+            window = int(np.searchsorted(self._firsts, first, side="right")) - 1
+            begin, end = self._firsts[window : window + 2]
+            parts.append(self._mixed(window)[first - begin : last - begin])
+            first = end
+        return np.concatenate(parts)
+
+    def _mixed(self, window: int) -> NDArray[np.int64]:
+        """The samples of a window, in their order."""
+        if window != self._window:
+            for block in self._blocks[window * WINDOW : (window + 2) * WINDOW].tolist():
+                self._expect(block * self._block, min((block + 1) * self._block, self._size))
+            blocks = self._blocks[window * WINDOW : (window + 1) * WINDOW]
+            rows = (blocks[:, None] * self._block + np.arange(self._block)).ravel()
+            rows = rows[rows < self._size]
+            self._window, self._held = window, rows[shuffled(len(rows), key_of(self._key, 1 + window))]
+        return self._held
 
 
 def permutation(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -23,9 +129,7 @@ def permutation(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     Returns:
         `[size]` int64: at each position of the order, the index of the sample that stands there.
     """
-    key = _mix(_mix(_mix(seed) + epoch))
-    counters = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(_GAMMA)
-    return np.argsort(hashes(counters + np.uint64(key)), kind="stable")
+    return shuffled(size, epoch_key(seed, epoch))
 
 
 def batches(size: int, batch_size: int, *, start_step: int = 0) -> Iterator[tuple[int, int]]:
@@ -38,24 +142,3 @@ def share(first: int, last: int, part: int, parts: int) -> tuple[int, int]:
     """The positions (first, one past last) of one of `parts` parts of nearly equal size, counted from 0."""
     size = last - first
     return first + size * part // parts, first + size * (part + 1) // parts
-
-
-def hashes(counters: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64, a bijection of 64-bit numbers.
-
-    Source: Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators" (OOPSLA).
-
-    Args:
-        counters: uint64 of any shape.
-
-    Returns:
-        uint64 of the same shape; distinct counters give distinct hashes.
-    """
-    mixed = (counters ^ (counters >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-def _mix(number: int) -> int:
-    """One step of splitmix64 from `number`."""
-    return int(hashes(np.array([(number + _GAMMA) & _MASK], dtype=np.uint64))[0])

@@ -1,7 +1,6 @@
 """The reader: batches out of mapped shards. Runs in every rank, and keeps no samples of its own."""
 
-import functools
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,21 @@ from numpy.typing import NDArray
 
 from podium.data import order
 from podium.data.manifest import Manifest, Schema, load_manifest, missing, remedy
+from podium.data.mapped import MappedSplit
+from podium.data.order import BlockShuffle, GlobalShuffle, Order, Sequential
+from podium.data.prefetch import ahead
+from podium.data.sampling import Weighted
 from podium.errors import DataError, Refused
+from podium.spec.data import Sampling
 
 ALL = (0, 1)
 """The one part of one."""
+
+PREFETCHED = 2
+"""So many batches are gathered ahead."""
+
+PREFETCH_BYTES = 2**20
+"""Batches of less are gathered when they are asked for, which takes less time than to hand them over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +52,25 @@ class Reader:
     Args:
         folder: What `prepare` returned.
         purpose: Only a `promotion` may read the test split.
+        sampling: What an epoch over the train split holds.
 
     Raises:
-        DataError: if a shard is not there in its full size.
+        DataError: if a shard is not there in its full size, or the samples cannot be drawn as `sampling` says.
     """
 
-    def __init__(self, folder: Path, purpose: Literal["training", "promotion"] = "training") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        purpose: Literal["training", "promotion"] = "training",
+        sampling: Sampling = "uniform",
+    ) -> None:
         self.manifest: Manifest = load_manifest(folder)
         damaged = missing(folder, self.manifest)
         if damaged is not None:
             raise DataError(f"the shard {damaged} is missing or truncated; {remedy(folder)}")
         self._folder, self._purpose = folder, purpose
-        self._splits: dict[str, _Split] = {}
+        self._splits: dict[str, MappedSplit] = {}
+        self._weights = _weights(sampling, self.schema)
 
     @property
     def schema(self) -> Schema:
@@ -78,7 +95,7 @@ class Reader:
         start_step: int = 0,
         part: tuple[int, int] = ALL,
     ) -> Iterator[Batch]:
-        """Every sample once, in the order of (seed, epoch).
+        """Every sample once, in the order of (seed, epoch); or as many, drawn as `sampling` says.
 
         Args:
             split: Which samples.
@@ -92,11 +109,11 @@ class Reader:
             Refused: if `split` is the test split and this is no promotion.
             DataError: if a shard is not what the manifest says.
         """
-        return self._batches(split, batch_size, order.permutation(self.size(split), seed, epoch), start_step, part)
+        return self._batches(split, batch_size, self._order(split, seed, epoch), start_step, part)
 
     def sequential(self, split: str, batch_size: int, part: tuple[int, int] = ALL) -> Iterator[Batch]:
         """Every sample once, in the order of the shards; a part of each batch, and raises, as `epoch` does."""
-        return self._batches(split, batch_size, np.arange(self.size(split)), 0, part)
+        return self._batches(split, batch_size, Sequential(), 0, part)
 
     def stored(self, split: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """The inputs and targets of a split as they are stored, a shard at a time, in views of the mapped files.
@@ -108,84 +125,57 @@ class Reader:
         yield from self._open(split)._shards
 
     def _batches(
-        self, split: str, batch_size: int, rows: NDArray[np.int64], start_step: int, part: tuple[int, int]
+        self, split: str, batch_size: int, rows: Order, start_step: int, part: tuple[int, int]
     ) -> Iterator[Batch]:
-        whole = order.batches(len(rows), batch_size, start_step=start_step)
-        return itertools.starmap(functools.partial(_gather, self._open(split), rows, part), whole)
+        opened = self._open(split)
+        whole = order.batches(self.size(split), batch_size, start_step=start_step)
+        batches = (_gather(opened, rows, part, *positions) for positions in whole)
+        batch_bytes = 4 * math.prod(self.schema.inputs) * batch_size // part[1]
+        return ahead(batches, PREFETCHED) if batch_bytes >= PREFETCH_BYTES else batches
 
-    def _open(self, split: str) -> "_Split":
+    def _order(self, split: str, seed: int, epoch: int) -> Order:
+        opened, size, shuffle = self._open(split), self.size(split), self.manifest.shuffle
+        if self._weights and split == "train":
+            return Weighted(opened.classes, self._weights, seed, epoch)
+        if shuffle.kind == "block":
+            return BlockShuffle(size, shuffle.block, seed, epoch, opened.expect)
+        return GlobalShuffle(size, seed, epoch)
+
+    def _open(self, split: str) -> MappedSplit:
         if split == "test" and self._purpose != "promotion":
             raise Refused("the test split is read by promotion alone; validate on the validation split")
         if split not in self._splits:
-            self._splits[split] = _Split(self._folder, self.manifest, split)
+            self._splits[split] = MappedSplit(self._folder, self.manifest, split)
         return self._splits[split]
 
 
-def _gather(split: "_Split", rows: NDArray[np.int64], part: tuple[int, int], begin: int, end: int) -> Batch:
+def _weights(sampling: Sampling, schema: Schema) -> tuple[float, ...]:
+    """How often each class is drawn; empty where every sample comes once.
+
+    Raises:
+        DataError: for samples without a class, and for more or fewer weights than classes.
+    """
+    if sampling == "uniform":
+        return ()
+    if not schema.classes or schema.targets:
+        what = "masks" if schema.classes else "numbers to predict"
+        raise DataError(
+            f"data.sampling draws samples by class, and the targets are {what}; write data.sampling: uniform"
+        )
+    if sampling == "balanced":
+        return (1.0,) * schema.classes
+    if len(sampling.weights) != schema.classes:
+        raise DataError(
+            f"data.sampling.weights has {len(sampling.weights)} weights, and there are {schema.classes} classes; "
+            "give one for each"
+        )
+    return sampling.weights
+
+
+def _gather(split: MappedSplit, rows: Order, part: tuple[int, int], begin: int, end: int) -> Batch:
     """A part of the batch at the positions from `begin` to before `end`."""
     first, last = order.share(begin, end, *part)
     stands_in = first == last
     if stands_in:
         first, last = begin, begin + 1
-    return Batch(*split.gather(rows[first:last]), np.arange(first, last), stands_in)
-
-
-class _Split:
-    """The mapped shards of one split, and the arithmetic from stored to normalized."""
-
-    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
-        schema = manifest.schema
-        self._shards = [
-            _map(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split == split
-        ]
-        self._firsts = np.cumsum([0, *(len(targets) for _, targets in self._shards)])
-        shape = (-1,) + (1,) * (len(schema.inputs) - 1)
-        self._mean = np.array(schema.mean, dtype=np.float32).reshape(shape)
-        self._scale = (1.0 / np.array(schema.std)).astype(np.float32).reshape(shape)
-        self._normalize = schema.normalize
-
-    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """The inputs, as a network takes them, and targets of `rows`."""
-        stored, targets = self._take(rows)
-        inputs = stored.astype(np.float32, copy=False)
-        if self._normalize:
-            inputs -= self._mean
-            inputs *= self._scale
-        return inputs, targets
-
-    def _take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        if len(self._shards) == 1:
-            inputs, targets = self._shards[0]
-            return inputs.take(rows, axis=0), targets.take(rows, axis=0)
-        first_inputs, first_targets = self._shards[0]
-        taken = np.empty((len(rows), *first_inputs.shape[1:]), first_inputs.dtype)
-        answers = np.empty((len(rows), *first_targets.shape[1:]), first_targets.dtype)
-        owners = np.searchsorted(self._firsts, rows, side="right") - 1
-        for owner in np.unique(owners):
-            chosen = np.flatnonzero(owners == owner)
-            inputs, targets = self._shards[owner]
-            taken[chosen] = inputs[rows[chosen] - self._firsts[owner]]
-            answers[chosen] = targets[rows[chosen] - self._firsts[owner]]
-        return taken, answers
-
-
-def _map(folder: Path, name: str, rows: int, schema: Schema) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Inputs `[rows, ...]` and targets `[rows, ...]` of a shard, as views of its mapped file."""
-    import pyarrow as pa
-
-    path = folder / name
-    try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        inputs, targets = _view(batch.column("inputs")), _view(batch.column("targets"))
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise DataError(f"the shard {path} cannot be read ({error}); {remedy(folder)}") from None
-    found = (inputs.shape, targets.shape, str(inputs.dtype), str(targets.dtype))
-    promised = ((rows, *schema.inputs), (rows, *schema.targets), schema.input_dtype, schema.target_dtype)
-    if found != promised:
-        raise DataError(f"the shard {path} is not what its manifest says; {remedy(folder)}")
-    return inputs, targets
-
-
-def _view(column: Any) -> NDArray[Any]:
-    tensor = hasattr(column, "to_numpy_ndarray")
-    return column.to_numpy_ndarray() if tensor else column.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+    return Batch(*split.gather(rows.rows(first, last)), np.arange(first, last), stands_in)

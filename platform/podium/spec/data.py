@@ -205,6 +205,22 @@ class Apply(Settings):
     function: str = Field(pattern=FUNCTION)
 
 
+class WeightedSampling(Settings):
+    """Samples that are drawn with replacement, one class more often than another.
+
+    Attributes:
+        weights: How often each class is drawn, class 0 first; only their ratios count.
+    """
+
+    weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Strict(False), Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _some(self) -> "WeightedSampling":
+        if not any(self.weights):
+            raise ValueError("weights are all 0; at least one class must be drawn")
+        return self
+
+
 BUILT_IN_SOURCES = ("mnist_5k", "digits", "fashion_mnist")
 
 
@@ -228,6 +244,10 @@ Source = Annotated[
     ],
     Discriminator(is_name),
 ]
+Sampling = Annotated[
+    Annotated[Literal["uniform", "balanced"], Tag("<name>")] | Annotated[WeightedSampling, Tag("<other>")],
+    Discriminator(is_name),
+]
 Step = Annotated[Resize | Crop | Filter | Apply, Field(discriminator="kind")]
 
 
@@ -244,6 +264,8 @@ class DataSettings(Settings):
         dask: Where the data are prepared: in `threads` of this process, on the Ray cluster (`ray`), or by the
             dask.distributed scheduler at an address such as `tcp://10.0.0.1:8786`; on Ray if it was there before, and
             else in threads, if absent.
+        sampling: What an epoch trains on: every sample once (`uniform`); or as many samples, drawn with replacement so
+            that all classes come equally often (`balanced`), or as often as `{weights: [1, 2.5, …]}` say.
         batch_size: Samples a step, over all ranks.
         seed: The data seed: the samples' order and augmentation, the same for all trials.
         licence: Under which terms the data may be used, and whom to cite, in words; kept beside them once they are
@@ -260,6 +282,7 @@ class DataSettings(Settings):
     ] = "refuse"
     normalize: bool = True
     dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
+    sampling: Sampling = "uniform"
     batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     licence: str = ""

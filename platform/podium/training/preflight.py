@@ -69,17 +69,16 @@ def measure(
     task = load_task(spec, code)
     if not isinstance(task, Task):
         raise TaskError(f"{spec.task} is a training function; only a task has a network to measure")
-    if data is None:
+    if data is None or spec.data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
-    reader = Reader(data)
+    reader, seed = Reader(data, sampling=spec.data.sampling), spec.data.seed
     lane = Lane(trial=0, parameters=dict(parameters), seed=0)
     is_compiled = spec.compute.compile
     spec = spec.model_copy(update={"compute": spec.compute.model_copy(update={"compile": False})})
-    assert spec.data is not None
     torch.set_num_threads(spec.resources.cpus)
     try:
         live = LiveTrial(spec, task, reader.schema, lane, training_device(spec))
-        samples = next(iter(reader.epoch("train", batch_size=live.batch_size, seed=spec.data.seed, epoch=0)))
+        samples = next(iter(reader.epoch("train", batch_size=live.batch_size, seed=seed, epoch=0)))
         steps = reader.steps("train", live.batch_size)
         kept = _Kept(live.flat.weights)
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):

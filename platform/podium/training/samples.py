@@ -46,7 +46,12 @@ class Samples:
 def to_device(samples: data.Batch, device: torch.device) -> Samples:
     """The batch as tensors; on a CPU, images have their channels last in memory: it convolves and pools faster so."""
     arrays = samples.inputs, samples.targets, samples.positions
-    inputs, targets, positions = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    inputs, targets, positions = (_moved(torch.from_numpy(array), device) for array in arrays)
     if device.type == "cpu" and inputs.dim() == 4:
         inputs = torch.empty(inputs.shape, dtype=inputs.dtype, memory_format=torch.channels_last).copy_(inputs)
     return Samples(inputs, targets, positions, samples.stands_in)
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The same on the device; a GPU copies it while the CPU goes on, for which it has to be in pinned memory."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -80,13 +80,13 @@ def make_trainer(
     if not is_task(task):
         ranks = Ranks(emit, halted, "cuda" if spec.resources.gpus > 0 else "cpu")
         return FunctionTrainer(spec, task, storage.store, storage.holder, ranks)
-    if data is None:
+    if data is None or spec.data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
 
     from podium.training.fusing import circumstances
     from podium.training.task_trainer import TaskTrainer, training_device
 
-    reader = Reader(data)
+    reader = Reader(data, sampling=spec.data.sampling)
     device = training_device(spec)
     about = circumstances(spec, reader, device, "" if code is None else code.name)
     notes, ranks = Notes(storage.cache, about), Ranks(emit, halted, device.type)

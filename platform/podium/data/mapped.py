@@ -1,0 +1,121 @@
+"""The mapped shards of a split: rows out of files, and the arithmetic from stored to normalized."""
+
+import functools
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from podium.data.manifest import Manifest, Schema, remedy
+from podium.data.sampling import Classes
+from podium.errors import DataError
+
+
+class MappedSplit:
+    """All samples of a split, none of which is in memory before it is asked for.
+
+    Args:
+        folder: The folder of shards.
+        manifest: What it holds.
+        split: Which samples.
+
+    Raises:
+        DataError: if a shard is not what the manifest says.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
+        schema = manifest.schema
+        self.shards = [
+            MappedShard(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split == split
+        ]
+        self._firsts = np.cumsum([0, *(len(shard.targets) for shard in self.shards)])
+        shape = (-1,) + (1,) * (len(schema.inputs) - 1)
+        self._mean = np.array(schema.mean, dtype=np.float32).reshape(shape)
+        self._scale = (1.0 / np.array(schema.std)).astype(np.float32).reshape(shape)
+        self._normalize = schema.normalize
+
+    @functools.cached_property
+    def classes(self) -> Classes:
+        """The samples of each class, where targets are classes."""
+        return Classes(np.concatenate([shard.targets for shard in self.shards]))
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """The inputs, as a network takes them, and targets of `rows`."""
+        stored, targets = self._take(rows)
+        inputs = stored.astype(np.float32, copy=False)
+        if self._normalize:
+            inputs -= self._mean
+            inputs *= self._scale
+        return inputs, targets
+
+    def expect(self, first: int, last: int) -> None:
+        """Has the rows from `first` to before `last` read from the disk, without waiting for them."""
+        begin, end = np.searchsorted(self._firsts, (first, last - 1), side="right")
+        for shard, before in zip(self.shards[begin - 1 : end], self._firsts[begin - 1 : end].tolist(), strict=True):
+            shard.expect(max(first - before, 0), min(last - before, len(shard.targets)))
+
+    def _take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        if len(self.shards) == 1:
+            (shard,) = self.shards
+            return shard.inputs.take(rows, axis=0), shard.targets.take(rows, axis=0)
+        by_row = np.argsort(rows)  # the rows of a shard stand together, in the order of its file
+        sorted_rows = rows[by_row]
+        inputs, targets = (
+            np.empty((len(rows), *array.shape[1:]), array.dtype)
+            for array in (self.shards[0].inputs, self.shards[0].targets)
+        )
+        ends = np.searchsorted(sorted_rows, self._firsts)
+        for number in np.flatnonzero(np.diff(ends)).tolist():
+            own = slice(ends[number], ends[number + 1])
+            self.shards[number].take(sorted_rows[own] - self._firsts[number], inputs[own], targets[own])
+        if (np.diff(by_row) == 1).all():
+            return inputs, targets
+        places = np.empty_like(by_row)
+        places[by_row] = np.arange(len(rows))
+        return inputs.take(places, axis=0), targets.take(places, axis=0)
+
+
+class MappedShard:
+    """A shard's file in memory, as far as it has been read.
+
+    Attributes:
+        inputs: `[rows, ...]`, as stored.
+        targets: `[rows, ...]`.
+    """
+
+    def __init__(self, folder: Path, name: str, rows: int, schema: Schema) -> None:
+        import pyarrow as pa
+
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            buffer = pa.py_buffer(self._memory)
+            batch = pa.ipc.open_file(buffer).get_batch(0)
+            self.inputs, self.targets = _view(batch.column("inputs")), _view(batch.column("targets"))
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise DataError(f"the shard {path} cannot be read ({error}); {remedy(folder)}") from None
+        found = (self.inputs.shape, self.targets.shape, str(self.inputs.dtype), str(self.targets.dtype))
+        promised = ((rows, *schema.inputs), (rows, *schema.targets), schema.input_dtype, schema.target_dtype)
+        if found != promised:
+            raise DataError(f"the shard {path} is not what its manifest says; {remedy(folder)}")
+        self._first_byte = self.inputs.ctypes.data - buffer.address
+
+    def take(self, rows: NDArray[np.int64], inputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Copies `rows` to `inputs` and `targets`; `clip` spares numpy a copy, and all rows are there."""
+        self.inputs.take(rows, axis=0, out=inputs, mode="clip")
+        self.targets.take(rows, axis=0, out=targets, mode="clip")
+
+    def expect(self, first: int, last: int) -> None:
+        """Has the inputs of the rows from `first` to before `last` read, without waiting for them."""
+        row_bytes = self.inputs.strides[0]
+        begin, end = self._first_byte + first * row_bytes, self._first_byte + last * row_bytes
+        begin -= begin % mmap.PAGESIZE  # what the kernel asks for
+        self._memory.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+
+
+def _view(column: Any) -> NDArray[Any]:
+    tensor = hasattr(column, "to_numpy_ndarray")
+    return column.to_numpy_ndarray() if tensor else column.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
