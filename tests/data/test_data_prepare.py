@@ -249,3 +249,17 @@ def test_what_was_interrupted_goes_on_where_it_was(
     whole, plain = load_manifest(folder), load_manifest(make_shards(*images()))
     assert whole.rows == plain.rows
     assert whole.schema.mean == pytest.approx(plain.schema.mean, rel=1e-12)
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    x, y = images()
+    settings = save(x, y)
+
+    def change(stage: str, share: float) -> None:
+        if (stage, share) == ("scan", 1.0):
+            np.savez(tmp_path / "samples.npz", x=x, y=(y + 1) % 4)
+
+    with pytest.raises(DataError, match="has changed while it was read"):
+        prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path, progress=change)
+    assert list((tmp_path / "shards").iterdir()) == []
+    assert verify(prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)) == []

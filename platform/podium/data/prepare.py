@@ -17,7 +17,7 @@ from typing import Any
 from podium.data.functions import code_digest, load
 from podium.data.manifest import FORMAT, MANIFEST, Manifest
 from podium.data.sources import make_source
-from podium.errors import StorageFault, UserError
+from podium.errors import DataError, StorageFault, UserError
 from podium.folders import make
 from podium.spec.data import BUILT_IN_SOURCES, Apply, DataSettings
 from podium.spec.settings import is_name
@@ -90,6 +90,8 @@ def prepare(
         blocks = source.blocks(str(scratch))
         with scheduler() as get:
             found = build(blocks, steps, settings, made, work, get=get, progress=progress)
+        if source.fingerprint() != fingerprint:
+            raise DataError("the source has changed while it was read; launch again when nobody writes to it")
         written = settings.model_dump(mode="json")
         is_named = is_name(settings.source) == "<name>"
         manifest = Manifest(

@@ -122,7 +122,7 @@ class Reader:
             Refused: if `split` is the test split and this is no promotion.
             DataError: if a shard is not what the manifest says.
         """
-        yield from self._open(split)._shards
+        yield from ((shard.inputs, shard.targets) for shard in self._open(split).shards)
 
     def _batches(
         self, split: str, batch_size: int, rows: Order, start_step: int, part: tuple[int, int]
