@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.data import reader, writing
+from podium.data import build, reader, writing
 from podium.data.manifest import MANIFEST, Manifest, Schema
 from podium.data.order import Shuffle
 from podium.data.reader import Batch, Reader
