@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from rich.console import Console, Group, RenderableType
@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from podium.errors import Interrupted
 from podium.sweep.forecast import left_epochs
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Event, GangReady, Progress
@@ -42,13 +43,16 @@ class Interrupts:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.count = 0
+        self.now = ""
         self._say = say
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """The signal handler."""
+        """The signal handler; the first wish, too, is carried out at once where `now` says what that leaves."""
         self.count += 1
         if self.count > 1:
             raise KeyboardInterrupt
+        if self.now:
+            raise Interrupted(self.now)
         self._say("Leaving: no new trials, running ones write a checkpoint. Once more leaves at once.")
 
     @contextmanager
@@ -175,6 +179,28 @@ class Terminal:
         self._close()
         self._print(Text(f"{text} …", style="bold"))
 
+    @contextmanager
+    def preparing(self) -> Iterator[Callable[[str, float], None]]:
+        """Shows how much of the data is prepared; whoever leaves meanwhile leaves at once."""
+        shown = self._console.status("") if self._is_live else None
+        told = time.monotonic()
+
+        def tell(stage: str, share: float) -> None:
+            nonlocal told
+            text = f"Preparing data: {stage} {share:.0%}"
+            if shown is not None:
+                shown.update(text)
+            elif time.monotonic() - told >= LINE_EVERY_S:
+                told = time.monotonic()
+                self._print(Text(text))
+
+        self._interrupts.now = "interrupted while the data were prepared; launch again, and it goes on from there"
+        try:
+            with shown or nullcontext():
+                yield tell
+        finally:
+            self._interrupts.now = ""
+
     def warn(self, text: str) -> None:
         """Says what the user should know."""
         self._print(Text(text, style="yellow"))
@@ -217,6 +243,11 @@ class Silent:
 
     def stage(self, text: str) -> None:
         """Says nothing."""
+
+    @contextmanager
+    def preparing(self) -> Iterator[Callable[[str, float], None]]:
+        """Says nothing."""
+        yield lambda stage, share: None
 
     def warn(self, text: str) -> None:
         """Says nothing."""

@@ -62,6 +62,41 @@ def fetch(store: str, name: str, cache: Path) -> Path:
     return cache / name
 
 
+def has(store: str, name: str) -> bool:
+    """Whether the store has the folder `name` whole; a glance that reads none of its files.
+
+    Raises:
+        StorageFault: if a store at an address cannot be read.
+    """
+    path = local_path(store, name)
+    return _has(store, name) if path is None else is_whole(path)
+
+
+def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
+    """Removes a made folder, or what is left of one in the making, unless some process is making it now.
+
+    Args:
+        path: What to remove.
+        name: The made folder's name, beside `path`.
+        dry_run: Whether to find out only.
+
+    Returns:
+        The bytes of its files; None if it stays, since a process is making it.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    with _locked(path.with_name(f".{name}.lock"), wait=False) as is_mine:
+        if not is_mine:
+            return None
+        size = sum(file.stat().st_size for file in files_of(path))
+        if path.exists() and not dry_run:
+            aside = path.with_name(f".{name}-{uuid.uuid4().hex}")
+            path.rename(aside)
+            shutil.rmtree(aside)
+    return size
+
+
 def is_whole(folder: Path) -> bool:
     """Whether a made folder has all its files in their full size; a glance that reads none of them."""
     try:

@@ -4,6 +4,7 @@ Credentials for an address come from the environment alone, as the driver of its
 """
 
 import errno
+import hashlib
 import re
 import secrets
 import shutil
@@ -144,6 +145,50 @@ def read(store: str, name: str, start: int = 0) -> bytes:
         if system.size(address) > start:
             return bytes(system.cat_file(address, start=start))
     return b""
+
+
+def names(store: str, name: str) -> list[str]:
+    """What lies directly in a folder of the store, by name; nothing if there is no such folder.
+
+    Raises:
+        StorageFault: if the store cannot be read.
+    """
+    path = local_path(store, name)
+    with accessing(store, f"{name} could not be looked up"), suppress(FileNotFoundError):
+        if path is not None:
+            return sorted(each.name for each in path.iterdir())
+        system, address = open_remote(store, name)
+        return sorted(each.rstrip("/").rpartition("/")[2] for each in system.ls(address, detail=False))
+    return []
+
+
+def written_at(store: str, name: str) -> float:
+    """When a file of the store was written, in seconds since 1970.
+
+    Raises:
+        StorageFault: if it is not there, or the store cannot be read.
+    """
+    path = local_path(store, name)
+    with accessing(store, f"{name} could not be looked up"):
+        if path is not None:
+            return path.stat().st_mtime
+        system, address = open_remote(store, name)
+        return float(system.modified(address).timestamp())
+
+
+def checksum(store: str, name: str) -> str | None:
+    """The SHA-256 of a file of the store, in hexadecimal; None if there is none.
+
+    Raises:
+        StorageFault: if the store cannot be read.
+    """
+    path = local_path(store, name)
+    with accessing(store, f"{name} could not be read"), suppress(FileNotFoundError):
+        if path is None:
+            system, address = open_remote(store, name)
+        with path.open("rb") if path is not None else system.open(address, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return None
 
 
 def write(store: str, name: str, content: bytes) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from podium.data.prepare import prepare
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 
 @pytest.fixture

@@ -48,20 +48,18 @@ def test_a_manifest_that_cannot_be_read_is_an_error(text: str | None, message: s
 
 
 def test_verify_reads_every_byte(folder: Path) -> None:
-    assert verify(folder) == load_manifest(folder)
+    assert verify(folder) == []
     shard = folder / "validation-00000.arrow"
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(DataError, match=r"validation-00000\.arrow.*checksum.*--verify"):
-        verify(folder)
+    assert verify(folder) == [f"the shard {shard} is not what its checksum says"]
     shard.unlink()
-    with pytest.raises(DataError, match=r"validation-00000\.arrow is missing"):
-        verify(folder)
+    assert verify(folder) == [f"the shard {shard} is missing"]
 
 
 def test_describe_is_plain_json(folder: Path) -> None:
-    shown = json.loads(json.dumps(describe(folder)))
+    shown = json.loads(json.dumps(describe(load_manifest(folder))))
     assert shown["samples"] == sum(shown["rows"].values()) == 90
     assert {split: sum(counts) for split, counts in shown["classes"].items()} == shown["rows"]
     assert shown["bytes"] == sum(path.stat().st_size for path in folder.glob("*.arrow"))

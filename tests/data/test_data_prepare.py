@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,17 +12,17 @@ from s3_server import Store
 
 from podium.data import build
 from podium.data.manifest import load_manifest, verify
-from podium.data.prepare import prepare
+from podium.data.prepare import name_of, prepare
 from podium.data.reader import Reader
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError, StorageFault
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 AGAIN = """
 import json, sys
 from pathlib import Path
-from podium.data.prepare import prepare
-from podium.spec.sweep import DataSettings
+from podium.data.prepare import name_of, prepare
+from podium.spec.data import DataSettings
 settings = DataSettings.model_validate_json(sys.argv[1])
 folder = prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2]))
 heavy = [name for name in ("dask", "mlxtend", "pyarrow", "sklearn", "pandas", "torch") if name in sys.modules]
@@ -53,7 +54,18 @@ def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings]
     launches = [run_again(settings, tmp_path) for _ in range(2)]
     folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
     assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
-    verify(Path(folders.pop()))
+    assert verify(Path(folders.pop())) == []
+
+
+def test_words_about_the_data_are_kept_and_make_no_other_data_set(
+    save: Callable[..., DataSettings], tmp_path: Path
+) -> None:
+    said, silent = save(*images(), licence="CC BY 4.0", units="kelvin"), save(*images())
+    folder = prepare(said, base=tmp_path, store=str(tmp_path), cache=tmp_path)
+    assert prepare(silent, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
+    assert name_of(silent, tmp_path, tmp_path) == folder.name
+    manifest = load_manifest(folder)
+    assert (manifest.licence, manifest.units) == ("CC BY 4.0", "kelvin")
 
 
 def test_progress_ends_each_stage_at_one(save: Callable[..., DataSettings], tmp_path: Path) -> None:
@@ -159,7 +171,7 @@ def test_a_damaged_folder_is_prepared_anew(damage: str, save: Callable[..., Data
         Reader(folder)
     assert prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path) == folder
     assert list(shards.iterdir()) == [folder]
-    verify(folder)
+    assert verify(folder) == []
 
 
 @pytest.mark.parametrize("samples", [14_000, 30_000], ids=["the shards are written", "the source is unpacked"])
@@ -173,7 +185,7 @@ def test_a_disk_that_fills_up_is_one_fault(
         prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)
     assert list(shards.iterdir()) == []
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path))
+    assert verify(prepare(settings, base=tmp_path, store=str(small_disk), cache=tmp_path)) == []
 
 
 def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
@@ -184,4 +196,70 @@ def test_a_store_at_an_address_gets_the_shards_and_gives_them_to_others(
         prepare(settings, base=tmp_path, store=s3_store.address, cache=tmp_path / name) for name in ("one", "two")
     )
     assert (one.parent, two) == (tmp_path / "one" / "shards", tmp_path / "two" / "shards" / one.name)
-    assert verify(one) == verify(two)
+    assert verify(one) == verify(two) == verify(f"{s3_store.address}/shards/{one.name}") == []
+
+
+STEP = """
+import os
+import signal
+from pathlib import Path
+
+SEEN = Path(__file__).with_name("seen")
+
+
+def see(picture, label):
+    with SEEN.open("a") as file:
+        file.write("x")
+    if Path(__file__).with_name("die").exists() and SEEN.stat().st_size >= {deadly}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return picture, label
+"""
+IN_SMALL_PARTS = """
+import sys
+from pathlib import Path
+from podium.data import build
+from podium.data.sources import arrays
+arrays.BLOCK_BYTES, build.SHARD_BYTES = 8 * 75, 20 * 83
+from podium.data.prepare import prepare
+from podium.spec.data import DataSettings
+settings = DataSettings.model_validate_json(sys.argv[1])
+print(prepare(settings, base=Path(sys.argv[2]), store=sys.argv[2], cache=Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("deadly", [40, 120])
+def test_what_was_interrupted_goes_on_where_it_was(
+    deadly: int, save: Callable[..., DataSettings], make_shards: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Blocks of 8 records are read twice: 80 records to find their splits, and 80 to write them."""
+    (tmp_path / "steps.py").write_text(STEP.format(deadly=deadly))
+    (tmp_path / "die").touch()
+    settings = save(*images(), steps=[{"kind": "apply", "function": "steps.py:see"}])
+    command = [sys.executable, "-c", IN_SMALL_PARTS, settings.model_dump_json(), str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path.suffix for path in (tmp_path / "shards").iterdir() if path.suffix == ".work"] == [".work"]
+    (tmp_path / "die").unlink()
+    (tmp_path / "seen").write_text("")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "seen").stat().st_size <= 160 - deadly + 2 * 2 * 20, "what was done is not done again"
+    folder = Path(done.stdout.strip())
+    assert verify(folder) == []
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == [folder.name]
+    whole, plain = load_manifest(folder), load_manifest(make_shards(*images()))
+    assert whole.rows == plain.rows
+    assert whole.schema.mean == pytest.approx(plain.schema.mean, rel=1e-12)
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    x, y = images()
+    settings = save(x, y)
+
+    def change(stage: str, share: float) -> None:
+        if (stage, share) == ("scan", 1.0):
+            np.savez(tmp_path / "samples.npz", x=x, y=(y + 1) % 4)
+
+    with pytest.raises(DataError, match="has changed while it was read"):
+        prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path, progress=change)
+    assert list((tmp_path / "shards").iterdir()) == []
+    assert verify(prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)) == []

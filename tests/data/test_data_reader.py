@@ -108,7 +108,7 @@ def test_an_altered_shard_is_an_error_that_names_it(make_shards: Callable[..., P
     folder = make_shards(np.random.default_rng(0).normal(size=(50, 2)), np.arange(50.0))
     path = folder / "train-00000.arrow"
     path.write_bytes(b"\0" * path.stat().st_size)
-    with pytest.raises(DataError, match=r"train-00000\.arrow.*--verify"):
+    with pytest.raises(DataError, match=r"train-00000\.arrow.*podium data verify"):
         Reader(folder).sequential("train", 5)
 
 

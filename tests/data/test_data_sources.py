@@ -1,3 +1,4 @@
+import gzip
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from podium.data.reader import Reader
 from podium.data.sources import make_source
 from podium.data.splits import assign, content_digests
 from podium.errors import DataError
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 CLASSES = np.arange(60) % 3
 
@@ -166,3 +167,27 @@ def test_files_that_cannot_be_read_are_refused(write: Callable[[Path], Any], mes
     settings = DataSettings(source={"kind": "arrays", "path": "bad.npz"})
     with pytest.raises(DataError, match=message):
         prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """LeCun's format: a magic number that tells bytes and dimensions, the sides, and the bytes."""
+    header = np.array([0x0800 + array.ndim, *array.shape], ">i4").tobytes()
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def test_fashion_mnist_is_read_as_debian_packs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podium.data.sources.built_in.FASHION_MNIST", tmp_path)
+    settings = DataSettings(source="fashion_mnist", split={"by": "given"}, normalize=False)
+    with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist"):
+        prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 28, 28), dtype=np.uint8)
+    labels = np.arange(70) % 10
+    for part, rows in (("train", slice(60)), ("t10k", slice(60, 70))):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", pixels[rows])
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", labels[rows])
+    reader = Reader(prepare(settings, base=tmp_path, store=str(tmp_path), cache=tmp_path), purpose="promotion")
+    (test,) = reader.sequential("test", 10)
+    assert (test.inputs[:, 0] == pixels[60:]).all()
+    assert test.targets.tolist() == labels[60:].tolist()
+    sizes = reader.manifest.rows
+    assert (sizes["train"] + sizes["validation"], sizes["validation"] > 0) == (60, True)

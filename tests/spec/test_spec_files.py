@@ -166,7 +166,7 @@ BROKEN = {
         "source: mnist_5k",
         "source: {kind: arrays, path: x.npz}",
         "data.source.path",
-        "no file x.npz",
+        "no x.npz",
     ),
     "no domain": ("{int: [1, 3]}", "{range: [1, 3]}", "search.space.network.depth", "{choice: [a, b]}"),
     "a bare list as domain": ("{int: [1, 3]}", "[1, 3]", "search.space.network.depth.0", "{choice: [a, b]}"),

@@ -13,7 +13,7 @@ import pytest
 from s3_server import Store
 
 from podium.errors import StorageFault, UserError
-from podium.folders import CONTENTS, fetch, is_whole, make
+from podium.folders import CONTENTS, discard, fetch, has, is_whole, make
 from podium.store import copy_into, read, remove, write
 
 MAKER = """
@@ -184,6 +184,22 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(makers: Makers) -
     assert sorted(path.name for path in (makers.store / "kind").iterdir() if path.is_dir()) == ["living", "other"]
 
 
+def test_what_is_discarded_is_gone_unless_a_process_is_making_it(makers: Makers) -> None:
+    folder = make(str(makers.store), "kind/one", makers.store, fill)
+    assert discard(folder, "one", dry_run=True) == discard(folder, "one", dry_run=True) > 1000
+    assert has(str(makers.store), "kind/one")
+    discard(folder, "one", dry_run=False)
+    assert discard(folder, "one", dry_run=False) == 0
+    assert not has(str(makers.store), "kind/one")
+    assert list(folder.parent.iterdir()) == []
+    living = makers.begin("kind/one")
+    wait_until(lambda: makers.drafts)
+    for dry_run in (True, False):
+        assert discard(makers.drafts[0], "one", dry_run=dry_run) is None
+    makers.gate.touch()
+    assert is_whole(Path(living.communicate()[0].strip()))
+
+
 def test_without_locks_the_first_to_end_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unlocked(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks here")
@@ -222,7 +238,9 @@ def test_what_one_host_made_another_fetches(s3_store: Store, tmp_path: Path) -> 
     assert is_whole(two / "kind" / "one")
     assert (two / "kind" / "one" / "deep" / "a").read_text() == "a"
     inode = (two / "kind" / "one").stat().st_ino
+    assert has(store, "kind/one")
     remove(store, "kind/one/b")
+    assert not has(store, "kind/one")
     assert fetch(store, "kind/one", two).stat().st_ino == inode, "what is here is not fetched again"
 
 

@@ -1,9 +1,11 @@
 """The store: the same for a folder and for an address, and one clear error when it fails."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +17,17 @@ from s3_server import Server, Store
 from podium.errors import StorageFault, UserError
 from podium.store import (
     accessing,
+    checksum,
     copy_from,
     copy_into,
+    names,
     read,
     refuse_password,
     remove,
     require_usable,
     size,
     write,
+    written_at,
 )
 
 
@@ -48,6 +53,18 @@ def elsewhere(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Mo
     s3fs.S3FileSystem.clear_instance_cache()
     yield monkeypatch
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_names_times_and_checksums_of_what_lies_there(store: str) -> None:
+    assert (names(store, "a"), checksum(store, "a/b.txt")) == ([], None)
+    began = time.time()
+    for name in ("a/b.txt", "a/deep/c.txt", "a/.hidden"):
+        write(store, name, b"01234")
+    assert names(store, "a") == [".hidden", "b.txt", "deep"]
+    assert checksum(store, "a/b.txt") == hashlib.sha256(b"01234").hexdigest()
+    assert began - 5 < written_at(store, "a/b.txt") < time.time() + 5
+    with pytest.raises(StorageFault, match="absent could not be looked up"):
+        written_at(store, "absent")
 
 
 def test_what_is_written_is_read_from_any_byte_on(store: str) -> None:

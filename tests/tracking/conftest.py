@@ -31,7 +31,13 @@ MANIFEST = {
     "source": {"kind": "arrays", "path": "digits.npz"},
     "fingerprint": "f",
     "split": {"train": 0.7},
-    "schema": {"inputs": [1, 8, 8], "input_dtype": "uint8", "targets": [], "target_dtype": "int64"},
+    "schema": {
+        "inputs": [1, 8, 8],
+        "input_dtype": "uint8",
+        "targets": [],
+        "target_dtype": "int64",
+        "class_names": ["cat", "dog"],
+    },
     "rows": {"train": 70, "validation": 15, "test": 15},
 }
 

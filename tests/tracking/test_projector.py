@@ -80,6 +80,7 @@ def test_a_finished_sweep(
     for run in (parent, child):
         dataset = run.inputs.dataset_inputs[0].dataset
         assert (dataset.name, dataset.digest) == ("digits.npz", manifest["digest"][:16])
+        assert json.loads(dataset.profile)["class_names"] == ["cat", "dog"]
     assert facts["parent_run"] == parent.info.run_id
     assert {facts[f"run/{number}"] for number in children} == {run.info.run_id for run in children.values()}
     times = {row[1] * 1000 for row in story.rows}

@@ -66,33 +66,6 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
     print_json(report) if as_json else click.echo(preflight.to_text(report))
 
 
-@click.command()
-@click.argument("file")
-@click.argument("overrides", nargs=-1)
-@click.option("--verify", "is_verified", is_flag=True, help="Compare every shard with its checksum.")
-@placed
-@with_json
-def data(file: str, overrides: tuple[str, ...], is_verified: bool, place: Place, as_json: bool) -> None:
-    """Prepare the data of the sweep FILE, if it is not, and describe it."""
-    from podium.console import Terminal
-    from podium.data.manifest import describe, verify
-    from podium.spec.files import read_sweep
-    from podium.wiring import launch as launches
-
-    sweep_file = read_sweep(file, overrides)
-    place.require_writable()
-    with Terminal().opened() as terminal:
-        folder = launches.prepare_data(sweep_file.spec, sweep_file.folder, place, terminal)
-    if folder is not None and is_verified:
-        verify(folder)
-    description = {} if folder is None else {"folder": str(folder), **describe(folder)}
-    if as_json:
-        print_json(description)
-        return
-    for key, value in description.items() or [("data", "this sweep has none")]:
-        click.echo(f"{key:>14}  {value}")
-
-
 def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
     if as_json:
         print_json(summary)
@@ -103,4 +76,4 @@ def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
     sys.exit(STATE_CODES.get(summary["state"], 0))
 
 
-COMMANDS = (launch, resume, check, data)
+COMMANDS = (launch, resume, check)

@@ -1,46 +1,58 @@
 """Functions of the user's that make or change records, from a file beside the sweep file."""
 
+import functools
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from podium.errors import TaskError
 
 
-def load(reference: str, base: Path) -> Callable[..., Any]:
-    """The function that `file.py:name` means.
+@dataclass(frozen=True)
+class Function:
+    """A function of the user's, which travels with its code to hosts that do not have the file.
 
-    It pickles with its code, so that it can be called on hosts that do not have the file.
+    Attributes:
+        name: In its file.
+        path: Of the file, for tracebacks and for what it imports from beside it.
+        code: The file's text.
+    """
+
+    name: str
+    path: str
+    code: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls it."""
+        return self.found()(*arguments)
+
+    def found(self) -> Callable[..., Any]:
+        """The function itself.
+
+        Raises:
+            TaskError: if the file cannot be imported, or has no such function.
+        """
+        function = getattr(_module(self.path, self.code), self.name, None)
+        if not callable(function):
+            raise TaskError(f"{self.path} has no function {self.name!r}, which the data settings name")
+        found: Callable[..., Any] = function
+        return found
+
+
+def load(reference: str, base: Path) -> Function:
+    """The function that `file.py:name` means.
 
     Raises:
         TaskError: if there is none.
     """
-    import cloudpickle
-
     file, _, name = reference.rpartition(":")
-    path = base / file
-    # its own name, so that functions of two sweeps do not meet; the name stays while the code does
-    module_name = f"podium_data_{code_digest(reference, base)[:16]}"
-    if module_name not in sys.modules:
-        specification = importlib.util.spec_from_file_location(module_name, path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[module_name] = module
-        try:
-            specification.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise TaskError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-        cloudpickle.register_pickle_by_value(module)
-    function = getattr(sys.modules[module_name], name, None)
-    if not callable(function):
-        raise TaskError(f"{path} has no function {name!r}, which the data settings name")
-    loaded: Callable[..., Any] = function
-    return loaded
+    function = Function(name, str(base / file), _read(reference, base).decode())
+    function.found()
+    return function
 
 
 def code_digest(reference: str, base: Path) -> str:
@@ -49,8 +61,27 @@ def code_digest(reference: str, base: Path) -> str:
     Raises:
         TaskError: if it cannot be read.
     """
+    return hashlib.sha256(_read(reference, base)).hexdigest()
+
+
+def _read(reference: str, base: Path) -> bytes:
     path = base / reference.rpartition(":")[0]
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError as error:
         raise TaskError(f"{path}, which the data settings name, cannot be read: {error}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _module(path: str, code: str) -> ModuleType:
+    module = ModuleType(Path(path).stem)
+    module.__file__ = path
+    beside = str(Path(path).parent)
+    sys.path.insert(0, beside)
+    try:
+        exec(compile(code, path, "exec"), vars(module))  # noqa: S102
+    except Exception as error:
+        raise TaskError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(beside)
+    return module

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from podium.data.order import Shuffle
 from podium.errors import DataError
+from podium.store import checksum, read
 
 FORMAT = 3
 """The version of the layout of shards and manifest; another one means another folder."""
@@ -74,6 +75,8 @@ class Manifest:
         left_out: How many of them stand in no split, since another split has equal ones.
         skipped: Name and reason of each record that could not be read.
         versions: Of what has prepared the data.
+        licence: Under which terms the data may be used, and whom to cite.
+        units: What the inputs measure.
         format: The version of the layout.
     """
 
@@ -91,6 +94,8 @@ class Manifest:
     left_out: int
     skipped: tuple[tuple[str, str], ...]
     versions: dict[str, str]
+    licence: str = ""
+    units: str = ""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -139,38 +144,44 @@ def missing(folder: Path, manifest: Manifest) -> Path | None:
     return None
 
 
-def verify(folder: Path) -> Manifest:
+def verify(folder: Path | str) -> list[str]:
     """Compares every shard with its checksum.
 
+    Args:
+        folder: The shards' path or address.
+
+    Returns:
+        What is wrong, in words: the shards that are missing or altered.
+
     Raises:
-        DataError: naming the first shard that is missing or altered.
+        DataError: if there is no manifest, or it cannot be read.
+        StorageFault: if the folder cannot be read.
     """
-    manifest = load_manifest(folder)
+    where, problems = str(folder), []
+    manifest = parse_manifest(read(where, MANIFEST), where)
     for shard in manifest.shards:
-        path = folder / shard.name
-        if not path.is_file():
-            raise DataError(f"the shard {path} is missing; {remedy(folder)}")
-        if file_sha256(path) != shard.sha256:
-            raise DataError(f"the shard {path} is not what its checksum says; {remedy(folder)}")
-    return manifest
+        found = checksum(where, shard.name)
+        if found is None:
+            problems.append(f"the shard {where}/{shard.name} is missing")
+        elif found != shard.sha256:
+            problems.append(f"the shard {where}/{shard.name} is not what its checksum says")
+    return problems
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """What `podium data` shows of a folder of shards: counts, class balance, shapes, bytes, source."""
-    manifest = load_manifest(folder)
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as plain data, with totals in the place of its shards: `samples`, `shards` and `bytes`."""
     shown: dict[str, Any] = json.loads(manifest.to_json())
-    shards = shown.pop("shards")
     return shown | {
-        "folder": str(folder),
         "samples": sum(manifest.rows.values()),
-        "shards": len(shards),
+        "shards": len(manifest.shards),
         "bytes": sum(shard.bytes for shard in manifest.shards),
     }
 
 
 def remedy(folder: Path | str) -> str:
     """What to do about shards that cannot be trusted."""
-    return f"check with `podium data SWEEP.yaml --verify`, or delete {folder} and launch again, and it is prepared anew"
+    name = str(folder).rpartition("/")[2]
+    return f"check with `podium data verify {name}`, or delete {folder} and launch again, and it is prepared anew"
 
 
 def file_sha256(path: Path) -> str:

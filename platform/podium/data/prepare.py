@@ -10,20 +10,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from podium.data.functions import code_digest, load
 from podium.data.manifest import FORMAT, MANIFEST, Manifest
 from podium.data.sources import make_source
-from podium.errors import StorageFault, UserError
+from podium.errors import DataError, StorageFault, UserError
 from podium.folders import make
-from podium.spec.data import Apply, DataSettings
+from podium.spec.data import BUILT_IN_SOURCES, Apply, DataSettings
 from podium.spec.settings import is_name
 from podium.store import accessing
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
+
+Scheduler = Callable[[], AbstractContextManager[Callable[..., Any] | None]]
 
 PREPARED_BY = ("numpy", "dask", "pyarrow", "pillow")
 """Packages whose versions the manifest tells."""
@@ -35,7 +38,7 @@ def prepare(
     base: Path,
     store: str,
     cache: Path,
-    get: Callable[..., Any] | None = None,
+    scheduler: Scheduler = nullcontext,
     progress: Progress = lambda stage, share: None,
 ) -> Path:
     """Makes the shards of a data set, unless the store has them.
@@ -47,7 +50,8 @@ def prepare(
         base: The sweep file's folder, which the source's path is relative to.
         store: Path or address; data sets are kept there by the name that `shards` gives them.
         cache: Where this host keeps what it has of a store at an address, and what it knows of files.
-        get: What carries out Dask's graphs, on hosts that see the store's and the source's paths; threads if None.
+        scheduler: Joins what carries out Dask's graphs, once there is something to do, on hosts that see the paths of
+            the store and of the source; threads of this process if it gives None.
         progress: Told how it goes.
 
     Returns:
@@ -82,9 +86,12 @@ def prepare(
 
         scratch = work / "scratch"
         scratch.mkdir(exist_ok=True)
-        functions = {reference: load(reference, base) for reference in _references(settings)}
+        steps = Steps(settings.steps, {reference: load(reference, base) for reference in _references(settings)})
         blocks = source.blocks(str(scratch))
-        found = build(blocks, Steps(settings.steps, functions), settings, made, work, get=get, progress=progress)
+        with scheduler() as get:
+            found = build(blocks, steps, settings, made, work, get=get, progress=progress)
+        if source.fingerprint() != fingerprint:
+            raise DataError("the source has changed while it was read; launch again when nobody writes to it")
         written = settings.model_dump(mode="json")
         is_named = is_name(settings.source) == "<name>"
         manifest = Manifest(
@@ -94,11 +101,23 @@ def prepare(
             steps=tuple(written["steps"]),
             split=written["split"],
             versions={package: importlib.metadata.version(package) for package in PREPARED_BY},
+            licence=settings.licence,
+            units=settings.units,
             **found,
         )
         _write_durably(made / MANIFEST, manifest.to_json())
 
     return make(store, name, cache, fill)
+
+
+def name_of(settings: DataSettings, base: Path, cache: Path) -> str:
+    """The name of the data set that `prepare` would make, which is not made.
+
+    Raises:
+        DataError: if the source cannot be found.
+        TaskError: if the code of a function of the user's cannot be read.
+    """
+    return settings_digest(settings, make_source(settings, base, cache).fingerprint(), base)[:16]
 
 
 def shards(name: str) -> str:
@@ -123,7 +142,8 @@ def settings_digest(settings: DataSettings, fingerprint: str, base: Path) -> str
 
 def _references(settings: DataSettings) -> list[str]:
     """The functions of the user's that the settings name."""
-    return [step.function for step in settings.steps if isinstance(step, Apply)]
+    source = [settings.source] if isinstance(settings.source, str) and settings.source not in BUILT_IN_SOURCES else []
+    return source + [step.function for step in settings.steps if isinstance(step, Apply)]
 
 
 def _write_durably(path: Path, text: str) -> None:

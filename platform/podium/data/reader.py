@@ -115,6 +115,15 @@ class Reader:
         """Every sample once, in the order of the shards; a part of each batch, and raises, as `epoch` does."""
         return self._batches(split, batch_size, Sequential(), 0, part)
 
+    def stored(self, split: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """The inputs and targets of a split as they are stored, a shard at a time, in views of the mapped files.
+
+        Raises:
+            Refused: if `split` is the test split and this is no promotion.
+            DataError: if a shard is not what the manifest says.
+        """
+        yield from ((shard.inputs, shard.targets) for shard in self._open(split).shards)
+
     def _batches(
         self, split: str, batch_size: int, rows: Order, start_step: int, part: tuple[int, int]
     ) -> Iterator[Batch]:

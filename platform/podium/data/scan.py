@@ -1,6 +1,7 @@
 """The first reading of a source: what each block holds, so that it can be split before anything is written."""
 
 import json
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,12 +169,15 @@ def _classes(targets: Any) -> tuple[str, NDArray[Any] | None, tuple[int, int]]:
 
 
 def _column(records: Records, key: str | None) -> NDArray[Any] | None:
-    if key is None:
+    if key is None or not len(records):
         return None
     if key not in records.columns:
         known = ", ".join(sorted(records.columns)) or "none"
         raise DataError(f"data.split reads the column {key!r}; the source's columns are: {known}")
-    return np.asarray(records.columns[key])
+    column = np.asarray(records.columns[key])
+    if column.ndim != 1 or column.dtype.kind == "O":
+        raise DataError(f"data.split reads the column {key!r}, which holds something else than texts, numbers or times")
+    return column
 
 
 def _broken(column: Any) -> list[int]:
@@ -181,7 +185,7 @@ def _broken(column: Any) -> list[int]:
     if isinstance(column, np.ndarray):
         if column.dtype.kind != "f":
             return []
-        flat = column.reshape(len(column), -1)
+        flat = column.reshape(len(column), math.prod(column.shape[1:]))
         return [int(row) for row in np.flatnonzero(~np.isfinite(flat).all(axis=1))]
     return [row for row, each in enumerate(column) if each.dtype.kind == "f" and not np.isfinite(each).all()]
 

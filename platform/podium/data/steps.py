@@ -2,18 +2,18 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from podium.data.functions import Function
 from podium.data.records import Records
 from podium.errors import DataError, TaskError
 from podium.spec.data import Apply, Crop, Filter, Resize, Step
 
-Function = Callable[..., Any]
 Piece = tuple[NDArray[Any], Any]
 
 
@@ -27,7 +27,7 @@ class Steps:
     """
 
     steps: Sequence[Step]
-    functions: dict[str, Function]
+    functions: Mapping[str, Function]
 
     def records(self, records: Records) -> Records:
         """What is left of records, and what has become of them; a record stays one.
@@ -36,7 +36,7 @@ class Steps:
             DataError: if a step does not fit the records.
             TaskError: if a function of the user's fails.
         """
-        for step in self.steps:
+        for step in self.steps if len(records) else ():
             if isinstance(step, Filter):
                 records = _filtered(records, step)
             elif isinstance(step, Resize):
@@ -51,13 +51,13 @@ class Steps:
         if crop is None:
             return [record]
         image, target = record
-        _require_image(image, "crop")
-        is_mask = isinstance(target, np.ndarray) and target.ndim >= 2
+        _require_image(image.shape, "crop")
+        is_map = _is_map(image, target, "crop")
         cut = []
         for top in _places(image.shape[-2], crop.height, crop.overlap, crop):
             for left in _places(image.shape[-1], crop.width, crop.overlap, crop):
                 window = (..., slice(top, top + crop.height), slice(left, left + crop.width))
-                cut.append((image[window], target[window] if is_mask else target))
+                cut.append((image[window], target[window] if is_map else target))
         return cut
 
     def num_pieces(self, shape: tuple[int, ...]) -> int:
@@ -65,6 +65,7 @@ class Steps:
         crop = self._crop
         if crop is None:
             return 1
+        _require_image(shape, "crop")
         sides = ((shape[-2], crop.height), (shape[-1], crop.width))
         return math.prod(len(_places(whole, part, crop.overlap, crop)) for whole, part in sides)
 
@@ -80,24 +81,32 @@ class Steps:
                 made = function(image, target)
                 if made is None:
                     return None
-                inputs, targets = made
+                if not isinstance(made, tuple):
+                    raise TypeError(f"it returned one {type(made).__name__}")
+                inputs, targets = map(np.asarray, made)
             except Exception as error:
+                reason = " ".join(str(error).split())
                 raise TaskError(
-                    f"{reference} failed on a record: {type(error).__name__}: {error}; it is given an input and its "
+                    f"{reference} failed on a record: {type(error).__name__}: {reason}; it is given an input and its "
                     "target, and returns both, or None"
                 ) from error
-            return np.asarray(inputs), targets
+            return inputs, targets
 
         return call
 
 
 def _filtered(records: Records, step: Filter) -> Records:
+    if not len(records):
+        return records
     column = records.targets if step.column == "targets" else records.columns.get(step.column)
     if column is None:
         known = ", ".join(sorted({"targets", *records.columns}))
         raise DataError(f"the step `filter` reads the column {step.column!r}; the records have {known}")
+    values = [_plain(value) for value in column]
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise DataError(f"the step `filter` keeps texts and numbers, and {step.column!r} holds something else")
     kept = set(step.keep)
-    rows = [row for row, value in enumerate(column) if _plain(value) in kept]
+    rows = [row for row, value in enumerate(values) if value in kept]
     return records.at(np.array(rows, dtype=np.int64))
 
 
@@ -120,9 +129,12 @@ def _joined(targets: list[Any]) -> Any:
 
 
 def _resized(step: Resize, image: NDArray[Any], target: Any) -> Piece:
-    _require_image(image, "resize")
-    if isinstance(target, np.ndarray) and target.ndim >= 2:
-        target = _resample(target, step, is_mask=True)
+    _require_image(image.shape, "resize")
+    if _is_map(image, target, "resize"):
+        is_mask = target.dtype.kind in "biu"
+        channels = target.reshape(-1, *target.shape[-2:])
+        made = np.stack([_resample(channel, step, is_mask=is_mask) for channel in channels])
+        target = made.reshape(*target.shape[:-2], step.height, step.width)
     return np.stack([_resample(channel, step) for channel in image]), target
 
 
@@ -135,10 +147,26 @@ def _resample(channel: NDArray[Any], step: Resize, *, is_mask: bool = False) -> 
     return made.astype(channel.dtype) if is_mask else made
 
 
-def _require_image(image: NDArray[Any], step: str) -> None:
-    if image.ndim != 3:
+def _is_map(image: NDArray[Any], target: Any, step: str) -> bool:
+    """Whether a target has a value for each pixel, so that it goes the way of the image.
+
+    Raises:
+        DataError: if it is of another height and width.
+    """
+    if np.ndim(target) < 2:
+        return False
+    if target.shape[-2:] != image.shape[-2:]:
         raise DataError(
-            f"the step `{step}` takes images of shape (channels, height, width), and a record has {image.shape}"
+            f"the step `{step}` takes a target of the image's height and width along, and a record has an image of "
+            f"{image.shape} and a target of {target.shape}; make them alike, or leave the step out"
+        )
+    return True
+
+
+def _require_image(shape: tuple[int, ...], step: str) -> None:
+    if len(shape) != 3:
+        raise DataError(
+            f"the step `{step}` takes images of shape (channels, height, width), and a record has the shape {shape}"
         )
 
 

@@ -1,13 +1,18 @@
 """Settings of the data: where samples come from, what is made of them, how they are split and handed out. Pure."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, WithJsonSchema, model_validator
 
-from podium.spec.settings import Settings, is_name
+from podium.spec.settings import Settings, is_name, suggestion
 
 FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"
 """`file.py:name`, a function of the user's beside the sweep file."""
+
+
+IMAGES = ("png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm")
+"""The endings of images."""
 
 
 class SplitSettings(Settings):
@@ -94,8 +99,8 @@ class ImagesSource(Settings):
 
     Attributes:
         kind: `images`.
-        path: The folder; relative to the sweep file's folder, or an address. Folders `train`, `validation` (or `val`)
-            and `test` at its top are the split that the source gives.
+        path: The folder; relative to the sweep file's folder, or an address. If there is nothing but folders `train`,
+            `validation` (or `val`) and `test` at its top, they are the split that the source gives.
         masks: A folder with a mask of the same name for each image, whose pixels are classes; the images' own folders
             are no classes then.
         grey: Whether images are read as one channel of brightness.
@@ -110,17 +115,29 @@ class ImagesSource(Settings):
 class TarSource(Settings):
     """Tar files as WebDataset has them: what belongs to a sample has a name in common, and an ending of its own.
 
+    The ending is what follows the first dot of a name: `jpg` in `0007.jpg`, `mask.png` in `0007.mask.png`. Texts,
+    numbers and truth values in a sample's `json` are its columns.
+
     Attributes:
         kind: `webdataset`.
         path: A file, or a pattern such as `shards/train-*.tar`; relative to the sweep file's folder, or an address.
         inputs: The ending of inputs: an image's, or `npy`.
-        targets: The ending of targets: `cls` (a number in text), `txt` (the name of a class), `npy`, or an image's.
+        targets: The ending of targets: `cls` (a number in text), `txt` (the name of a class), `npy`, or an image's, for
+            masks.
     """
 
     kind: Literal["webdataset"]
     path: str
     inputs: str = "jpg"
     targets: str = "cls"
+
+    @model_validator(mode="after")
+    def _readable(self) -> "TarSource":
+        for name, others in (("inputs", ("npy",)), ("targets", ("cls", "txt", "npy"))):
+            ending = getattr(self, name)
+            if ending.rpartition(".")[2] not in (*IMAGES, *others):
+                raise ValueError(f"{name} is {ending!r}; it ends in {', '.join(others)}, {', '.join(IMAGES)}")
+        return self
 
 
 class Resize(Settings):
@@ -205,8 +222,23 @@ class WeightedSampling(Settings):
 
 
 BUILT_IN_SOURCES = ("mnist_5k", "digits", "fashion_mnist")
+
+
+def _named(name: str) -> str:
+    if name not in BUILT_IN_SOURCES and not re.fullmatch(FUNCTION, name):
+        raise ValueError(
+            f"{name!r} is no built-in source, nor a function `file.py:name`{suggestion(name, BUILT_IN_SOURCES)}"
+        )
+    return name
+
+
+SourceName = Annotated[
+    str,
+    AfterValidator(_named),
+    WithJsonSchema({"anyOf": [{"enum": list(BUILT_IN_SOURCES)}, {"type": "string", "pattern": FUNCTION}]}),
+]
 Source = Annotated[
-    Annotated[Literal["mnist_5k", "digits", "fashion_mnist"] | Annotated[str, Field(pattern=FUNCTION)], Tag("<name>")]
+    Annotated[SourceName, Tag("<name>")]
     | Annotated[
         Annotated[ArraysSource | TableSource | ImagesSource | TarSource, Field(discriminator="kind")], Tag("<other>")
     ],
@@ -236,6 +268,9 @@ class DataSettings(Settings):
             that all classes come equally often (`balanced`), or as often as `{weights: [1, 2.5, …]}` say.
         batch_size: Samples a step, over all ranks.
         seed: The data seed: the samples' order and augmentation, the same for all trials.
+        licence: Under which terms the data may be used, and whom to cite, in words; kept beside them once they are
+            prepared.
+        units: What the inputs measure, in words; kept likewise.
     """
 
     source: Source
@@ -250,6 +285,8 @@ class DataSettings(Settings):
     sampling: Sampling = "uniform"
     batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
+    licence: str = ""
+    units: str = ""
 
     @model_validator(mode="after")
     def _crops_last(self) -> "DataSettings":

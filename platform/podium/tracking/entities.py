@@ -117,7 +117,13 @@ def to_dataset(manifest: Mapping[str, Any]) -> "DatasetInput":
                 }
             }
         ),
-        profile=json.dumps({"num_rows": sum(manifest["rows"].values()), "rows": manifest["rows"]}),
+        profile=json.dumps(
+            {
+                "num_rows": sum(manifest["rows"].values()),
+                "rows": manifest["rows"],
+                "class_names": schema["class_names"],
+            }
+        ),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 

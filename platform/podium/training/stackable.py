@@ -102,7 +102,7 @@ def _near(one: Tensor, other: Tensor, near: float) -> bool:
 
 def _attributes(module: nn.Module | None) -> dict[str, Any]:
     """What a module holds beside tensors and modules."""
-    left_out = {*vars(nn.Module()), *(("rate", "positions") if isinstance(module, Dropout) else ())}
+    left_out = {*vars(nn.Module()), *(("rate", "drops", "positions") if isinstance(module, Dropout) else ())}
     is_torchs = type(module).__module__.startswith("torch.")
     return {
         name: value

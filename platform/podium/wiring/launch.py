@@ -1,9 +1,10 @@
 """Launching and resuming: from a spec to concrete parts, and through the driver to a summary."""
 
+import functools
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from podium.ledger import Book, HeldLedger
 from podium.spec.advice import warnings
 from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
+from podium.store import local_path
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
 from podium.sweep.messages import Event, Extended, GangReady, Launched, Measured, Resumed
@@ -34,6 +36,10 @@ class Watcher(Protocol):
 
     def stage(self, text: str) -> None:
         """A step that may take a while has begun."""
+        ...
+
+    def preparing(self) -> AbstractContextManager[Callable[[str, float], None]]:
+        """Data are prepared as long as the block lasts, which is told what is done and the share of it that is done."""
         ...
 
     def news(self, machine: Machine, events: Sequence[Event]) -> None:
@@ -110,7 +116,32 @@ def prepare_data(spec: SweepSpec, folder: Path, place: Place, watcher: Watcher) 
     if spec.data is None:
         return None
     watcher.stage("Preparing data")
-    return prepare(spec.data, base=folder, store=place.store, cache=place.cache)
+    scheduler = functools.partial(_scheduler, spec.data.dask, place)
+    with watcher.preparing() as progress:
+        return prepare(
+            spec.data, base=folder, store=place.store, cache=place.cache, scheduler=scheduler, progress=progress
+        )
+
+
+@contextmanager
+def _scheduler(wanted: str | None, place: Place) -> Iterator[Callable[..., Any] | None]:
+    """What prepares data: what the sweep file says; else the Ray that was there before, and else threads."""
+    is_there = place.cluster not in ("inline", "local")
+    if wanted == "ray" or (wanted is None and is_there):
+        from podium.execution import connection
+        from podium.execution.sharing import require_shared
+        from podium.execution.tasks import make_get
+
+        with connection.connected(place.cluster if is_there else None):
+            require_shared(place.store)
+            yield make_get(everywhere=local_path(place.store, "") is not None)
+    elif wanted in (None, "threads"):
+        yield None
+    else:
+        from podium.data.scheduler import joined
+
+        with joined(wanted) as get:
+            yield get
 
 
 def make_proposer(spec: SweepSpec, book: Book) -> Proposer:

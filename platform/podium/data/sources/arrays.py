@@ -120,7 +120,7 @@ class Arrays:
                 f"{self._files.place}: {names[0]!r} has {counts[0]} samples and {names[1]!r} has {counts[1]}; "
                 "there must be one target for each input"
             )
-        _require_channels_first(shapes[0], f"{self._files.place}: {names[0]!r}")
+        require_channels_first(shapes[0], f"{self._files.place}: {names[0]!r}")
         row_bytes = max(1, math.prod(shapes[0][1:]) * inputs.open().dtype.itemsize)
         size = max(1, BLOCK_BYTES // row_bytes)
         return [ArrayBlock(inputs, targets, first, min(first + size, counts[0])) for first in range(0, counts[0], size)]
@@ -170,7 +170,12 @@ def _require_numbers(array: Any, what: str) -> tuple[int, ...]:
     return shape
 
 
-def _require_channels_first(shape: tuple[int, ...], what: str) -> None:
+def require_channels_first(shape: tuple[int, ...], what: str) -> None:
+    """Refuses inputs of such a shape, samples along axis 0, if they have no features or look like channels last.
+
+    Raises:
+        DataError: naming `what`.
+    """
     if len(shape) == 1:
         raise DataError(f"{what} has the shape {shape}; write one feature a sample as (N, 1): x[:, None]")
     if len(shape) == 4 and shape[1] == shape[2] > 4 and shape[3] in (1, 3, 4):

@@ -15,7 +15,7 @@ from podium.data.manifest import file_sha256
 from podium.data.records import Block, Records, Source
 from podium.errors import DataError
 
-FASHION_MNIST = Path("/usr/share/dataset-fashion-mnist")
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package puts it."""
 
 

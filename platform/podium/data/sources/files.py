@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ CHECKSUMS = "checksums"
 """The folder, in what this host keeps, with the checksums of files that have not changed since."""
 
 COPIED_BYTES = 1 << 20
+
+ZARR = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
+"""Hidden files that belong to what is stored."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,20 @@ class Files:
         base: The sweep file's folder.
         cache: Where this host keeps checksums; None to reckon them each time.
         endings: Which files of a folder count, by ending; all if there are none.
+        setting: The setting that the path is from, for errors.
     """
 
-    def __init__(self, path: str, base: Path, cache: Path | None, endings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: str,
+        base: Path,
+        cache: Path | None,
+        endings: Sequence[str] = (),
+        setting: str = "data.source.path",
+    ) -> None:
         refuse_password(path)
         self._given, self._cache, self._endings = path, cache, tuple(endings)
+        self._setting = f"{setting} ({path!r})"
         self.place = path if local_path(path, "") is None else str(base / path.removeprefix("file://"))
 
     @property
@@ -86,7 +99,7 @@ class Files:
     @property
     def is_folder(self) -> bool:
         """Whether the path is a folder."""
-        with readable(self.place, self._given):
+        with readable(self.place, self._setting):
             if self.is_local:
                 return Path(self.place).is_dir()
             system, address = _opened(self.place)
@@ -98,13 +111,13 @@ class Files:
         Raises:
             DataError: if there are none.
         """
-        with readable(self.place, self._given):
+        with readable(self.place, self._setting):
             files = sorted(self._local() if self.is_local else self._remote(), key=lambda file: file.name)
         if not files:
             wanted = f" with one of the endings {', '.join(self._endings)}" if self._endings else ""
             raise DataError(
-                f"there is no file{wanted} at {self.place}; data.source.path ({self._given!r}) is relative to the "
-                "sweep file's folder, or an address"
+                f"there is no file{wanted} at {self.place}; {self._setting} is relative to the sweep file's folder, or "
+                "an address"
             )
         return files
 
@@ -125,13 +138,15 @@ class Files:
         path = Path(self.place)
         if any(sign in self._given for sign in "*?["):
             anchor = Path(path.anchor) if path.is_absolute() else Path()
+            root = os.path.dirname(re.split(r"[*?\[]", self.place)[0])
             found = anchor.glob(str(path.relative_to(anchor)))
-            yield from (File(str(each), each.name) for each in found if each.is_file())
+            yield from (File(str(each), each.relative_to(root).as_posix()) for each in found if each.is_file())
         elif path.is_dir():
             for folder, _, names in os.walk(path, followlinks=True):
                 for name in names:
                     each = Path(folder) / name
-                    if not name.startswith(".") and self._counts(name):
+                    is_hidden = name.startswith(".") and not name.startswith(ZARR)
+                    if not is_hidden and self._counts(name):
                         yield File(str(each), each.relative_to(path).as_posix())
         else:
             path.stat()
@@ -157,12 +172,12 @@ class Files:
     def _checksums(self, files: Sequence[File]) -> list[str]:
         """SHA-256 of each file; one that has kept its size, time and number on the disk is not read again."""
         known = self._known()
-        marks = {file.path: _stamp(file.path, self._given) for file in files}
+        marks = {file.path: _stamp(file.path, self._setting) for file in files}
         fresh = {}
         for file in files:
             stamp, checksum = known.get(file.path, ("", ""))
             if stamp != marks[file.path]:
-                with readable(file.path, self._given):
+                with readable(file.path, self._setting):
                     checksum = file_sha256(Path(file.path))
             fresh[file.path] = (marks[file.path], checksum)
         if fresh != known:
@@ -193,7 +208,7 @@ class Files:
 
 
 @contextmanager
-def readable(place: str, given: str | None = None) -> Iterator[None]:
+def readable(place: str, setting: str | None = None) -> Iterator[None]:
     """Makes of what goes wrong in reading one error of the data.
 
     Raises:
@@ -205,7 +220,7 @@ def readable(place: str, given: str | None = None) -> Iterator[None]:
     except UserError:
         raise
     except FileNotFoundError:
-        hint = "" if given is None else f"; data.source.path ({given!r}) is relative to the sweep file's folder"
+        hint = "" if setting is None else f"; {setting} is relative to the sweep file's folder"
         raise DataError(f"{place} does not exist{hint}") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -250,8 +265,8 @@ def _opened(place: str) -> tuple[Any, str]:
     return system, address.rstrip("/")
 
 
-def _stamp(path: str, given: str) -> str:
-    with readable(path, given):
+def _stamp(path: str, setting: str) -> str:
+    with readable(path, setting):
         found = Path(path).stat()
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
 

@@ -1,0 +1,202 @@
+"""The second reading of a source: one task, which writes the samples of some records into shards."""
+
+# mypy: allow-untyped-calls
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from podium.data.layout import Layout
+from podium.data.manifest import Shard
+from podium.data.moments import Moments, moments_of
+from podium.data.records import Block
+from podium.data.scan import Scanned, stored
+from podium.data.splits import SPLITS
+from podium.data.steps import Steps
+from podium.errors import DataError
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a task writes of one block: some records that follow each other.
+
+    Attributes:
+        block: The block.
+        rows: How many records it has in all.
+        first: Where in it these begin.
+        numbers: `[n]` int8, their splits.
+        labels: `[n]` int64, their classes; None if they have none.
+    """
+
+    block: Block
+    rows: int
+    first: int
+    numbers: NDArray[np.int8]
+    labels: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a task has written: shards, the train split's moments, and by split the samples of each class."""
+
+    shards: tuple[Shard, ...]
+    moments: Moments
+    classes: dict[str, list[int]]
+
+
+def divide_up(
+    blocks: Sequence[Block],
+    scanned: Sequence[Scanned],
+    numbers: NDArray[np.int8],
+    labels: NDArray[np.int64] | None,
+    layout: Layout,
+    most_bytes: int,
+) -> list[list[Part]]:
+    """What each task writes: records that follow each other, as many as fill a shard."""
+    row_bytes = math.prod(layout.shape) * np.dtype(layout.dtype).itemsize
+    row_bytes += math.prod(layout.target_shape) * np.dtype(layout.target_dtype).itemsize
+    most = max(1, most_bytes // row_bytes)
+    tasks: list[list[Part]] = [[]]
+    begin = taken = 0
+    for block, each in zip(blocks, scanned, strict=True):
+        first = 0
+        while first < len(each):
+            fits = np.cumsum(each.pieces[first:]) <= most - taken
+            count = int(fits.sum())
+            if not count and taken:
+                tasks.append([])
+                taken = 0
+                continue
+            count = max(count, 1)
+            own = slice(begin + first, begin + first + count)
+            part = Part(block, len(each), first, numbers[own], None if labels is None else labels[own])
+            tasks[-1].append(part)
+            taken += int(each.pieces[first : first + count].sum())
+            first += count
+        begin += len(each)
+    return [task for task in tasks if task]
+
+
+def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, number: str) -> None:
+    """Writes a shard for each split that has samples among the records of some parts, unless that is done."""
+    done = work / f"write-{number}.json"
+    if done.exists():
+        return
+    samples: dict[str, tuple[list[NDArray[Any]], list[NDArray[Any]]]] = {split: ([], []) for split in SPLITS}
+    moments = Moments(0, [], [])
+    for part in parts:
+        for split, inputs, targets in _samples(part, steps, layout):
+            samples[split][0].append(inputs)
+            samples[split][1].append(targets)
+            if split == "train":
+                moments = moments.joined(moments_of(inputs))
+    shards, classes = [], {}
+    for split in SPLITS:
+        parts_of_inputs, parts_of_targets = samples.pop(split)
+        answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *parts_of_targets])
+        classes[split] = _balance(answers, layout)
+        if len(answers):
+            shards.append(_write_shard(work / f"{split}-{number}.arrow", split, parts_of_inputs, answers))
+    written = Written(tuple(shards), moments, classes)
+    draft = done.with_name(f".{done.name}-{uuid.uuid4().hex}")
+    draft.write_text(json.dumps(asdict(written)))
+    draft.replace(done)
+
+
+def load_written(path: Path) -> Written:
+    """What `write` has noted."""
+    found = json.loads(path.read_text())
+    return Written(tuple(Shard(**shard) for shard in found["shards"]), Moments(**found["moments"]), found["classes"])
+
+
+def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """By split the samples of a part, as they are stored."""
+    records = steps.records(part.block.read())
+    if len(records) != part.rows:
+        raise DataError(
+            f"the source has changed while it was read: a block had {part.rows} records, and has {len(records)} now; "
+            "launch again when nobody writes to it"
+        )
+    for number, split in enumerate(SPLITS):
+        rows = np.flatnonzero(part.numbers == number)
+        if not len(rows):
+            continue
+        chosen = records.at(rows + part.first)
+        targets: Any = chosen.targets if part.labels is None else part.labels[rows]
+        if _is_whole(chosen.inputs, targets, steps, layout):
+            inputs = np.asarray(chosen.inputs).astype(layout.dtype, copy=False)
+        else:
+            pieces = [piece for record in zip(chosen.inputs, targets, strict=True) for piece in steps.pieces(record)]
+            inputs = np.stack([stored(np.asarray(each[0])).astype(layout.dtype, copy=False) for each in pieces])
+            targets = np.stack([np.asarray(each[1]) for each in pieces])
+        yield split, inputs, targets.astype(layout.target_dtype, copy=False)
+
+
+def _is_whole(inputs: Any, targets: Any, steps: Steps, layout: Layout) -> bool:
+    """Whether records are samples as they are, in arrays."""
+    are_arrays = isinstance(inputs, np.ndarray) and isinstance(targets, np.ndarray)
+    return are_arrays and inputs.shape[1:] == layout.shape and steps.num_pieces(layout.shape) == 1
+
+
+def _balance(targets: NDArray[Any], layout: Layout) -> list[int]:
+    if not layout.classes:
+        return []
+    counts: list[int] = np.bincount(targets.ravel(), minlength=layout.classes).tolist()
+    return counts
+
+
+def _write_shard(path: Path, split: str, inputs: list[NDArray[Any]], targets: NDArray[Any]) -> Shard:
+    """One record batch, not compressed, so that it can be mapped into memory as it is; the inputs are used up."""
+    whole = np.empty((len(targets), *inputs[0].shape[1:]), inputs[0].dtype)
+    first = 0
+    while inputs:
+        part = inputs.pop(0)
+        whole[first : first + len(part)] = part
+        first += len(part)
+    batch = pa.RecordBatch.from_pydict({"inputs": _column(whole), "targets": _column(targets)})
+    with path.open("wb") as file:
+        hashing = _Hashing(file)
+        with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), batch.schema) as writer:
+            writer.write_batch(batch)
+        file.flush()
+        os.fsync(file.fileno())
+    return Shard(path.name, split, len(targets), path.stat().st_size, hashing.sum.hexdigest())
+
+
+class _Hashing:
+    """A file that takes the checksum of what is written to it."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.sum = file, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.sum.update(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _column(array: NDArray[Any]) -> pa.Array:
+    """Numbers as they are; tensors as lists of fixed size that know their shape."""
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))

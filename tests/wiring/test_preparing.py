@@ -1,0 +1,63 @@
+"""What a user sees of the preparation of data, and what becomes of it if the user leaves."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wiring_cases import BLOBS, podium, write_blobs
+
+INLINE = ("--cluster", "inline", "--json")
+STEPS = """
+import time
+from pathlib import Path
+
+
+def wait(point, label):
+    time.sleep(0.02 if Path(__file__).with_name("slow").exists() else 0)
+    return point, label
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = write_blobs(tmp_path)
+    (folder / "steps.py").write_text(STEPS)
+    steps = "  steps: [{kind: apply, function: steps.py:wait}]\n"
+    (folder / "sweep.yaml").write_text(BLOBS.replace("data:\n", f"data:\n{steps}").replace("trials: 4", "trials: 1"))
+    return folder
+
+
+def test_who_leaves_while_data_are_prepared_leaves_at_once_and_can_go_on(folder: Path) -> None:
+    (folder / "slow").touch()
+    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
+        shards, end = folder / ".podium" / "shards", time.monotonic() + 60
+        while not (shards.is_dir() and any(shards.glob(".*.work"))):
+            assert launch.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        launch.send_signal(signal.SIGINT)
+        _, said = launch.communicate(timeout=60)
+    assert launch.returncode == 75, said
+    assert "interrupted while the data were prepared; launch again, and it goes on from there" in said
+    assert "Traceback" not in said
+    assert list(shards.glob(".*.work"))
+    (folder / "slow").unlink()
+    outcome = podium(folder, "launch", "sweep.yaml", *INLINE)
+    assert (outcome.code, outcome.json["state"]) == (0, "finished"), outcome.problems
+    assert not list(shards.glob(".*.work"))
+
+
+def test_progress_is_told(folder: Path) -> None:
+    (folder / "slow").touch()
+    samples = np.load(folder / "blobs.npz")
+    np.savez(folder / "blobs.npz", x=samples["x"][:60], y=samples["y"][:60])
+    line = "from podium import console; console.LINE_EVERY_S = 0.5; from podium.cli import main; main()"
+    command = [sys.executable, "-c", line, "launch", "sweep.yaml", *INLINE]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=150)
+    assert "Preparing data: scan 0%" in done.stderr
+    assert "Preparing data: write 0%" in done.stderr
