@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.data import build, reader
+from podium.data import reader, writing
 from podium.data.manifest import MANIFEST, Manifest, Schema
 from podium.data.order import Shuffle
 from podium.data.reader import Batch, Reader
@@ -24,7 +24,7 @@ def write(folder: Path, sizes: list[int], shuffle: Shuffle) -> None:
     for number, size in enumerate(sizes):
         rows = np.arange(first, first + size)
         inputs = [rows.astype(np.float32)[:, None]]
-        shards.append(build._write_shard(folder / f"train-{number:05d}.arrow", "train", inputs, rows % 2))
+        shards.append(writing.write_shard(folder / f"train-{number:05d}.arrow", "train", inputs, rows % 2))
         first += size
     manifest = Manifest(
         digest="",

@@ -106,7 +106,7 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
         answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *parts_of_targets])
         classes[split] = _balance(answers, layout)
         if len(answers):
-            shards.append(_write_shard(work / f"{split}-{number}.arrow", split, parts_of_inputs, answers))
+            shards.append(write_shard(work / f"{split}-{number}.arrow", split, parts_of_inputs, answers))
     written = Written(tuple(shards), moments, classes)
     draft = done.with_name(f".{done.name}-{uuid.uuid4().hex}")
     draft.write_text(json.dumps(asdict(written)))
@@ -155,8 +155,15 @@ def _balance(targets: NDArray[Any], layout: Layout) -> list[int]:
     return counts
 
 
-def _write_shard(path: Path, split: str, inputs: list[NDArray[Any]], targets: NDArray[Any]) -> Shard:
-    """One record batch, not compressed, so that it can be mapped into memory as it is; the inputs are used up."""
+def write_shard(path: Path, split: str, inputs: list[NDArray[Any]], targets: NDArray[Any]) -> Shard:
+    """One record batch, not compressed, so that it can be mapped into memory as it is.
+
+    Args:
+        path: Where to.
+        split: Whose samples they are.
+        inputs: Arrays `[n, ...]` one after the other; the list is used up, to hold nothing twice.
+        targets: `[N, ...]`.
+    """
     whole = np.empty((len(targets), *inputs[0].shape[1:]), inputs[0].dtype)
     first = 0
     while inputs:
