@@ -83,6 +83,10 @@ STORIES: dict[str, dict[str, Any]] = {
         "compute": {"microbatch": 2},
         "resources": {"strategy": "sharded"},
     },
+    "augmented": {
+        "network": {"width": 6},
+        "augmentation": {"flip": "both", "rotation": 20.0, "shift": 2, "erasing": 0.2, "noise": 0.1},
+    },
     "microbatches": {"network": {"width": 6, "dropout": 0.3}, "compute": {"microbatch": 2}},
 }
 """What each changes in the sweep. Batches of 8 leave one sample for the last of 14 steps, so that ranks go empty."""

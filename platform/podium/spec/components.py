@@ -141,6 +141,30 @@ class StoppingSettings(Settings):
     min_delta: float = Field(default=0.0, ge=0)
 
 
+class AugmentationSettings(Settings):
+    """What is done to train batches, to each sample anew in each epoch; what is not `noise` needs images.
+
+    What an image leaves empty is zero: the mean, where inputs are normalized. Targets that are as high and wide as the
+    image, such as masks, move with it.
+
+    Attributes:
+        flip: Whether half of the images are mirrored left to right (`horizontal`), and half of all top to bottom too
+            (`both`).
+        rotation: Degrees by which an image is turned at most, either way, around its centre.
+        shift: Pixels by which an image is moved at most, up or down and left or right; as if it were padded by as many
+            and cropped.
+        erasing: Share of an image's area that is emptied, a rectangle with the image's proportions. Source: DeVries and
+            Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+        noise: Standard deviation of the normal noise that is added to each number of an input, after normalization.
+    """
+
+    flip: Literal["none", "horizontal", "both"] = "none"
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    shift: int = Field(default=0, ge=0)
+    erasing: float = Field(default=0.0, ge=0, lt=1)
+    noise: float = Field(default=0.0, ge=0)
+
+
 class Components(Settings):
     """The settings that a trial may override by a searched parameter of the same dotted key.
 
@@ -152,6 +176,7 @@ class Components(Settings):
         loss: Settings of the task's loss.
         schedule: The learning rate over the steps.
         stopping: A trial's own early stopping.
+        augmentation: What is done to train batches.
     """
 
     network: NetworkSettings = NetworkSettings()
@@ -161,3 +186,4 @@ class Components(Settings):
     loss: LossSettings = LossSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     stopping: StoppingSettings = StoppingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()

@@ -74,10 +74,21 @@ def words(key: int | Tensor, positions: Tensor, size: int) -> Tensor:
     return mixed.mul_(_SECOND_HALF)
 
 
+def uniform_at(key: int, positions: Tensor) -> Tensor:
+    """`[B]` float64, uniform on the open interval (0, 1), one number for each of the positions (`[B]` int64)."""
+    return _to_uniform(bits(key, positions))
+
+
+def normal_at(key: int, positions: Tensor, size: int) -> Tensor:
+    """`[B, size]` float32 from the standard normal distribution, for the elements at each position (`[B]` int64)."""
+    share = ((words(key, positions, size) >> 8).to(torch.float32) + 0.5) * 2.0**-23
+    return share.erfinv_().mul_(math.sqrt(2))
+
+
 def uniform(shape: tuple[int, ...], key: int) -> Tensor:
     """float64 numbers of that shape, uniform on the open interval (0, 1)."""
     counters = torch.arange(1, math.prod(shape) + 1)
-    return _shifted(bits(key, counters), 11).to(torch.float64).add_(0.5).mul_(2.0**-53).view(shape)
+    return _to_uniform(bits(key, counters)).view(shape)
 
 
 def normal(shape: tuple[int, ...], key: int) -> Tensor:
@@ -87,6 +98,10 @@ def normal(shape: tuple[int, ...], key: int) -> Tensor:
     """
     radius = uniform(shape, fold(key, "radius")).log_().mul_(-2.0).sqrt_()
     return radius.mul_(uniform(shape, fold(key, "angle")).mul_(2.0 * math.pi).cos_())
+
+
+def _to_uniform(numbers: Tensor) -> Tensor:
+    return _shifted(numbers, 11).to(torch.float64).add_(0.5).mul_(2.0**-53)
 
 
 def _shifted(numbers: Tensor, places: int) -> Tensor:

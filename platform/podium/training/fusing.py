@@ -13,7 +13,6 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Measured
 from podium.training.live import LiveTrial
 from podium.training.ranks import Ranks
-from podium.training.samples import to_device
 from podium.training.stackable import examine
 from podium.training.widths import Known, Notes, Race, read_known
 
@@ -92,7 +91,7 @@ class Fusing:
         batches = self._reader.epoch(
             "train", batch_size=first.batch_size, seed=data.seed, epoch=first.epoch, start_step=first.step
         )
-        samples = to_device(next(iter(batches)), first.device).parts(self._spec.compute.microbatch)[0]
+        samples = first.train_samples(next(iter(batches))).parts(self._spec.compute.microbatch)[0]
         found = examine(lives, samples, steps, steps * self._spec.budget.epochs.max)
         return Known(reason=found.reason, metrics=found.metrics)
 

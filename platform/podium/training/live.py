@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from podium.data import reader as data
 from podium.data.manifest import Schema
 from podium.errors import TaskError
 from podium.spec.sweep import SweepSpec
@@ -16,8 +17,9 @@ from podium.training import draws
 from podium.training.flat import FlatWeights, fixed_state, flatten
 from podium.training.metrics import Metric
 from podium.training.record import Record, from_plain, load_record, to_plain
-from podium.training.samples import Samples
+from podium.training.samples import Samples, to_device
 from podium.training.task import Batch, Task
+from podium.training.toolbox.augmentations import Augmentation
 from podium.training.toolbox.dropout import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
 from podium.training.toolbox.norms import BatchNorm, require_whole_batches, share
@@ -97,6 +99,8 @@ class LiveTrial:
         self.trial, self.seed, self.parameters = lane.trial, lane.seed, dict(lane.parameters)
         self.settings, self.compute = spec.components(lane.parameters), spec.compute
         self.batch_size = spec.batch_size(lane.parameters)
+        assert spec.data is not None
+        self._augmentation = Augmentation(self.settings.augmentation, spec.data.seed, schema)
         self.network = make_network(spec, task, schema, lane).to(device)
         self.flat: FlatWeights = flatten(self.network)
         self.optimizer = make_optimizer(self.settings.optimizer, self.flat.weights)
@@ -116,6 +120,10 @@ class LiveTrial:
     def count(self) -> int:
         """Number of trainable parameters."""
         return self.flat.count
+
+    def train_samples(self, samples: data.Batch) -> Samples:
+        """A train batch on the device, augmented."""
+        return self._augmentation(to_device(samples, self.device), self.epoch)
 
     def parts(self, samples: Samples) -> Sequence[Samples]:
         """A batch as it goes through the network."""

@@ -150,7 +150,7 @@ class Loop:
         is_whole = (first.step + 1) * first.batch_size <= self._reader.size("train")
         is_racing = is_whole and not self._race.is_over
         began = self._stopwatch()
-        shared = to_device(samples, first.device)
+        shared = first.train_samples(samples)
         for group in self._groups:
             group.step(shared)
         for live in self._lives:

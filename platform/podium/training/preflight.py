@@ -17,7 +17,6 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.live import LiveTrial
 from podium.training.plain import Plain
-from podium.training.samples import to_device
 from podium.training.stackable import examine
 from podium.training.task import Task
 from podium.training.task_trainer import training_device
@@ -84,13 +83,13 @@ def measure(
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
             plain = Plain(live)
             plain.begin_epoch(steps, steps * spec.budget.epochs.max)
-            plain.step(to_device(samples, live.device).parts(spec.compute.microbatch)[0])
+            plain.step(live.train_samples(samples).parts(spec.compute.microbatch)[0])
         step_s = statistics.median(_timed(plain, samples))
         obstacle = "compute.compile is on, and compiled networks are not stacked" if is_compiled else ""
         if mate is not None and not is_compiled:
             other = Lane(trial=1, parameters=dict(mate), seed=1)
             pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
-            on_device = to_device(samples, live.device).parts(spec.compute.microbatch)[0]
+            on_device = live.train_samples(samples).parts(spec.compute.microbatch)[0]
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
         live.prepare_norms(spec.resources.most_ranks)
     except UserError:
@@ -112,7 +111,7 @@ def _timed(plain: Plain, samples: Batch) -> Iterator[float]:
     for _ in range(TIMED_STEPS):
         live.step += 1
         began = time.perf_counter()
-        plain.step(to_device(samples, live.device))
+        plain.step(live.train_samples(samples))
         if live.device.type == "cuda":
             torch.cuda.synchronize()
         yield time.perf_counter() - began
