@@ -99,6 +99,7 @@ def build(
             std=std,
             normalize=settings.normalize,
             class_names=layout.names,
+            series=layout.is_series,
         ),
         "rows": rows,
         "classes": balance,
@@ -116,7 +117,7 @@ def _scan(
     hashes = settings.split.near is not None
     paths = [work / f"scan-{index:05d}.npz" for index in range(len(blocks))]
     tasks = [
-        delayed(scan)(block, steps, settings.split.key, path, hashes=hashes, pure=False)
+        delayed(scan)(block, steps, settings.split.key, path, hashes=hashes, series=settings.series, pure=False)
         for block, path in zip(blocks, paths, strict=True)
     ]
     _run(tasks, work, "scan", get, progress)

@@ -21,12 +21,13 @@ class Layout:
     """How samples are stored.
 
     Attributes:
-        shape: Of an input, channels first.
+        shape: Of an input, channels first; the longest one's, (steps, features), for series.
         dtype: Of inputs: `uint8` or `float32`.
         target_shape: Of a target; `()` for one number.
         target_dtype: `int64` for classes, `uint8` for masks of them, `float32` for numbers to predict.
         names: What the source calls the classes; empty if it numbers them.
         classes: How many there are; 0 for numbers to predict.
+        is_series: Whether inputs may be shorter.
     """
 
     shape: tuple[int, ...]
@@ -35,6 +36,7 @@ class Layout:
     target_dtype: str
     names: tuple[str, ...]
     classes: int
+    is_series: bool = False
 
 
 def lay_out(scanned: Sequence[Scanned]) -> tuple[Layout, NDArray[np.int64] | None]:
@@ -45,34 +47,45 @@ def lay_out(scanned: Sequence[Scanned]) -> tuple[Layout, NDArray[np.int64] | Non
     """
     _require_finite(scanned)
     filled = [each for each in scanned if len(each)]
-    shapes = sorted({shape for each in filled for shape in each.shapes})
-    targets = sorted({shape for each in filled for shape in each.target_shapes})
-    for what, several in (("inputs", shapes), ("targets", targets)):
-        if len(several) > 1:
-            shown = ", ".join(map(str, several[:SHOWN])) + (", …" if len(several) > SHOWN else "")
-            raise DataError(
-                f"{what} have {len(several)} shapes: {shown}; samples have one. Add a step to data.steps: "
-                "{kind: resize, height: …, width: …}, or a crop"
-            )
     kinds = sorted({each.target_kind for each in filled})
     if len(kinds) > 1:
         raise DataError(f"targets are of several kinds: {', '.join(kinds)}; they have to be alike")
+    shape, is_series = _shape("inputs", [each.shapes for each in filled]), filled[0].lengths is not None
+    if is_series:
+        shape = (max(int(each.lengths.max()) for each in filled if each.lengths is not None), *shape)
     dtype = "uint8" if all(each.input_dtype == "uint8" for each in filled) else "float32"
+    target_shape = _shape("targets", [each.target_shapes for each in filled])
     if kinds == ["number"]:
-        return Layout(shapes[0], dtype, targets[0], "float32", (), 0), None
+        return Layout(shape, dtype, target_shape, "float32", (), 0, is_series), None
     if kinds == ["mask"]:
-        lowest, highest = min(each.range[0] for each in filled), max(each.range[1] for each in filled)
-        if lowest < 0 or highest > 255:
-            raise DataError(f"masks hold classes from {lowest} to {highest}; they are counted from 0 to at most 255")
-        if highest == 0:
-            raise DataError("all masks are 0 everywhere; a segmentation needs two classes or more")
-        return Layout(shapes[0], dtype, targets[0], "uint8", (), highest + 1), None
+        return Layout(shape, dtype, target_shape, "uint8", (), _count_mask_classes(filled), is_series), None
     labels = np.concatenate([each.labels for each in filled if each.labels is not None])
     names: tuple[str, ...] = ()
     if kinds == ["name"]:
         found, labels = np.unique(labels, return_inverse=True)
         names = tuple(found.tolist())
-    return Layout(shapes[0], dtype, (), "int64", names, _count_classes(labels)), labels.astype(np.int64)
+    return Layout(shape, dtype, (), "int64", names, _count_classes(labels), is_series), labels.astype(np.int64)
+
+
+def _shape(what: str, found: Sequence[Sequence[tuple[int, ...]]]) -> tuple[int, ...]:
+    """The one shape of all samples; of a step, for series."""
+    several = sorted({shape for shapes in found for shape in shapes})
+    if len(several) > 1:
+        shown = ", ".join(map(str, several[:SHOWN])) + (", …" if len(several) > SHOWN else "")
+        raise DataError(
+            f"{what} have {len(several)} shapes: {shown}; samples have one. For images, add a step to data.steps: "
+            "{kind: resize, height: …, width: …}, or a crop; series of different lengths need data.series: true"
+        )
+    return several[0]
+
+
+def _count_mask_classes(filled: Sequence[Scanned]) -> int:
+    lowest, highest = min(each.range[0] for each in filled), max(each.range[1] for each in filled)
+    if lowest < 0 or highest > 255:
+        raise DataError(f"masks hold classes from {lowest} to {highest}; they are counted from 0 to at most 255")
+    if highest == 0:
+        raise DataError("all masks are 0 everywhere; a segmentation needs two classes or more")
+    return highest + 1
 
 
 def split(scanned: Sequence[Scanned], labels: NDArray[np.int64] | None, settings: DataSettings) -> NDArray[np.int8]:

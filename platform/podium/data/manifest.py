@@ -23,7 +23,7 @@ class Schema:
     """What one sample looks like.
 
     Attributes:
-        inputs: Shape of a sample, channels first.
+        inputs: Shape of a sample, channels first; the longest one's, (steps, features), where they are series.
         input_dtype: As stored: `uint8` or `float32`.
         targets: Shape of a target; `()` for one number.
         target_dtype: `int64` for classes, `uint8` for masks of them, `float32` for numbers to predict.
@@ -32,6 +32,7 @@ class Schema:
         std: Standard deviation likewise; 1 where there is no variation.
         normalize: Whether the reader subtracts `mean` and divides by `std`.
         class_names: What the source calls the classes, in their order; empty if it numbers them.
+        series: Whether samples are series, which may be shorter; batches are filled up with zeros.
     """
 
     inputs: tuple[int, ...]
@@ -43,6 +44,7 @@ class Schema:
     std: tuple[float, ...]
     normalize: bool
     class_names: tuple[str, ...] = ()
+    series: bool = False
 
 
 @dataclass(frozen=True)

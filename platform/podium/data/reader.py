@@ -36,6 +36,7 @@ class Batch:
         inputs: `[B, ...]` float32, normalized if the schema says so.
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         positions: `[B]` int64, where each sample stands in the epoch's order.
+        lengths: `[B]` int64, the steps of inputs that are series, `[B, longest, features]`; None if they are none.
         stands_in: Whether it is the whole batch's first sample in the place of none, and does not count: the part of a
             small batch may be empty, which few networks and losses can take.
     """
@@ -43,6 +44,7 @@ class Batch:
     inputs: NDArray[np.float32]
     targets: NDArray[Any]
     positions: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
     stands_in: bool = False
 
 
@@ -178,4 +180,5 @@ def _gather(split: MappedSplit, rows: Order, part: tuple[int, int], begin: int, 
     stands_in = first == last
     if stands_in:
         first, last = begin, begin + 1
-    return Batch(*split.gather(rows.rows(first, last)), np.arange(first, last), stands_in)
+    inputs, targets, lengths = split.gather(rows.rows(first, last))
+    return Batch(inputs, targets, np.arange(first, last), lengths, stands_in)

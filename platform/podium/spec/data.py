@@ -260,6 +260,8 @@ class DataSettings(Settings):
         steps: What is done to each record, in this order.
         split: Which samples train, validate and test.
         unreadable: Whether a record that cannot be read is refused, or how many may be skipped.
+        series: Whether inputs are series `[steps, features]`, which may differ in length: a batch of them is filled up
+            with zeros to its longest.
         normalize: Whether inputs are standardized by the train split's statistics.
         dask: Where the data are prepared: in `threads` of this process, on the Ray cluster (`ray`), or by the
             dask.distributed scheduler at an address such as `tcp://10.0.0.1:8786`; on Ray if it was there before, and
@@ -280,6 +282,7 @@ class DataSettings(Settings):
         Annotated[Literal["refuse"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(is_name),
     ] = "refuse"
+    series: bool = False
     normalize: bool = True
     dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
     sampling: Sampling = "uniform"
@@ -289,7 +292,9 @@ class DataSettings(Settings):
     units: str = ""
 
     @model_validator(mode="after")
-    def _crops_last(self) -> "DataSettings":
+    def _steps_fit(self) -> "DataSettings":
         if any(isinstance(step, Crop) for step in self.steps[:-1]):
             raise ValueError("`crop` comes last among the steps, since its pieces are no records any more")
+        if self.series and any(isinstance(step, Crop | Resize) for step in self.steps):
+            raise ValueError("`crop` and `resize` are for images, and the inputs are series")
         return self
