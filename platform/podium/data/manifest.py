@@ -74,6 +74,7 @@ class Manifest:
         shards: The files, in the order of their samples.
         shuffle: How the train split's samples are shuffled.
         records: How many the source has, after the steps; pieces are cut from them.
+        folds: For each fold mean and standard deviation over the others, as in the schema; empty if there are none.
         left_out: How many of them stand in no split, since another split has equal ones.
         skipped: Name and reason of each record that could not be read.
         versions: Of what has prepared the data.
@@ -93,6 +94,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     shuffle: Shuffle
     records: int
+    folds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
     left_out: int
     skipped: tuple[tuple[str, str], ...]
     versions: dict[str, str]

@@ -2,6 +2,7 @@
 
 import functools
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,21 @@ from podium.errors import DataError
 
 
 class MappedSplit:
-    """All samples of a split, none of which is in memory before it is asked for.
+    """All samples of a split, or of several, none of which is in memory before it is asked for.
 
     Args:
         folder: The folder of shards.
         manifest: What it holds.
-        split: Which samples.
+        schema: What a sample looks like, and how it is normalized.
+        splits: Which samples.
 
     Raises:
         DataError: if a shard is not what the manifest says.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
-        schema = manifest.schema
+    def __init__(self, folder: Path, manifest: Manifest, schema: Schema, splits: Sequence[str]) -> None:
         self.shards = [
-            MappedShard(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split == split
+            MappedShard(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split in splits
         ]
         self._firsts = np.cumsum([0, *(len(shard.targets) for shard in self.shards)])
         self._is_series = schema.series

@@ -22,7 +22,6 @@ from podium.data.moments import Moments, moments_of
 from podium.data.records import Block
 from podium.data.scan import Scanned, stored
 from podium.data.series import Series, as_series, joined
-from podium.data.splits import SPLITS
 from podium.data.steps import Steps
 from podium.errors import DataError
 
@@ -50,10 +49,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What a task has written: shards, the train split's moments, and by split the samples of each class."""
+    """What a task has written: shards, and by split the moments of what is trained on and the samples of each class."""
 
     shards: tuple[Shard, ...]
-    moments: Moments
+    moments: dict[str, Moments]
     classes: dict[str, list[int]]
 
 
@@ -101,16 +100,17 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
     done = work / f"write-{number}.json"
     if done.exists():
         return
-    samples: dict[str, tuple[list[Inputs], list[NDArray[Any]]]] = {split: ([], []) for split in SPLITS}
-    moments = Moments(0, [], [])
+    samples: dict[str, tuple[list[Inputs], list[NDArray[Any]]]] = {split: ([], []) for split in layout.splits}
+    moments = {split: Moments(0, [], []) for split in layout.splits if split not in ("validation", "test")}
     for part in parts:
         for split, inputs, targets in _samples(part, steps, layout):
             samples[split][0].append(inputs)
             samples[split][1].append(targets)
-            if split == "train":
-                moments = moments.joined(moments_of(inputs.values if isinstance(inputs, Series) else inputs))
+            if split in moments:
+                own = moments_of(inputs.values if isinstance(inputs, Series) else inputs)
+                moments[split] = moments[split].joined(own)
     shards, classes = [], {}
-    for split in SPLITS:
+    for split in layout.splits:
         parts_of_inputs, parts_of_targets = samples.pop(split)
         answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *parts_of_targets])
         classes[split] = _balance(answers, layout)
@@ -125,7 +125,8 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
 def load_written(path: Path) -> Written:
     """What `write` has noted."""
     found = json.loads(path.read_text())
-    return Written(tuple(Shard(**shard) for shard in found["shards"]), Moments(**found["moments"]), found["classes"])
+    moments = {split: Moments(**each) for split, each in found["moments"].items()}
+    return Written(tuple(Shard(**shard) for shard in found["shards"]), moments, found["classes"])
 
 
 def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, Inputs, NDArray[Any]]]:
@@ -136,7 +137,7 @@ def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, In
             f"the source has changed while it was read: a block had {part.rows} records, and has {len(records)} now; "
             "launch again when nobody writes to it"
         )
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(layout.splits):
         rows = np.flatnonzero(part.numbers == number)
         if not len(rows):
             continue
