@@ -33,8 +33,8 @@ class Measured:
         parameters_count: Trainable parameters.
         step_s: Seconds of one training step, the reading of its batch left out.
         epoch_s: Seconds of an epoch of such steps, over all folds; validation comes on top.
-        memory_bytes: Weights, gradients, optimizer state, the best epoch's copy, for all folds, and what a step keeps for
-            `backward`.
+        memory_bytes: Weights, gradients, optimizer state and the best epoch's copy of all folds, and what a step keeps
+            for `backward`.
         obstacle: Why its trials have to be trained one by one; empty if they can be trained as a stack.
     """
 
