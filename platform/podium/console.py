@@ -43,16 +43,14 @@ class Interrupts:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.count = 0
-        self.now = ""
+        self.is_at_once = False
         self._say = say
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """The signal handler; the first wish, too, is carried out at once where `now` says what that leaves."""
+        """The signal handler; the first wish, too, is carried out at once while `is_at_once`."""
         self.count += 1
-        if self.count > 1:
+        if self.count > 1 or self.is_at_once:
             raise KeyboardInterrupt
-        if self.now:
-            raise Interrupted(self.now)
         self._say("Leaving: no new trials, running ones write a checkpoint. Once more leaves at once.")
 
     @contextmanager
@@ -194,12 +192,17 @@ class Terminal:
                 told = time.monotonic()
                 self._print(Text(text))
 
-        self._interrupts.now = "interrupted while the data were prepared; launch again, and it goes on from there"
+        self._interrupts.is_at_once = True
         try:
             with shown or nullcontext():
                 yield tell
+        except KeyboardInterrupt:  # nothing that a user's code catches
+            if self._interrupts.count != 1:
+                raise
+            problem = "interrupted while the data were prepared; launch again, and it goes on from there"
+            raise Interrupted(problem) from None
         finally:
-            self._interrupts.now = ""
+            self._interrupts.is_at_once = False
 
     def warn(self, text: str) -> None:
         """Says what the user should know."""

@@ -65,3 +65,9 @@ def test_describe_is_plain_json(folder: Path) -> None:
     assert {split: sum(counts) for split, counts in shown["classes"].items()} == shown["rows"]
     assert shown["bytes"] == sum(path.stat().st_size for path in folder.glob("*.arrow"))
     assert (shown["shards"], shown["schema"]["inputs"], shown["source"]["kind"]) == (3, [4], "arrays")
+
+
+def test_shards_of_another_version_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": 1, "digest": ""}')
+    with pytest.raises(DataError, match=r"another version of Podium \(format 1;.*launch the sweep under a new name"):
+        load_manifest(tmp_path)

@@ -106,12 +106,14 @@ def burn() -> None:
         pass
 
 
-@pytest.mark.parametrize(("do", "least", "most"), [(lambda: time.sleep(0.3), 0.0, 50.0), (burn, 1.0, 150.0)])
-def test_what_a_rank_uses_is_measured(do: Callable[[], None], least: float, most: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("do", "least_s", "most_s"), [(lambda: time.sleep(0.5), 0.0, 0.2), (burn, 0.25, 0.6)])
+def test_what_a_rank_uses_is_measured(do: Callable[[], None], least_s: float, most_s: float, tmp_path: Path) -> None:
+    began = time.monotonic()
     ended = advance(tmp_path, Trainer(do))
     assert isinstance(ended, Advanced)
     (used,) = ended.usage
-    assert least <= (used["cpu_utilization_percentage"] or 0.0) <= most
+    busy_s = (used["cpu_utilization_percentage"] or 0.0) / 100 * (time.monotonic() - began)
+    assert least_s <= busy_s <= most_s
     assert 20 < (used["memory_usage_megabytes"] or 0.0) < 20_000
 
 

@@ -146,8 +146,6 @@ def test_what_the_samples_do_not_allow_is_refused() -> None:
     with pytest.raises(SpecError, match=r"augmentation\.flip: is both, which needs images.*\(5,\)") as refusal:
         Augmentation(AugmentationSettings(flip="both"), 0, schema((5,)))
     assert "\n" not in str(refusal.value)
-    with pytest.raises(SpecError, match=r"augmentation\.shift: is 5, and images have 5 x 7 pixels"):
-        augmentation(shift=5)
     Augmentation(AugmentationSettings(noise=0.1), 0, schema((5,)))
 
 
@@ -166,3 +164,24 @@ def test_train_batches_are_augmented_and_validation_batches_are_not(bench: Calla
     )
     assert plain["validation/loss"] == pytest.approx(changed["validation/loss"], abs=1e-6)
     assert plain["train/loss"] != pytest.approx(changed["train/loss"], rel=1e-3)
+
+
+def test_targets_that_cannot_move_along_are_refused() -> None:
+    for targets in ((3, 3), (6, 6, 1)):
+        with pytest.raises(SpecError, match=r"augmentation\.flip: is both, which moves images.*cannot be moved along"):
+            Augmentation(AugmentationSettings(flip="both"), 0, schema((1, 6, 6), targets))
+    Augmentation(AugmentationSettings(erasing=0.2), 0, schema((1, 6, 6), (3, 3)))
+    Augmentation(AugmentationSettings(flip="both"), 0, schema((1, 6, 6), (4,)))
+
+
+def test_what_fills_series_up_stays_zero() -> None:
+    inputs, lengths = torch.ones(3, 5, 2), torch.tensor([2, 5, 3])
+    samples = Samples(inputs, torch.zeros(3), torch.arange(3), lengths)
+    noisy = Augmentation(AugmentationSettings(noise=0.5), 0, schema((5, 2)))(samples, 0).inputs - inputs
+    for length, noise in zip(lengths.tolist(), noisy, strict=True):
+        assert (noise[:length] != 0).all()
+        assert not noise[length:].any()
+
+
+def test_a_shift_beyond_the_image_empties_it() -> None:
+    assert not shifted(torch.ones(1, 1, 3, 4), torch.tensor([3]), torch.tensor([0])).any()

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from podium.data.order import Shuffle
@@ -133,10 +133,22 @@ def parse_manifest(content: bytes, folder: Path | str) -> Manifest:
     if not content:
         raise DataError(f"{folder} holds no {MANIFEST}; launch the sweep to prepare its data")
     try:
+        _require_format(json.loads(content), folder)
         return _MANIFEST.validate_json(content)
-    except ValidationError as error:
+    except DataError:
+        raise
+    except ValueError as error:
         reason = str(error).replace("\n", " ")
         raise DataError(f"{folder}/{MANIFEST} cannot be read ({reason}); {remedy(folder)}") from None
+
+
+def _require_format(found: Any, folder: Path | str) -> None:
+    made = found.get("format", FORMAT) if isinstance(found, dict) else FORMAT
+    if made != FORMAT:
+        raise DataError(
+            f"{folder} was prepared by another version of Podium (format {made}; this one reads {FORMAT}); go on "
+            "with that version, or launch the sweep under a new name"
+        )
 
 
 def missing(folder: Path, manifest: Manifest) -> Path | None:

@@ -1,5 +1,7 @@
 """Gangs: warm actors that hold their places on a Ray together, and what the driver knows of them."""
 
+import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,10 @@ HERE = "127.0.0.1"
 
 STRATEGIES: dict[object, str] = {"pack": "PACK", "spread": "SPREAD"}
 """Ray's names for `resources.hosts`; a number of ranks is one host's."""
+
+REGROUP_S = 15.0
+"""How long a gang that has lost a rank may hold the places of the others while there is none for a new one; up to twice
+as long, by chance, so that gangs of two sweeps do not give up at once."""
 
 THREADS = 4
 """Of an actor: it trains in threads of its own, and answers in these."""
@@ -43,6 +49,10 @@ class Member:
     is_heard: bool = False
 
 
+def _patience_from(now: float) -> float:
+    return now + REGROUP_S * random.uniform(1, 2)  # noqa: S311
+
+
 @dataclass(eq=False)
 class Gang:
     """What the driver knows of a gang.
@@ -55,6 +65,7 @@ class Gang:
         table: The gangs whose ranks sit together with its own; nobody knows where they sit if it is empty.
         advance: What it trains, alone or with others; None if it is idle.
         gone: When it has left by itself, since it is out of reach; None while it is not.
+        patient_until: When it gives up its places, if some of its ranks have still not come.
     """
 
     name: str
@@ -64,11 +75,17 @@ class Gang:
     table: tuple[str, ...] = ()
     advance: Advance | None = None
     gone: float | None = None
+    patient_until: float = field(default_factory=lambda: _patience_from(time.monotonic()))
 
     @property
     def holds_places(self) -> bool:
         """Whether at least one of its ranks has come."""
         return any(member.where is not None for member in self.members)
+
+    @property
+    def lacks_places(self) -> bool:
+        """Whether at least one of its ranks has not come."""
+        return any(member.where is None for member in self.members)
 
     @property
     def devices(self) -> str:

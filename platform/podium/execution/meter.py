@@ -39,8 +39,9 @@ class Meter:
             "cpu_utilization_percentage": 100 * (time.process_time() - self._busy_s) / seconds,
             "memory_usage_megabytes": self._process.memory_info().rss / MEGABYTE,
         }
-        if self._gpu is not None:
-            used["gpu_memory_usage_megabytes"] = self._gpu.max_memory_reserved() / MEGABYTE
+        gpu = self._gpu or _gpu()  # user's code may have begun to use it meanwhile
+        if gpu is not None:
+            used["gpu_memory_usage_megabytes"] = gpu.max_memory_reserved() / MEGABYTE
         if self._loads:
             used["gpu_utilization_percentage"] = sum(self._loads) / len(self._loads)
         return used
@@ -49,7 +50,7 @@ class Meter:
         while not self._ended.wait(LOOK_EVERY_S):
             try:
                 self._loads.append(float(gpu.utilization()))
-            except (ImportError, RuntimeError):  # the package that asks the driver is not there, or it does not tell
+            except Exception:  # nvidia-ml-py is not there, or raises one of its own, since the driver does not tell
                 return
 
 

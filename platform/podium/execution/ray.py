@@ -35,8 +35,8 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
-AHEAD = 16
-"""No more gangs than this wait for hosts that an autoscaler may add, and no more than fit already."""
+AHEAD = 1
+"""So many gangs beyond those that fit wait for a host, which is enough for an autoscaler to add one."""
 
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
@@ -132,24 +132,28 @@ class RayExecutor:
     # gangs come
 
     def _follow(self) -> None:
-        """Starts gangs up to the number that fits now, and some that wait for more hosts, which an autoscaler sees.
+        """Starts gangs up to the number that fits now, and one that waits for another host while all have work.
 
-        Where fewer fit than hold places, those that wait for a rank make room for each other.
+        Where fewer fit than hold places, those that wait for a rank make room for each other; so do those that have
+        waited for long, since another sweep's may hold what they wait for.
         """
-        self._followed = time.monotonic()
+        self._followed = now = time.monotonic()
         try:
             fit = min(self._most, count_gangs(nodes(), self._spec.resources))
         except CapacityError:
-            return
-        wanted = min(self._most, fit + min(fit, AHEAD) * self._may_grow)
-        for _ in range(wanted - len(self._gangs)):
-            self._welcome(self._recruiter.gang())
+            fit = 0
+        have_work = not any(gang.is_ready and gang.advance is None for gang in self._gangs.values())
+        wanted = min(self._most, fit + AHEAD * (self._may_grow and have_work))
         holding = [gang for gang in self._gangs.values() if gang.holds_places]
-        incomplete = [gang for gang in holding if not gang.is_ready]
+        incomplete = [gang for gang in holding if gang.lacks_places]
+        tired = [gang for gang in incomplete[max(0, len(holding) - fit) :] if now > gang.patient_until]
         outside = [gang for gang in self._gangs.values() if not gang.holds_places]
-        for gang in [*incomplete[: max(0, len(holding) - fit)], *outside[: max(0, len(self._gangs) - wanted)]]:
+        surplus = outside[: max(0, len(self._gangs) - wanted)]
+        for gang in [*incomplete[: max(0, len(holding) - fit)], *tired, *surplus]:
             del self._gangs[gang.name]
             self._recruiter.dismiss(gang)
+        for _ in range(wanted - len(self._gangs)):
+            self._welcome(self._recruiter.gang())
 
     def _welcome(self, gang: Gang) -> None:
         """Waits until each rank has said where it is; then they warm up, at one table if they are several."""

@@ -86,7 +86,8 @@ class ComputeSettings(Settings):
         norm: Over what batch norms take their statistics where a batch goes through in parts: `batch` refuses that,
             `microbatch` lets a trial's curve depend on `microbatch` and on its ranks.
         compile: Whether networks go through `torch.compile`, which takes 10 to 20 seconds for each structure and
-            worker, and pays in long trials of large networks on GPUs. There are no stacks then.
+            worker, and pays in long trials of large networks on GPUs. There are no stacks then. On CPUs it needs a C++
+            compiler.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -93,7 +93,7 @@ class Roster:
                 ranks=report.ranks,
                 strategy=report.strategy,
                 usage=ended.usage,
-                efficiency=efficiency,
+                efficiency=self.trials[report.trial].efficiency if efficiency is None else efficiency,
             )
 
     def end_all(self, ending: TrialState, reason: str) -> None:

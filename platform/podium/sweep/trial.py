@@ -57,8 +57,8 @@ class Trial:
         ranks: How many ranks trained it there.
         strategy: Whether each of them held the whole network, or a part of every parameter.
         usage: What each of them used of its host and its GPU, by the names of MLflow's system metrics.
-        efficiency: How many times as fast as one gang all its gangs were together, divided by how many they were; None
-            as long as not both were measured.
+        efficiency: How many times as fast as one gang its gangs were when they were several, divided by how many
+            they were; None as long as not both were measured.
     """
 
     number: int

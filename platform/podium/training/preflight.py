@@ -1,6 +1,9 @@
 """Training: what can be known before a sweep starts, by pushing one real batch through a network."""
 
+import os
+import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +26,9 @@ from podium.training.task_trainer import training_device
 from podium.training.trainer import load_task
 
 TIMED_STEPS = 3
+
+CXX = "clang++" if sys.platform == "darwin" else "g++"
+"""The compiler that torch takes unless the environment names another one."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,12 @@ def measure(
     reader, seed = Reader(data, sampling=spec.data.sampling), spec.data.seed
     lane = Lane(trial=0, parameters=dict(parameters), seed=0)
     is_compiled = spec.compute.compile
+    if is_compiled and training_device(spec).type == "cpu" and shutil.which(os.environ.get("CXX", CXX)) is None:
+        raise SpecError(
+            f"is on, and torch.compile needs a C++ compiler for CPUs, which is not on the PATH as {CXX}; install one, "
+            "name it in CXX, or leave it out",
+            key="compute.compile",
+        )
     spec = spec.model_copy(update={"compute": spec.compute.model_copy(update={"compile": False})})
     torch.set_num_threads(spec.resources.cpus)
     try:

@@ -23,11 +23,11 @@ class Classification(Task):
         Raises:
             SpecError: if the targets are no classes.
         """
-        if schema.classes == 0:
-            raise SpecError(
-                f"is classification, and the data's targets are {schema.target_dtype} numbers; use regression",
-                key="task",
+        if schema.classes == 0 or schema.targets:
+            what = (
+                "masks; give a task of your own" if schema.classes else f"{schema.target_dtype} numbers; use regression"
             )
+            raise SpecError(f"is classification, and the data's targets are {what}", key="task")
         return super().network(parameters, schema)
 
     def losses(self, outputs: Any, batch: Batch) -> Tensor:

@@ -43,11 +43,12 @@ class Augmentation:
                 "leave it out",
                 key=f"augmentation.{moved[0]}",
             )
-        if moved and settings.shift >= min(schema.inputs[1:]):
-            height, width = schema.inputs[1:]
+        carried = [name for name in moved if name != "erasing"]
+        if carried and len(schema.targets) > 1 and not self._moves_targets:
             raise SpecError(
-                f"is {settings.shift}, and images have {height} x {width} pixels; it must be less than both",
-                key="augmentation.shift",
+                f"is {getattr(settings, carried[0])}, which moves images, and targets have the shape {schema.targets}, "
+                f"which does not end like theirs, {schema.inputs}, so that they cannot be moved along; leave it out",
+                key=f"augmentation.{carried[0]}",
             )
 
     def __call__(self, samples: Samples, epoch: int) -> Samples:
@@ -64,7 +65,7 @@ class Augmentation:
         if self._settings.noise:
             size = inputs[0].numel()
             noise = draws.normal_at(self._key("noise", epoch), samples.positions, size).view(inputs.shape)
-            inputs = inputs + self._settings.noise * noise
+            inputs = inputs + self._settings.noise * _without_ends(noise, samples.lengths)
         return replace(samples, inputs=torch.empty_like(samples.inputs).copy_(inputs), targets=targets)
 
     def _moved(self, images: Tensor, positions: Tensor, epoch: int) -> Tensor:
@@ -120,7 +121,7 @@ def turned(images: Tensor, degrees: Tensor) -> Tensor:
 
 
 def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Images `[B, C, height, width]` moved by `[B]` pixels down and `[B]` to the right, fewer than they have."""
+    """Images `[B, C, height, width]` moved by `[B]` pixels down and `[B]` to the right."""
     height, width = images.shape[-2:]
     rows = torch.arange(height, device=images.device) - down[:, None]
     columns = torch.arange(width, device=images.device) - right[:, None]
@@ -136,6 +137,14 @@ def erased(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -
     columns = torch.arange(images.shape[-1], device=images.device) - left[:, None]
     is_erased = (_is_within(rows, height)[:, :, None] & _is_within(columns, width)[:, None, :])[:, None]
     return torch.where(is_erased, 0, images)
+
+
+def _without_ends(noise: Tensor, lengths: Tensor | None) -> Tensor:
+    """Noise `[B, steps, features]` for series: none where they were filled up."""
+    if lengths is None:
+        return noise
+    is_there = torch.arange(noise.shape[1], device=noise.device) < lengths[:, None]
+    return noise * is_there[:, :, None]
 
 
 def _is_within(numbers: Tensor, size: int) -> Tensor:
