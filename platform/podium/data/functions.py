@@ -50,7 +50,11 @@ def load(reference: str, base: Path) -> Function:
         TaskError: if there is none.
     """
     file, _, name = reference.rpartition(":")
-    function = Function(name, str(base / file), _read(reference, base).decode())
+    try:
+        code = _read(reference, base).decode()
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{base / file} is not in UTF-8: {error}") from None
+    function = Function(name, str(base / file), code)
     function.found()
     return function
 
@@ -80,8 +84,8 @@ def _module(path: str, code: str) -> ModuleType:
     sys.path.insert(0, beside)
     try:
         exec(compile(code, path, "exec"), vars(module))  # noqa: S102
-    except Exception as error:
-        raise TaskError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"{path} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
     finally:
         sys.path.remove(beside)
     return module

@@ -13,6 +13,16 @@ from podium.data.splits import divide, settle, settle_near
 from podium.errors import DataError
 from podium.spec.data import DataSettings
 
+KINDS = {
+    "b": "truth values",
+    "i": "integers",
+    "u": "integers without a sign",
+    "f": "fractions",
+    "U": "texts",
+    "M": "times",
+}
+"""What numpy's kinds of numbers are called."""
+
 SHOWN = 5
 """Of many things that are wrong, so many are named."""
 
@@ -56,7 +66,13 @@ def lay_out(scanned: Sequence[Scanned], splits: tuple[str, ...]) -> tuple[Layout
     shape, is_series = _shape("inputs", [each.shapes for each in filled]), filled[0].lengths is not None
     if is_series:
         shape = (max(int(each.lengths.max()) for each in filled if each.lengths is not None), *shape)
-    dtype = "uint8" if all(each.input_dtype == "uint8" for each in filled) else "float32"
+    dtypes = sorted({dtype for each in filled for dtype in each.input_dtypes})
+    if len(dtypes) > 1:
+        raise DataError(
+            f"inputs are {' and '.join(dtypes)} in different records, so that equal ones could not be found; make them "
+            "alike, for which a step of yours can do"
+        )
+    (dtype,) = dtypes
     make = functools.partial(Layout, shape, dtype, is_series=is_series, splits=splits)
     target_shape = _shape("targets", [each.target_shapes for each in filled])
     if kinds == ["number"]:
@@ -101,6 +117,9 @@ def split(scanned: Sequence[Scanned], labels: NDArray[np.int64] | None, settings
     wanted = settings.split
     digests = np.concatenate([each.digests for each in scanned])
     columns = [each.column for each in scanned if each.column is not None]
+    if len(kinds := {column.dtype.kind for column in columns}) > 1:
+        held = ", ".join(sorted(KINDS.get(kind, kind) for kind in kinds))
+        raise DataError(f"the column {wanted.key!r} holds {held} in different parts of the source; make them alike")
     numbers = divide(wanted, digests, labels, np.concatenate(columns) if columns else None)
     numbers = settle(numbers, digests, wanted.duplicates)
     hashes = [each.hashes for each in scanned if each.hashes is not None]

@@ -35,7 +35,7 @@ class Scanned:
         broken: Places, in the block, of records with numbers that are not finite: those of inputs, those of targets.
         shapes: Of a sample's input, without doubles.
         target_shapes: Of a sample's target, likewise.
-        input_dtype: As stored: `uint8` or `float32`.
+        input_dtypes: Those of inputs, without doubles: `uint8`, `float32`.
         target_kind: `class`, `name`, `mask` or `number`.
         range: The lowest and the highest class, in labels or masks; 0 and -1 where there are none.
         unreadable: Name and reason of each record that could not be read.
@@ -50,7 +50,7 @@ class Scanned:
     broken: tuple[list[int], list[int]]
     shapes: list[tuple[int, ...]]
     target_shapes: list[tuple[int, ...]]
-    input_dtype: str
+    input_dtypes: list[str]
     target_kind: str
     range: tuple[int, int]
     unreadable: list[tuple[str, str]]
@@ -112,7 +112,7 @@ def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: boo
         target_shapes=sorted(
             {np.shape(steps.pieces((each, target))[0][1]) for each, target in _distinct_pairs(inputs, targets, kind)}
         ),
-        input_dtype="float32" if series else _common_dtype(inputs),
+        input_dtypes=["float32"] if series else _dtypes(inputs),
         target_kind=kind,
         range=limits,
         unreadable=list(records.unreadable),
@@ -212,7 +212,7 @@ def _distinct_pairs(inputs: Any, targets: Any, kind: str) -> Sequence[tuple[Any,
     return list({(np.shape(each), target.shape): (each, target) for each, target in shaped}.values())
 
 
-def _common_dtype(inputs: Any) -> str:
+def _dtypes(inputs: Any) -> list[str]:
     if isinstance(inputs, np.ndarray):
-        return str(inputs.dtype)
-    return "uint8" if all(each.dtype == np.uint8 for each in inputs) else "float32"
+        return [str(inputs.dtype)] if len(inputs) else []
+    return sorted({str(each.dtype) for each in inputs})

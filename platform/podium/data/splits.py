@@ -124,12 +124,13 @@ def settle_near(numbers: Numbers, hashes: Digests, bits: int, policy: str) -> Nu
 
 def _has_near(numbers: Numbers, hashes: Digests, bits: int) -> NDArray[np.bool_]:
     """Which of some records have a near one in a later split."""
-    behind = np.zeros(len(numbers), dtype=bool)
     if len(set(numbers.tolist()) - {LEFT_OUT}) < 2:
-        return behind
-    for row in np.flatnonzero((numbers != LEFT_OUT) & (numbers < numbers.max())):
-        later = hashes[numbers > numbers[row]]
-        behind[row] = bool((np.bitwise_count(later ^ hashes[row]) <= bits).any())
+        return np.zeros(len(numbers), dtype=bool)
+    unique, which = np.unique(hashes, return_inverse=True)
+    last = np.full(len(unique), LEFT_OUT, dtype=np.int8)
+    np.maximum.at(last, which, numbers)
+    latest = np.array([last[np.bitwise_count(unique ^ own) <= bits].max() for own in unique], dtype=np.int8)
+    behind: NDArray[np.bool_] = (numbers != LEFT_OUT) & (numbers < latest[which])
     return behind
 
 
@@ -158,12 +159,36 @@ def _stratified(digests: Digests, labels: NDArray[Any], shares: Sequence[float])
 
 def _timed(column: NDArray[Any], shares: Sequence[float]) -> Numbers:
     """Cuts the records, ordered by time, at the shares; those of one time stay together."""
+    column = _times(column)
     times, which, counts = np.unique(column, return_inverse=True, return_counts=True)
     middles = (np.cumsum(counts) - counts / 2) / len(column)
     numbers = np.searchsorted(np.cumsum(shares)[:-1], middles, side="right").astype(np.int8)
     if len(times) < sum(share > 0 for share in shares):
         raise DataError(f"data.split.by is 'time', and the records have {len(times)} different times")
     return numbers[which]
+
+
+def _times(column: NDArray[Any]) -> NDArray[Any]:
+    """A column as what can be ordered in time.
+
+    Raises:
+        DataError: if a record has no time, or it is written so that its order is not that of time.
+    """
+    if column.dtype.kind == "U":
+        try:
+            column = column.astype("datetime64[us]")
+        except ValueError:
+            raise DataError(
+                f"data.split.by is 'time', and the column holds texts such as {str(column[0])!r}; write times as "
+                "2026-01-31T12:00:00, or as numbers"
+            ) from None
+    absent = np.isnat(column) if column.dtype.kind == "M" else ~np.isfinite(column.astype(np.float64))
+    if absent.any():
+        raise DataError(
+            f"data.split.by is 'time', and {int(absent.sum())} records have none, the first of them record "
+            f"{int(np.flatnonzero(absent)[0])}; fill them, or leave them out by a step"
+        )
+    return column
 
 
 def _cut(count: int, shares: Sequence[float]) -> Numbers:

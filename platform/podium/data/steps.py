@@ -84,6 +84,8 @@ class Steps:
                 if not isinstance(made, tuple):
                     raise TypeError(f"it returned one {type(made).__name__}")
                 inputs, targets = map(np.asarray, made)
+                if inputs.ndim == 0 or inputs.dtype.kind not in "biuf" or targets.dtype.kind not in "biufU":
+                    raise TypeError(f"it returned {inputs.dtype} of the shape {inputs.shape}, and {targets.dtype}")
             except Exception as error:
                 reason = " ".join(str(error).split())
                 raise TaskError(

@@ -98,7 +98,7 @@ def _bytes_of(scanned: Scanned, layout: Layout) -> NDArray[np.int64]:
 def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, number: str) -> None:
     """Writes a shard for each split that has samples among the records of some parts, unless that is done."""
     done = work / f"write-{number}.json"
-    if done.exists():
+    if done.exists() and all((work / shard.name).exists() for shard in load_written(done).shards):
         return
     samples: dict[str, tuple[list[Inputs], list[NDArray[Any]]]] = {split: ([], []) for split in layout.splits}
     moments = {split: Moments(0, [], []) for split in layout.splits if split not in ("validation", "test")}

@@ -32,7 +32,8 @@ class SplitSettings(Settings):
         duplicates: What to do where equal records would stand in two splits: refuse the data, or leave them out of the
             train split (of the validation split, where they stand in the test split).
         near: Images whose perceptual hashes differ in at most so many of 64 bits count as equal records, too; none if
-            absent. Source of the hash: Krawetz, "Kind of like that" (dHash), 2013.
+            absent. Images without any edges all count as equal. Source of the hash: Krawetz, "Kind of like that"
+            (dHash), 2013.
     """
 
     train: float = Field(default=0.7, ge=0, le=1)

@@ -1,11 +1,13 @@
 """Arrays: an `.npz` file, a folder of `.npy` files, or a Zarr group."""
 
 import hashlib
+import lzma
 import math
 import shutil
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from podium.data.records import Block, Records
 from podium.data.sources.files import COPIED_BYTES, File, Files, fetched, readable, unpacked_once
-from podium.errors import DataError
+from podium.errors import DataError, UserError
 from podium.spec.data import ArraysSource
 
 BLOCK_BYTES = 16 * 2**20
@@ -28,6 +30,11 @@ ZARR = ("zarr.json", ".zgroup")
 class Stored(Protocol):
     """An array that lies somewhere. It pickles."""
 
+    @property
+    def place(self) -> str:
+        """Where."""
+        ...
+
     def open(self) -> Any:
         """What has shape and dtype, and gives its rows as numpy's arrays where it is sliced."""
         ...
@@ -39,6 +46,11 @@ class Npy:
 
     path: str
     what: str
+
+    @property
+    def place(self) -> str:
+        """Where."""
+        return self.path
 
     def open(self) -> NDArray[Any]:
         """Mapped into memory."""
@@ -64,7 +76,7 @@ class Zarr:
             raise DataError(
                 f"{self.place} is a Zarr group, and zarr is not installed; run: pip install 'podium[zarr]'"
             ) from None
-        with readable(self.place):
+        with _sound(self.place):
             group = zarr.open_group(self.place, mode="r")
             names = sorted(name for name, _ in group.arrays())
         if self.name not in names:
@@ -84,7 +96,8 @@ class ArrayBlock:
     def read(self) -> Records:
         """Those rows."""
         rows = slice(self.first, self.last)
-        inputs, targets = (np.asarray(each.open()[rows]) for each in (self.inputs, self.targets))
+        with _sound(self.inputs.place):
+            inputs, targets = (np.asarray(each.open()[rows]) for each in (self.inputs, self.targets))
         return Records(inputs[:, None] if inputs.ndim == 3 else inputs, targets)
 
 
@@ -139,19 +152,32 @@ class Arrays:
     def _unpacked(self, name: str, file: File, scratch: Path) -> Npy:
         place = self._files.place
         try:
-            with file.open() as opened, zipfile.ZipFile(opened) as archive:
+            with zipfile.ZipFile(fetched(file, scratch)) as archive:
                 members = {member.removesuffix(".npy"): member for member in archive.namelist()}
                 if name not in members:
                     raise _no_array(place, name, sorted(members))
                 target = scratch / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npy"
                 with archive.open(members[name]) as packed:
                     unpacked_once(target, lambda written: shutil.copyfileobj(packed, written, COPIED_BYTES))
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError) as error:
             raise DataError(
                 f"{place} cannot be read ({error}); it must be an .npz file as numpy.savez writes it, a folder of .npy "
                 "files, or a Zarr group"
             ) from None
         return Npy(str(target), f"{place}: {name!r}")
+
+
+@contextmanager
+def _sound(place: str) -> Iterator[None]:
+    """Makes one error of what a damaged array raises, which is whatever its parts stumble over."""
+    try:
+        with readable(place):
+            yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{place} cannot be read: {type(error).__name__}: {reason}") from None
 
 
 def _no_array(place: str, name: str, found: Sequence[str]) -> DataError:

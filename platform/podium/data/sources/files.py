@@ -24,6 +24,11 @@ CHECKSUMS = "checksums"
 
 COPIED_BYTES = 1 << 20
 
+_SECRET = re.compile(r"https?://([^/]*@|.*\?)")
+
+TELLING = ("etag", "lastmodified", "mtime", "modified", "updated", "md5", "md5hash", "crc32c", "sha256")
+"""What servers call what changes with a file, without case, hyphens and underscores."""
+
 ZARR = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
 """Hidden files that belong to what is stored."""
 
@@ -49,6 +54,21 @@ class File:
         with self.open() as file:
             content: bytes = file.read()
         return content
+
+    @contextmanager
+    def streamed(self) -> Iterator[IO[bytes]]:
+        """The file, to read its bytes one after the other, which is all that some servers allow.
+
+        Raises:
+            DataError: if it cannot be read, from within the block, too.
+        """
+        if not self.path.startswith(("http://", "https://")):
+            with self.open() as file:
+                yield file
+            return
+        system, address = _opened(self.path)
+        with readable(self.path), system.open(address, "rb", block_size=0) as file:
+            yield file
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -86,8 +106,8 @@ class Files:
         endings: Sequence[str] = (),
         setting: str = "data.source.path",
     ) -> None:
-        refuse_password(path)
-        self._given, self._cache, self._endings = path, cache, tuple(endings)
+        _refuse_secrets(path)
+        self._given, self._base, self._cache, self._endings = path, base, cache, tuple(endings)
         self._setting = f"{setting} ({path!r})"
         self.place = path if local_path(path, "") is None else str(base / path.removeprefix("file://"))
 
@@ -129,28 +149,30 @@ class Files:
         """
         files = self.found()
         marks = self._checksums(files) if self.is_local else [_remote_mark(file) for file in files]
-        if len(files) == 1 and not self.is_folder:
+        if len(files) == 1 and not (self._is_pattern or self.is_folder):
             return marks[0]
         text = "\n".join(f"{file.name} {mark}" for file, mark in zip(files, marks, strict=True))
         return f"{len(files)} files, sha256 of their list {hashlib.sha256(text.encode()).hexdigest()}"
 
     def _local(self) -> Iterator[File]:
         path = Path(self.place)
-        if any(sign in self._given for sign in "*?["):
-            anchor = Path(path.anchor) if path.is_absolute() else Path()
-            root = os.path.dirname(re.split(r"[*?\[]", self.place)[0])
-            found = anchor.glob(str(path.relative_to(anchor)))
-            yield from (File(str(each), each.relative_to(root).as_posix()) for each in found if each.is_file())
+        if self._is_pattern and not path.exists():
+            root = self._base / os.path.dirname(re.split(r"[*?\[]", self._given)[0])
+            pattern = os.path.relpath(self.place, root)
+            yield from (
+                File(str(each), each.relative_to(root).as_posix()) for each in root.glob(pattern) if each.is_file()
+            )
         elif path.is_dir():
-            for folder, _, names in os.walk(path, followlinks=True):
-                for name in names:
-                    each = Path(folder) / name
-                    is_hidden = name.startswith(".") and not name.startswith(ZARR)
-                    if not is_hidden and self._counts(name):
-                        yield File(str(each), each.relative_to(path).as_posix())
+            for each in _walk(path, frozenset()):
+                if self._counts(each.name):
+                    yield File(str(each), each.relative_to(path).as_posix())
         else:
             path.stat()
             yield File(str(path), path.name)
+
+    @property
+    def _is_pattern(self) -> bool:
+        return any(sign in self._given for sign in "*?[")
 
     def _remote(self) -> Iterator[File]:
         system, address = _opened(self.place)
@@ -158,7 +180,8 @@ class Files:
         if any(sign in address for sign in "*?["):
             root, found = posixpath.dirname(address.partition("*")[0]), system.glob(address)
         elif system.isdir(address):
-            root, found = address, [each for each in system.find(address) if self._counts(posixpath.basename(each))]
+            root, below = address, [posixpath.relpath(each, address) for each in system.find(address)]
+            found = [f"{address}/{name}" for name in below if not _is_hidden(name) and self._counts(name)]
         else:
             system.info(address)
             root, found = posixpath.dirname(address), [address]
@@ -226,6 +249,8 @@ def readable(place: str, setting: str | None = None) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DataError(f"{place} cannot be read ({error})") from None
+    except (ValueError, NotImplementedError) as error:
+        raise DataError(f"{place} cannot be read: {' '.join(str(error).split())}") from None
     except Exception as error:
         if local_path(place, "") is not None:
             raise
@@ -254,7 +279,7 @@ def fetched(file: File, scratch: Path) -> Path:
     target = scratch / hashlib.sha256(file.path.encode()).hexdigest()[:16]
 
     def copy(copied: IO[bytes]) -> None:
-        with file.open() as opened:
+        with file.streamed() as opened:
             shutil.copyfileobj(opened, copied, COPIED_BYTES)
 
     return unpacked_once(target, copy)
@@ -268,12 +293,51 @@ def _opened(place: str) -> tuple[Any, str]:
 def _stamp(path: str, setting: str) -> str:
     with readable(path, setting):
         found = Path(path).stat()
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def _remote_mark(file: File) -> str:
+    """What a server tells of a file that changes with it; a checksum, if that is no more than its size."""
     system, address = _opened(file.path)
     with readable(file.path):
-        info = system.info(address)
-    told = {name: str(info[name]) for name in ("ETag", "size", "LastModified", "mtime", "created") if name in info}
-    return json.dumps(told, sort_keys=True)
+        info = {re.sub("[-_]", "", str(name)).lower(): value for name, value in system.info(address).items()}
+    told = {name: str(info[name]) for name in TELLING if info.get(name)}
+    if not told:
+        total = hashlib.sha256()
+        with file.streamed() as opened:
+            while part := opened.read(COPIED_BYTES):
+                total.update(part)
+        return f"sha256 {total.hexdigest()}"
+    return json.dumps({"size": str(info.get("size")), **told}, sort_keys=True)
+
+
+def _refuse_secrets(path: str) -> None:
+    """Refuses an address that holds what may be a secret, and would end in manifests and errors."""
+    refuse_password(path)
+    if _SECRET.match(path):
+        raise DataError(
+            f"{path.partition('://')[0]}://… has a name before its host, or a query behind its path, which may be "
+            "secrets; give the plain address, and credentials in the environment"
+        )
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """All files below a folder, behind links, too, but for hidden ones.
+
+    Raises:
+        DataError: for a link to a folder that it lies in.
+    """
+    found = folder.stat()
+    if (found.st_dev, found.st_ino) in above:
+        raise DataError(f"{folder} is a link to a folder that it lies in, so that its files would never end; remove it")
+    for each in folder.iterdir():
+        if each.is_dir():
+            if not each.name.startswith("."):
+                yield from _walk(each, above | {(found.st_dev, found.st_ino)})
+        elif not _is_hidden(each.name):
+            yield each
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a path has a part that tools hide, but for those that belong to what is stored."""
+    return any(part.startswith(".") and part not in ZARR for part in name.split("/"))

@@ -14,6 +14,9 @@ from podium.data.sources.arrays import BLOCK_BYTES
 from podium.data.sources.files import unpacked_once
 from podium.errors import DataError, TaskError, UserError
 
+OBJECT_BYTES = 500
+"""What Python needs for a record beside its numbers."""
+
 RETURNS = "it takes no arguments and returns records, a data set with __len__ and __getitem__, or a Dask collection"
 
 
@@ -82,6 +85,7 @@ class Function:
                 made = function()
             parts = partitions(made, self._reference)
             if parts is not None:
+                _require_same(made, len(parts), folder, self._reference)
                 paths = [str(folder / f"partition-{index:05d}.npz") for index in range(len(parts))]
                 return [Partition(path, self._reference, part) for path, part in zip(paths, parts, strict=True)]
             names = self._kept(_records(made, self._reference), folder)
@@ -97,7 +101,7 @@ class Function:
         count = size = 0
         for given in records:
             kept.append(pieces.to_record(given, f"record {count} of {self._reference}"))
-            count, size = count + 1, size + kept[-1].input.nbytes + kept[-1].target.nbytes
+            count, size = count + 1, size + _bytes_of(kept[-1])
             if size >= BLOCK_BYTES:
                 names.append(self._write_piece(kept, folder, len(names)))
                 kept, size = [], 0
@@ -122,6 +126,25 @@ def _records(made: Any, reference: str) -> Iterator[Any]:
     with _guarded(reference):
         # a data set is indexed as far as its length, since one that does not raise IndexError would never end
         yield from (made[index] for index in range(len(made))) if is_set else made
+
+
+def _bytes_of(record: pieces.Record) -> int:
+    """About what a record takes in memory while it is kept with others."""
+    columns = sum(len(value) * 4 if isinstance(value, str) else 8 for value in record.columns.values())
+    return record.input.nbytes + record.target.nbytes + columns + OBJECT_BYTES
+
+
+def _require_same(made: Any, count: int, folder: Path, reference: str) -> None:
+    """Refuses to go on with another collection than the one that an interrupted preparation began with."""
+    from dask.base import tokenize
+
+    token = f"{count} {tokenize(made)}"
+    begun = unpacked_once(folder / "collection.txt", lambda file: _write(file, token)).read_text()
+    if begun != token:
+        raise DataError(
+            f"{reference} returned another collection than when the preparation began, which was interrupted; launch "
+            "again, and it begins anew"
+        )
 
 
 def _write(file: IO[bytes], text: str) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 
 from podium.data.records import Block, Records
 from podium.data.sources.files import File, Files
-from podium.data.sources.pictures import decode, decode_mask
+from podium.data.sources.pictures import decode, decode_mask, pixel_bytes
 from podium.errors import DataError
 from podium.spec.data import IMAGES, ImagesSource
 from podium.store import local_path
@@ -18,6 +18,9 @@ ENDINGS = tuple(f".{ending}" for ending in IMAGES)
 
 GIVEN = ("train", "validation", "val", "test")
 """Folders that are the split which the source gives, and no classes."""
+
+DECODED = 10
+"""An image is taken to have so many times the bytes of its file once it is decoded, if its size says no more."""
 
 BLOCK_FILES = 64
 BLOCK_BYTES = 4 * 2**20
@@ -142,8 +145,8 @@ def fitting_mask(content: bytes, image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _found(files: Files, key: str) -> list[File]:
-    """The images of a folder; what lies in hidden folders, as notebooks make them, does not count."""
-    found = [file for file in files.found() if not any(part.startswith(".") for part in file.name.split("/"))]
+    """The images of a folder."""
+    found = files.found()
     if not files.is_folder:
         raise DataError(f"data.source.{key} is {files.place}; images are read from a folder, so name the folder")
     return found
@@ -193,4 +196,4 @@ def _together(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
 
 def _size(file: File) -> int:
     path = local_path(file.path, "")
-    return REMOTE_BYTES if path is None else Path(path).stat().st_size
+    return REMOTE_BYTES if path is None else max(path.stat().st_size, pixel_bytes(path) // DECODED)

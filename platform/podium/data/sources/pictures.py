@@ -3,12 +3,16 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from podium.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""Pillow's names of formats that it decodes itself: others may start programs, whatever a file's name says."""
 
 MOST_PIXELS = 89_000_000
 """An image of more pixels than this is taken for a trap that fills the memory; Pillow warns of little more."""
@@ -54,13 +58,24 @@ def decode_mask(content: bytes) -> NDArray[np.uint8]:
         return classes.astype(np.uint8)
 
 
+def pixel_bytes(path: Path) -> int:
+    """What an image takes in memory, by what its file says of itself; 0 if that cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return int(3 * image.width * image.height)
+    except Exception:  # whoever decodes it finds out why
+        return 0
+
+
 @contextmanager
 def _opened(content: bytes) -> Iterator[Any]:
     """The image, upright; what goes wrong with it becomes one error."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"it has {image.width} x {image.height} pixels, and at most {MOST_PIXELS:,} are read")
             yield ImageOps.exif_transpose(image)

@@ -117,7 +117,10 @@ def _joined(arrays: list[NDArray[Any]]) -> Column:
 
 def _column(values: list[Any], name: str, reference: str) -> NDArray[Any]:
     is_time = isinstance(values[0], datetime.date)
-    column = np.array(values, dtype="datetime64[us]") if is_time else np.array(values)
+    try:
+        column = np.array(values, dtype="datetime64[us]") if is_time else np.array(values)
+    except (ValueError, TypeError):  # values of several kinds, or lists of several lengths
+        column = np.array([None])
     if column.ndim != 1 or column.dtype.kind not in "biufUM":
         shown = _shown(None if any(each is None for each in values) else values[0])
         raise TaskError(f"{reference} gave {shown} in the column {name!r}; columns hold numbers, text or times")

@@ -87,7 +87,7 @@ def faults(place: str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(f"{place} cannot be read as {what} ({' '.join(str(error).split())})") from None

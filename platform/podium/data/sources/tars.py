@@ -187,7 +187,7 @@ def _scalars(content: bytes) -> dict[str, Any]:
     """What a JSON object says in single texts and numbers."""
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"its json cannot be read ({error})") from None
     if not isinstance(found, dict):
         raise DataError(f"its json holds a {type(found).__name__}; write an object, with a key for each column")
