@@ -38,6 +38,7 @@ def write(folder: Path, sizes: list[int], shuffle: Shuffle) -> None:
         shards=tuple(shards),
         shuffle=shuffle,
         records=first,
+        folds=(),
         left_out=0,
         skipped=(),
         versions={},

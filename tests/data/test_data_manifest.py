@@ -28,6 +28,7 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path) -> None:
         shards=(Shard("train-00000.arrow", "train", 4, 100, "cd" * 32),),
         shuffle=Shuffle("block", 2),
         records=5,
+        folds=(),
         left_out=1,
         skipped=(("photos/a.png", "truncated"),),
         versions={"numpy": "2.4.6"},

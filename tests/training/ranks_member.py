@@ -16,7 +16,7 @@ from podium.training.checkpoint import Storage
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 from podium.training.task import Task
-from podium.training.task_trainer import TaskTrainer
+from podium.training.task_trainer import PlainTrainer
 from podium.training.trainer import load_task
 from podium.training.widths import Notes
 
@@ -45,7 +45,7 @@ def main() -> None:
         task = load_task(spec, Path(plan["code"]))
         assert isinstance(task, Task)
         storage = Storage(story["store"], 1, story["store"])
-        trainer = TaskTrainer(spec, task, Reader(Path(plan["data"])), storage, Notes(story["store"], {}), ranks)
+        trainer = PlainTrainer(spec, task, Reader(Path(plan["data"])), storage, Notes(story["store"], {}), ranks)
         events.clear()
         lanes = [Lane.model_validate(lane) for lane in story["lanes"]]
         # only the last rank is told to halt

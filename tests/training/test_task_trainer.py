@@ -16,7 +16,7 @@ from podium.errors import CheckpointError, StorageFault
 from podium.sweep.messages import Lane, Progress, Saved
 from podium.training.checkpoint import reading
 from podium.training.seats import Seat
-from podium.training.task_trainer import TaskTrainer
+from podium.training.task_trainer import PlainTrainer
 from podium.training.trainer import load_best
 
 MakeBench = Callable[..., Bench]
@@ -366,7 +366,7 @@ def test_what_other_ranks_would_shard_is_not_kept_whole(
 ) -> None:
     own = bench(make_spec(resources={"ranks": {"min": 1, "max": 2}, "strategy": strategy}), data=blobs)
     own.advance(1)
-    assert isinstance(own.trainer, TaskTrainer)
+    assert isinstance(own.trainer, PlainTrainer)
     assert len(own.trainer._cache) == 1
     own.trainer.sit(Seat())
     assert len(own.trainer._cache) == kept

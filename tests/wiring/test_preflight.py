@@ -68,12 +68,12 @@ def test_a_large_space_is_tried_at_its_corners_and_some_points(high: int, count:
 
 
 def test_a_continuous_structure_is_tried_at_both_ends() -> None:
-    space = {"augmentation.rate": {"float": [0.25, 0.75]}, "network.depth": {"int": [1, 3]}}
+    space = {"augmentation.noise": {"float": [0.25, 0.75]}, "network.depth": {"int": [1, 3]}}
     tree = json.loads(json.dumps(YAML(typ="safe").load(QUICK)))
     tree["search"]["space"] = space
     points = list(preflight.structures(parse_sweep(tree)))
-    assert points[0] == {"augmentation.rate": 0.25, "network.depth": 1}
-    assert points[1] == {"augmentation.rate": 0.75, "network.depth": 3}
+    assert points[0] == {"augmentation.noise": 0.25, "network.depth": 1}
+    assert points[1] == {"augmentation.noise": 0.75, "network.depth": 3}
     assert len(points) == 64
 
 

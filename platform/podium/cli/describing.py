@@ -13,8 +13,6 @@ MOST_NUMBERS = 6
 
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
 
-SPLITS = ("train", "validation", "test")
-
 
 def print_data(shown: dict[str, Any]) -> None:
     """Prints what a manifest says of a data set, and a table of its classes."""
@@ -27,7 +25,7 @@ def print_data(shown: dict[str, Any]) -> None:
         ("licence", shown["licence"]),
         ("inputs", _inputs(shown)),
         ("targets", _targets(schema)),
-        ("samples", ", ".join(f"{shown['rows'][split]:,} {split}" for split in SPLITS)),
+        ("samples", ", ".join(f"{shown['rows'][split]:,} {split}" for split in shown["rows"])),
         ("records", _records(shown)),
         *[("", f"{name}: {reason}") for name, reason in shown["skipped"][:MOST_SKIPPED]],
         *[("steps" if not index else "", _settings(step)) for index, step in enumerate(shown["steps"])],
@@ -104,10 +102,10 @@ def _print_balance(schema: dict[str, Any], balance: dict[str, list[int]]) -> Non
     totals = {split: max(sum(counts), 1) for split, counts in balance.items()}
     click.echo()
     rows = [
-        (name, *(f"{balance[split][number]:,} ({balance[split][number] / totals[split]:.1%})" for split in SPLITS))
+        (name, *(f"{balance[split][number]:,} ({balance[split][number] / totals[split]:.1%})" for split in balance))
         for number, name in enumerate(names[:MOST_CLASSES])
     ]
-    table((unit, *SPLITS), rows)
+    table((unit, *balance), rows)
     if len(names) > MOST_CLASSES:
         click.echo(f"and {len(names) - MOST_CLASSES} more: --json has all")
 

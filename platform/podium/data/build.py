@@ -22,7 +22,7 @@ from podium.data.moments import statistics
 from podium.data.order import choose_shuffle
 from podium.data.records import Block
 from podium.data.scan import Scanned, load_scanned, scan
-from podium.data.splits import LEFT_OUT, SPLITS
+from podium.data.splits import LEFT_OUT
 from podium.data.steps import Steps
 from podium.data.writing import divide_up, load_written, write
 from podium.errors import DataError, UserError
@@ -73,20 +73,24 @@ def build(
     unreadable = skipped(scanned, settings)
     if not any(map(len, scanned)):
         raise DataError("the source has no records, or the steps have left none")
-    layout, labels = lay_out(scanned)
+    layout, labels = lay_out(scanned, tuple(settings.split.shares))
     numbers = split(scanned, labels, settings)
     parts = divide_up(blocks, scanned, numbers, labels, layout, SHARD_BYTES)
     tasks = [delayed(write)(part, steps, layout, work, f"{index:05d}", pure=False) for index, part in enumerate(parts)]
     _run(tasks, work, "write", get, progress)
     written = [load_written(work / f"write-{index:05d}.json") for index in range(len(parts))]
-    mean, std = statistics([each.moments for each in written])
-    shards = tuple(shard for split in SPLITS for each in written for shard in each.shards if shard.split == split)
+    trainings = [
+        statistics([each.moments[name] for each in written for name in names]) for names in settings.split.trainings
+    ]
+    (mean, std), train = trainings[0], settings.split.trainings[0]
+    written_shards = [shard for each in written for shard in each.shards]
+    shards = tuple(shard for split in layout.splits for shard in written_shards if shard.split == split)
     for shard in shards:
         (work / shard.name).rename(folder / shard.name)
-    rows = {split: sum(shard.rows for shard in shards if shard.split == split) for split in SPLITS}
+    rows = {split: sum(shard.rows for shard in shards if shard.split == split) for split in layout.splits}
     balance = {
         split: tuple(np.sum([each.classes[split] for each in written], axis=0).tolist()) if layout.classes else ()
-        for split in SPLITS
+        for split in layout.splits
     }
     return {
         "schema": Schema(
@@ -99,12 +103,16 @@ def build(
             std=std,
             normalize=settings.normalize,
             class_names=layout.names,
+            series=layout.is_series,
         ),
         "rows": rows,
         "classes": balance,
         "shards": shards,
-        "shuffle": choose_shuffle(rows["train"], sum(shard.bytes for shard in shards if shard.split == "train")),
+        "shuffle": choose_shuffle(
+            sum(rows[split] for split in train), sum(shard.bytes for shard in shards if shard.split in train)
+        ),
         "records": sum(map(len, scanned)),
+        "folds": tuple(trainings) if settings.split.folds else (),
         "left_out": int((numbers == LEFT_OUT).sum()),
         "skipped": unreadable,
     }
@@ -116,7 +124,7 @@ def _scan(
     hashes = settings.split.near is not None
     paths = [work / f"scan-{index:05d}.npz" for index in range(len(blocks))]
     tasks = [
-        delayed(scan)(block, steps, settings.split.key, path, hashes=hashes, pure=False)
+        delayed(scan)(block, steps, settings.split.key, path, hashes=hashes, series=settings.series, pure=False)
         for block, path in zip(blocks, paths, strict=True)
     ]
     _run(tasks, work, "scan", get, progress)

@@ -60,5 +60,5 @@ def is_equal(a: Manifest, b: Manifest, split: str) -> bool:
 
 def _digests(folder: Path) -> dict[str, Digests]:
     reader = Reader(folder)
-    found = {split: [content_digests(inputs) for inputs, _ in reader.stored(split)] for split in READ}
+    found = {split: [content_digests(list(inputs)) for inputs, _ in reader.stored(split)] for split in READ}
     return {split: np.concatenate([np.empty(0, np.uint64), *digests]) for split, digests in found.items()}

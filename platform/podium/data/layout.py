@@ -1,5 +1,6 @@
 """The layout of samples: what the blocks of a source have in common, and which of them is split how."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podium.data.scan import Scanned
-from podium.data.splits import SPLITS, divide, settle, settle_near
+from podium.data.splits import divide, settle, settle_near
 from podium.errors import DataError
 from podium.spec.data import DataSettings
 
@@ -21,12 +22,14 @@ class Layout:
     """How samples are stored.
 
     Attributes:
-        shape: Of an input, channels first.
+        shape: Of an input, channels first; the longest one's, (steps, features), for series.
         dtype: Of inputs: `uint8` or `float32`.
         target_shape: Of a target; `()` for one number.
         target_dtype: `int64` for classes, `uint8` for masks of them, `float32` for numbers to predict.
         names: What the source calls the classes; empty if it numbers them.
         classes: How many there are; 0 for numbers to predict.
+        is_series: Whether inputs may be shorter.
+        splits: The names of the splits.
     """
 
     shape: tuple[int, ...]
@@ -35,9 +38,11 @@ class Layout:
     target_dtype: str
     names: tuple[str, ...]
     classes: int
+    is_series: bool
+    splits: tuple[str, ...]
 
 
-def lay_out(scanned: Sequence[Scanned]) -> tuple[Layout, NDArray[np.int64] | None]:
+def lay_out(scanned: Sequence[Scanned], splits: tuple[str, ...]) -> tuple[Layout, NDArray[np.int64] | None]:
     """How the samples are stored, and the class of each record if it has one.
 
     Raises:
@@ -45,34 +50,46 @@ def lay_out(scanned: Sequence[Scanned]) -> tuple[Layout, NDArray[np.int64] | Non
     """
     _require_finite(scanned)
     filled = [each for each in scanned if len(each)]
-    shapes = sorted({shape for each in filled for shape in each.shapes})
-    targets = sorted({shape for each in filled for shape in each.target_shapes})
-    for what, several in (("inputs", shapes), ("targets", targets)):
-        if len(several) > 1:
-            shown = ", ".join(map(str, several[:SHOWN])) + (", …" if len(several) > SHOWN else "")
-            raise DataError(
-                f"{what} have {len(several)} shapes: {shown}; samples have one. Add a step to data.steps: "
-                "{kind: resize, height: …, width: …}, or a crop"
-            )
     kinds = sorted({each.target_kind for each in filled})
     if len(kinds) > 1:
         raise DataError(f"targets are of several kinds: {', '.join(kinds)}; they have to be alike")
+    shape, is_series = _shape("inputs", [each.shapes for each in filled]), filled[0].lengths is not None
+    if is_series:
+        shape = (max(int(each.lengths.max()) for each in filled if each.lengths is not None), *shape)
     dtype = "uint8" if all(each.input_dtype == "uint8" for each in filled) else "float32"
+    make = functools.partial(Layout, shape, dtype, is_series=is_series, splits=splits)
+    target_shape = _shape("targets", [each.target_shapes for each in filled])
     if kinds == ["number"]:
-        return Layout(shapes[0], dtype, targets[0], "float32", (), 0), None
+        return make(target_shape, "float32", (), 0), None
     if kinds == ["mask"]:
-        lowest, highest = min(each.range[0] for each in filled), max(each.range[1] for each in filled)
-        if lowest < 0 or highest > 255:
-            raise DataError(f"masks hold classes from {lowest} to {highest}; they are counted from 0 to at most 255")
-        if highest == 0:
-            raise DataError("all masks are 0 everywhere; a segmentation needs two classes or more")
-        return Layout(shapes[0], dtype, targets[0], "uint8", (), highest + 1), None
+        return make(target_shape, "uint8", (), _count_mask_classes(filled)), None
     labels = np.concatenate([each.labels for each in filled if each.labels is not None])
     names: tuple[str, ...] = ()
     if kinds == ["name"]:
         found, labels = np.unique(labels, return_inverse=True)
         names = tuple(found.tolist())
-    return Layout(shapes[0], dtype, (), "int64", names, _count_classes(labels)), labels.astype(np.int64)
+    return make((), "int64", names, _count_classes(labels)), labels.astype(np.int64)
+
+
+def _shape(what: str, found: Sequence[Sequence[tuple[int, ...]]]) -> tuple[int, ...]:
+    """The one shape of all samples; of a step, for series."""
+    several = sorted({shape for shapes in found for shape in shapes})
+    if len(several) > 1:
+        shown = ", ".join(map(str, several[:SHOWN])) + (", …" if len(several) > SHOWN else "")
+        raise DataError(
+            f"{what} have {len(several)} shapes: {shown}; samples have one. For images, add a step to data.steps: "
+            "{kind: resize, height: …, width: …}, or a crop; series of different lengths need data.series: true"
+        )
+    return several[0]
+
+
+def _count_mask_classes(filled: Sequence[Scanned]) -> int:
+    lowest, highest = min(each.range[0] for each in filled), max(each.range[1] for each in filled)
+    if lowest < 0 or highest > 255:
+        raise DataError(f"masks hold classes from {lowest} to {highest}; they are counted from 0 to at most 255")
+    if highest == 0:
+        raise DataError("all masks are 0 everywhere; a segmentation needs two classes or more")
+    return highest + 1
 
 
 def split(scanned: Sequence[Scanned], labels: NDArray[np.int64] | None, settings: DataSettings) -> NDArray[np.int8]:
@@ -89,17 +106,18 @@ def split(scanned: Sequence[Scanned], labels: NDArray[np.int64] | None, settings
     hashes = [each.hashes for each in scanned if each.hashes is not None]
     if wanted.near is not None:
         numbers = settle_near(numbers, np.concatenate(hashes), wanted.near, wanted.duplicates)
-    if wanted.by != "given" and not wanted.train:
+    if wanted.folds is None and wanted.by != "given" and not wanted.train:
         raise DataError("data.split.train is 0; there must be samples to train on")
-    for number, name in enumerate(SPLITS):
-        share = getattr(wanted, name)
+    for number, (name, share) in enumerate(wanted.shares.items()):
         if (share or name == "train") and not (numbers == number).any():
             raise DataError(
                 f"the {name} split is empty: no sample of {len(numbers)} fell into its share of {share:g}; "
                 "equal samples stay together. Give more distinct samples, or raise the share"
             )
-    if labels is not None:
-        _require_classes(labels, numbers)
+    names = list(wanted.shares)
+    for training in wanted.trainings:
+        if labels is not None:
+            _require_classes(labels, np.isin(numbers, [names.index(name) for name in training]))
     return numbers
 
 
@@ -145,9 +163,9 @@ def _count_classes(labels: NDArray[Any]) -> int:
     return highest + 1
 
 
-def _require_classes(labels: NDArray[np.int64], numbers: NDArray[np.int8]) -> None:
+def _require_classes(labels: NDArray[np.int64], trains: NDArray[np.bool_]) -> None:
     classes = int(labels.max()) + 1
-    absent = np.flatnonzero(np.bincount(labels[numbers == 0], minlength=classes) == 0)
+    absent = np.flatnonzero(np.bincount(labels[trains], minlength=classes) == 0)
     if len(absent):
         total = np.bincount(labels, minlength=classes)[absent[0]]
         raise DataError(

@@ -23,7 +23,7 @@ class Schema:
     """What one sample looks like.
 
     Attributes:
-        inputs: Shape of a sample, channels first.
+        inputs: Shape of a sample, channels first; the longest one's, (steps, features), where they are series.
         input_dtype: As stored: `uint8` or `float32`.
         targets: Shape of a target; `()` for one number.
         target_dtype: `int64` for classes, `uint8` for masks of them, `float32` for numbers to predict.
@@ -32,6 +32,7 @@ class Schema:
         std: Standard deviation likewise; 1 where there is no variation.
         normalize: Whether the reader subtracts `mean` and divides by `std`.
         class_names: What the source calls the classes, in their order; empty if it numbers them.
+        series: Whether samples are series, which may be shorter; batches are filled up with zeros.
     """
 
     inputs: tuple[int, ...]
@@ -43,6 +44,7 @@ class Schema:
     std: tuple[float, ...]
     normalize: bool
     class_names: tuple[str, ...] = ()
+    series: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Manifest:
         shards: The files, in the order of their samples.
         shuffle: How the train split's samples are shuffled.
         records: How many the source has, after the steps; pieces are cut from them.
+        folds: For each fold mean and standard deviation over the others, as in the schema; empty if there are none.
         left_out: How many of them stand in no split, since another split has equal ones.
         skipped: Name and reason of each record that could not be read.
         versions: Of what has prepared the data.
@@ -91,6 +94,7 @@ class Manifest:
     shards: tuple[Shard, ...]
     shuffle: Shuffle
     records: int
+    folds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
     left_out: int
     skipped: tuple[tuple[str, str], ...]
     versions: dict[str, str]

@@ -2,6 +2,7 @@
 
 import functools
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,30 @@ from numpy.typing import NDArray
 
 from podium.data.manifest import Manifest, Schema, remedy
 from podium.data.sampling import Classes
+from podium.data.series import Series
 from podium.errors import DataError
 
 
 class MappedSplit:
-    """All samples of a split, none of which is in memory before it is asked for.
+    """All samples of a split, or of several, none of which is in memory before it is asked for.
 
     Args:
         folder: The folder of shards.
         manifest: What it holds.
-        split: Which samples.
+        schema: What a sample looks like, and how it is normalized.
+        splits: Which samples.
 
     Raises:
         DataError: if a shard is not what the manifest says.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, split: str) -> None:
-        schema = manifest.schema
+    def __init__(self, folder: Path, manifest: Manifest, schema: Schema, splits: Sequence[str]) -> None:
         self.shards = [
-            MappedShard(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split == split
+            MappedShard(folder, shard.name, shard.rows, schema) for shard in manifest.shards if shard.split in splits
         ]
         self._firsts = np.cumsum([0, *(len(shard.targets) for shard in self.shards)])
-        shape = (-1,) + (1,) * (len(schema.inputs) - 1)
+        self._is_series = schema.series
+        shape = (-1,) if schema.series else (-1,) + (1,) * (len(schema.inputs) - 1)
         self._mean = np.array(schema.mean, dtype=np.float32).reshape(shape)
         self._scale = (1.0 / np.array(schema.std)).astype(np.float32).reshape(shape)
         self._normalize = schema.normalize
@@ -41,14 +44,28 @@ class MappedSplit:
         """The samples of each class, where targets are classes."""
         return Classes(np.concatenate([shard.targets for shard in self.shards]))
 
-    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """The inputs, as a network takes them, and targets of `rows`, which ascend."""
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64] | None]:
+        """Inputs, as a network takes them, and targets of ascending `rows`; the lengths of inputs that are series."""
+        if self._is_series:
+            return self._fill_up(rows)
         stored, targets = self._take(rows)
         inputs = stored.astype(np.float32, copy=False)
         if self._normalize:
             inputs -= self._mean
             inputs *= self._scale
-        return inputs, targets
+        return inputs, targets, None
+
+    def _fill_up(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
+        """Series, each filled up with zeros to the longest of them."""
+        owners = np.searchsorted(self._firsts, rows, side="right") - 1
+        places = list(zip(owners.tolist(), (rows - self._firsts[owners]).tolist(), strict=True))
+        series = [self.shards[owner].inputs[row] for owner, row in places]
+        lengths = np.array([len(each) for each in series], dtype=np.int64)
+        inputs = np.zeros((len(rows), lengths.max(), series[0].shape[1]), np.float32)
+        for filled, each in zip(inputs, series, strict=True):
+            filled[: len(each)] = (each - self._mean) * self._scale if self._normalize else each
+        targets = np.stack([self.shards[owner].targets[row] for owner, row in places])
+        return inputs, targets, lengths
 
     def expect(self, first: int, last: int) -> None:
         """Has the rows from `first` to before `last` read from the disk, without waiting for them."""
@@ -75,7 +92,7 @@ class MappedShard:
     """A shard's file in memory, as far as it has been read.
 
     Attributes:
-        inputs: `[rows, ...]`, as stored.
+        inputs: `[rows, ...]`, as stored; or series.
         targets: `[rows, ...]`.
     """
 
@@ -91,11 +108,13 @@ class MappedShard:
             self.inputs, self.targets = _view(batch.column("inputs")), _view(batch.column("targets"))
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"the shard {path} cannot be read ({error}); {remedy(folder)}") from None
-        found = (self.inputs.shape, self.targets.shape, str(self.inputs.dtype), str(self.targets.dtype))
+        values = self.inputs.values if isinstance(self.inputs, Series) else self.inputs
+        shape = (len(self.inputs), *((schema.inputs[0],) if schema.series else ()), *values.shape[1:])
+        found = (shape, self.targets.shape, str(values.dtype), str(self.targets.dtype))
         promised = ((rows, *schema.inputs), (rows, *schema.targets), schema.input_dtype, schema.target_dtype)
-        if found != promised:
+        if found != promised or isinstance(self.inputs, Series) != schema.series:
             raise DataError(f"the shard {path} is not what its manifest says; {remedy(folder)}")
-        self._first_byte = self.inputs.ctypes.data - buffer.address
+        self._values, self._first_byte = values, values.ctypes.data - buffer.address
 
     def take(self, rows: NDArray[np.int64], inputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Copies `rows` to `inputs` and `targets`; `clip` spares numpy a copy, and all rows are there."""
@@ -104,12 +123,17 @@ class MappedShard:
 
     def expect(self, first: int, last: int) -> None:
         """Has the inputs of the rows from `first` to before `last` read, without waiting for them."""
-        row_bytes = self.inputs.strides[0]
+        row_bytes = self._values.strides[0]
+        if isinstance(self.inputs, Series):
+            first, last = self.inputs.ends[[first, last]].tolist()
         begin, end = self._first_byte + first * row_bytes, self._first_byte + last * row_bytes
         begin -= begin % mmap.PAGESIZE  # what the kernel asks for
         self._memory.madvise(mmap.MADV_WILLNEED, begin, end - begin)
 
 
-def _view(column: Any) -> NDArray[Any]:
-    tensor = hasattr(column, "to_numpy_ndarray")
-    return column.to_numpy_ndarray() if tensor else column.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+def _view(column: Any) -> Any:
+    """A column as it lies in memory: an array, or series."""
+    if hasattr(column, "offsets"):
+        return Series(_view(column.values), column.offsets.to_numpy(zero_copy_only=True))
+    is_tensor = hasattr(column, "to_numpy_ndarray")
+    return column.to_numpy_ndarray() if is_tensor else column.to_numpy(zero_copy_only=True)

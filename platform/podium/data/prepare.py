@@ -28,6 +28,8 @@ Progress = Callable[[str, float], None]
 
 Scheduler = Callable[[], AbstractContextManager[Callable[..., Any] | None]]
 
+_DECISIVE = ("source", "steps", "split", "unreadable", "series", "normalize")
+
 PREPARED_BY = ("numpy", "dask", "pyarrow", "pillow")
 """Packages whose versions the manifest tells."""
 
@@ -131,7 +133,7 @@ def settings_digest(settings: DataSettings, fingerprint: str, base: Path) -> str
     Raises:
         TaskError: if the code of a function of the user's cannot be read.
     """
-    subject = settings.model_dump(mode="json", include={"source", "steps", "split", "unreadable", "normalize"})
+    subject = settings.model_dump(mode="json", include=set(_DECISIVE))
     if isinstance(subject["source"], dict):
         for name in ("path", "masks"):
             subject["source"].pop(name, None)

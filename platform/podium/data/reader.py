@@ -1,8 +1,8 @@
 """The reader: batches out of mapped shards. Runs in every rank, and keeps no samples of its own."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from podium.data.order import BlockShuffle, GlobalShuffle, Order, Sequential
 from podium.data.prefetch import ahead
 from podium.data.sampling import Weighted
 from podium.errors import DataError, Refused
-from podium.spec.data import Sampling
+from podium.spec.data import Sampling, fold_name
 
 ALL = (0, 1)
 """The one part of one."""
@@ -36,6 +36,7 @@ class Batch:
         inputs: `[B, ...]` float32, normalized if the schema says so.
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         positions: `[B]` int64, where each sample stands in the epoch's order.
+        lengths: `[B]` int64, the steps of inputs that are series, `[B, longest, features]`; None if they are none.
         stands_in: Whether it is the whole batch's first sample in the place of none, and does not count: the part of a
             small batch may be empty, which few networks and losses can take.
     """
@@ -43,16 +44,22 @@ class Batch:
     inputs: NDArray[np.float32]
     targets: NDArray[Any]
     positions: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
     stands_in: bool = False
 
 
 class Reader:
     """Reads the splits of a folder of shards, a whole batch at a time, from the mapped files.
 
+    Attributes:
+        manifest: What the folder holds.
+        schema: What one sample looks like.
+
     Args:
         folder: What `prepare` returned.
         purpose: Only a `promotion` may read the test split.
         sampling: What an epoch over the train split holds.
+        fold: Where the data are in folds, the one that validates; the others train.
 
     Raises:
         DataError: if a shard is not there in its full size, or the samples cannot be drawn as `sampling` says.
@@ -63,6 +70,7 @@ class Reader:
         folder: Path,
         purpose: Literal["training", "promotion"] = "training",
         sampling: Sampling = "uniform",
+        fold: int = 0,
     ) -> None:
         self.manifest: Manifest = load_manifest(folder)
         damaged = missing(folder, self.manifest)
@@ -70,16 +78,22 @@ class Reader:
             raise DataError(f"the shard {damaged} is missing or truncated; {remedy(folder)}")
         self._folder, self._purpose = folder, purpose
         self._splits: dict[str, MappedSplit] = {}
+        self.schema = self._schema(fold)
+        self._fold, self._sampling = fold, sampling
         self._weights = _weights(sampling, self.schema)
 
     @property
-    def schema(self) -> Schema:
-        """What one sample looks like."""
-        return self.manifest.schema
+    def num_folds(self) -> int:
+        """How many folds there are; 1 where the data are not in folds."""
+        return len(self.manifest.folds) or 1
+
+    def fold(self, number: int) -> "Reader":
+        """The same data with another fold that validates."""
+        return Reader(self._folder, self._purpose, self._sampling, number)
 
     def size(self, split: str) -> int:
         """Samples of a split."""
-        return self.manifest.rows[split]
+        return sum(self.manifest.rows[name] for name in self._names(split))
 
     def steps(self, split: str, batch_size: int) -> int:
         """Batches that an epoch over a split takes; the last may be smaller."""
@@ -145,8 +159,23 @@ class Reader:
         if split == "test" and self._purpose != "promotion":
             raise Refused("the test split is read by promotion alone; validate on the validation split")
         if split not in self._splits:
-            self._splits[split] = MappedSplit(self._folder, self.manifest, split)
+            self._splits[split] = MappedSplit(self._folder, self.manifest, self.schema, self._names(split))
         return self._splits[split]
+
+    def _names(self, split: str) -> Sequence[str]:
+        """The manifest's splits that make up `train`, `validation` or `test`."""
+        if not self.manifest.folds or split == "test":
+            return (split,)
+        names = [fold_name(number) for number in range(self.num_folds)]
+        own = names.pop(self._fold)
+        return (own,) if split == "validation" else names
+
+    def _schema(self, fold: int) -> Schema:
+        """What one sample looks like; its statistics are those of what is trained on."""
+        if not self.manifest.folds:
+            return self.manifest.schema
+        mean, std = self.manifest.folds[fold]
+        return replace(self.manifest.schema, mean=mean, std=std)
 
 
 def _weights(sampling: Sampling, schema: Schema) -> tuple[float, ...]:
@@ -180,4 +209,5 @@ def _gather(split: MappedSplit, rows: Order, part: tuple[int, int], begin: int, 
         first, last = begin, begin + 1
     chosen = rows.rows(first, last)
     ascending = np.argsort(chosen, kind="stable")
-    return Batch(*split.gather(chosen[ascending]), first + ascending, stands_in)
+    inputs, targets, lengths = split.gather(chosen[ascending])
+    return Batch(inputs, targets, first + ascending, lengths, stands_in)

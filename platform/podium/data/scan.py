@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podium.data.records import Block, Records
+from podium.data.series import as_series
 from podium.data.splits import Digests, content_digests
 from podium.data.steps import Steps
 from podium.errors import DataError
@@ -30,6 +31,7 @@ class Scanned:
         column: `[N]`, what the split reads; None if it reads none.
         hashes: `[N]` uint64 perceptual hashes; None if they are not asked for.
         pieces: `[N]` int64, how many samples are cut from each record.
+        lengths: `[N]` int64, how many steps each record has; None if they are no series.
         broken: Places, in the block, of records with numbers that are not finite: those of inputs, those of targets.
         shapes: Of a sample's input, without doubles.
         target_shapes: Of a sample's target, likewise.
@@ -44,6 +46,7 @@ class Scanned:
     column: NDArray[Any] | None
     hashes: Digests | None
     pieces: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None
     broken: tuple[list[int], list[int]]
     shapes: list[tuple[int, ...]]
     target_shapes: list[tuple[int, ...]]
@@ -65,7 +68,7 @@ class Scanned:
         draft.replace(path)
 
 
-_ARRAYS = ("digests", "labels", "column", "hashes", "pieces")
+_ARRAYS = ("digests", "labels", "column", "hashes", "pieces", "lengths")
 
 
 def load_scanned(path: Path) -> Scanned:
@@ -78,7 +81,7 @@ def load_scanned(path: Path) -> Scanned:
         return Scanned(**{name: found.get(name) for name in _ARRAYS}, **rest)
 
 
-def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: bool) -> None:
+def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: bool, series: bool) -> None:
     """Reads a block and writes to `path` what it holds, unless that is there.
 
     Args:
@@ -87,6 +90,7 @@ def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: boo
         key: The column that the split reads.
         path: Where to.
         hashes: Whether perceptual hashes are wanted.
+        series: Whether the records are series.
 
     Raises:
         DataError: for records that cannot be samples.
@@ -94,7 +98,7 @@ def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: boo
     if path.exists():
         return
     records = steps.records(block.read())
-    inputs, targets = stored(records.inputs), records.targets
+    inputs, targets = as_series(records.inputs) if series else stored(records.inputs), records.targets
     kind, labels, limits = _classes(targets)
     Scanned(
         digests=content_digests(inputs),
@@ -103,11 +107,12 @@ def scan(block: Block, steps: Steps, key: str | None, path: Path, *, hashes: boo
         hashes=np.array([perceptual_hash(image) for image in inputs], dtype=np.uint64) if hashes else None,
         pieces=np.array([steps.num_pieces(np.shape(each)) for each in inputs], dtype=np.int64),
         broken=(_broken(inputs), _broken(stored(targets)) if kind == "number" else []),
-        shapes=sorted({np.shape(steps.pieces((each, None))[0][0]) for each in _distinct(inputs)}),
+        lengths=np.array([len(each) for each in inputs], dtype=np.int64) if series else None,
+        shapes=sorted({np.shape(steps.pieces((each, None))[0][0])[1 if series else 0 :] for each in _distinct(inputs)}),
         target_shapes=sorted(
             {np.shape(steps.pieces((each, target))[0][1]) for each, target in _distinct_pairs(inputs, targets, kind)}
         ),
-        input_dtype=_common_dtype(inputs),
+        input_dtype="float32" if series else _common_dtype(inputs),
         target_kind=kind,
         range=limits,
         unreadable=list(records.unreadable),

@@ -90,9 +90,14 @@ def _choose(reader: Reader, split: str, count: int) -> list[Sample]:
     wanted = np.unique(np.linspace(0, size - 1, min(count, size)).astype(np.int64))
     for inputs, targets in reader.stored(split):
         own = wanted[(wanted >= begin) & (wanted < begin + len(inputs))] - begin
-        chosen += [Sample(np.array(inputs[row]), np.array(targets[row])) for row in own]
+        chosen += [Sample(_upright(inputs[row], reader.schema), np.array(targets[row])) for row in own]
         begin += len(inputs)
     return chosen
+
+
+def _upright(inputs: NDArray[Any], schema: Schema) -> NDArray[Any]:
+    """An input with its channels, or features, first."""
+    return np.array(inputs.T if schema.series else inputs)
 
 
 def _rows(schema: Schema, samples: Sequence[Sample]) -> int:

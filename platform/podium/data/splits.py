@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from podium.errors import DataError
 from podium.spec.data import SplitSettings
 
-SPLITS = ("train", "validation", "test")
-"""The splits, in the order in which `assign` numbers them."""
-
 LEFT_OUT = -1
 """The number of a record that stands in no split."""
 
@@ -72,12 +69,12 @@ def divide(
         column: `[N]`, what `settings.column` reads.
 
     Returns:
-        `[N]` int8, by the order of `SPLITS`.
+        `[N]` int8, by the order of `settings.shares`.
 
     Raises:
         DataError: if the records do not have what the settings ask for.
     """
-    shares = (settings.train, settings.validation, settings.test)
+    shares = tuple(settings.shares.values())
     if settings.by == "content":
         return assign(digests, shares)
     if settings.by == "stratified":

@@ -21,9 +21,11 @@ from podium.data.manifest import Shard
 from podium.data.moments import Moments, moments_of
 from podium.data.records import Block
 from podium.data.scan import Scanned, stored
-from podium.data.splits import SPLITS
+from podium.data.series import Series, as_series, joined
 from podium.data.steps import Steps
 from podium.errors import DataError
+
+Inputs = NDArray[Any] | Series
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What a task has written: shards, the train split's moments, and by split the samples of each class."""
+    """What a task has written: shards, and by split the moments of what is trained on and the samples of each class."""
 
     shards: tuple[Shard, ...]
-    moments: Moments
+    moments: dict[str, Moments]
     classes: dict[str, list[int]]
 
 
@@ -63,16 +65,12 @@ def divide_up(
     most_bytes: int,
 ) -> list[list[Part]]:
     """What each task writes: records that follow each other, as many as fill a shard."""
-    row_bytes = math.prod(layout.shape) * np.dtype(layout.dtype).itemsize
-    row_bytes += math.prod(layout.target_shape) * np.dtype(layout.target_dtype).itemsize
-    most = max(1, most_bytes // row_bytes)
     tasks: list[list[Part]] = [[]]
     begin = taken = 0
     for block, each in zip(blocks, scanned, strict=True):
-        first = 0
+        first, sizes = 0, _bytes_of(each, layout)
         while first < len(each):
-            fits = np.cumsum(each.pieces[first:]) <= most - taken
-            count = int(fits.sum())
+            count = int((np.cumsum(sizes[first:]) <= most_bytes - taken).sum())
             if not count and taken:
                 tasks.append([])
                 taken = 0
@@ -81,10 +79,20 @@ def divide_up(
             own = slice(begin + first, begin + first + count)
             part = Part(block, len(each), first, numbers[own], None if labels is None else labels[own])
             tasks[-1].append(part)
-            taken += int(each.pieces[first : first + count].sum())
+            taken += int(sizes[first : first + count].sum())
             first += count
         begin += len(each)
     return [task for task in tasks if task]
+
+
+def _bytes_of(scanned: Scanned, layout: Layout) -> NDArray[np.int64]:
+    """What the samples of each record take once they are stored."""
+    input_bytes = math.prod(layout.shape) * np.dtype(layout.dtype).itemsize
+    target_bytes = math.prod(layout.target_shape) * np.dtype(layout.target_dtype).itemsize
+    if scanned.lengths is not None:
+        sizes: NDArray[np.int64] = scanned.lengths * (input_bytes // layout.shape[0]) + target_bytes
+        return sizes
+    return scanned.pieces * (input_bytes + target_bytes)
 
 
 def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, number: str) -> None:
@@ -92,16 +100,17 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
     done = work / f"write-{number}.json"
     if done.exists():
         return
-    samples: dict[str, tuple[list[NDArray[Any]], list[NDArray[Any]]]] = {split: ([], []) for split in SPLITS}
-    moments = Moments(0, [], [])
+    samples: dict[str, tuple[list[Inputs], list[NDArray[Any]]]] = {split: ([], []) for split in layout.splits}
+    moments = {split: Moments(0, [], []) for split in layout.splits if split not in ("validation", "test")}
     for part in parts:
         for split, inputs, targets in _samples(part, steps, layout):
             samples[split][0].append(inputs)
             samples[split][1].append(targets)
-            if split == "train":
-                moments = moments.joined(moments_of(inputs))
+            if split in moments:
+                own = moments_of(inputs.values if isinstance(inputs, Series) else inputs)
+                moments[split] = moments[split].joined(own)
     shards, classes = [], {}
-    for split in SPLITS:
+    for split in layout.splits:
         parts_of_inputs, parts_of_targets = samples.pop(split)
         answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *parts_of_targets])
         classes[split] = _balance(answers, layout)
@@ -116,10 +125,11 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
 def load_written(path: Path) -> Written:
     """What `write` has noted."""
     found = json.loads(path.read_text())
-    return Written(tuple(Shard(**shard) for shard in found["shards"]), Moments(**found["moments"]), found["classes"])
+    moments = {split: Moments(**each) for split, each in found["moments"].items()}
+    return Written(tuple(Shard(**shard) for shard in found["shards"]), moments, found["classes"])
 
 
-def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, Inputs, NDArray[Any]]]:
     """By split the samples of a part, as they are stored."""
     records = steps.records(part.block.read())
     if len(records) != part.rows:
@@ -127,12 +137,15 @@ def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, ND
             f"the source has changed while it was read: a block had {part.rows} records, and has {len(records)} now; "
             "launch again when nobody writes to it"
         )
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(layout.splits):
         rows = np.flatnonzero(part.numbers == number)
         if not len(rows):
             continue
         chosen = records.at(rows + part.first)
         targets: Any = chosen.targets if part.labels is None else part.labels[rows]
+        if layout.is_series:
+            yield split, joined(as_series(chosen.inputs)), np.asarray(targets).astype(layout.target_dtype, copy=False)
+            continue
         if _is_whole(chosen.inputs, targets, steps, layout):
             inputs = np.asarray(chosen.inputs).astype(layout.dtype, copy=False)
         else:
@@ -155,22 +168,16 @@ def _balance(targets: NDArray[Any], layout: Layout) -> list[int]:
     return counts
 
 
-def write_shard(path: Path, split: str, inputs: list[NDArray[Any]], targets: NDArray[Any]) -> Shard:
+def write_shard(path: Path, split: str, inputs: list[Inputs], targets: NDArray[Any]) -> Shard:
     """One record batch, not compressed, so that it can be mapped into memory as it is.
 
     Args:
         path: Where to.
         split: Whose samples they are.
-        inputs: Arrays `[n, ...]` one after the other; the list is used up, to hold nothing twice.
+        inputs: Arrays `[n, ...]`, or series, one after the other; the list is used up, to hold nothing twice.
         targets: `[N, ...]`.
     """
-    whole = np.empty((len(targets), *inputs[0].shape[1:]), inputs[0].dtype)
-    first = 0
-    while inputs:
-        part = inputs.pop(0)
-        whole[first : first + len(part)] = part
-        first += len(part)
-    batch = pa.RecordBatch.from_pydict({"inputs": _column(whole), "targets": _column(targets)})
+    batch = pa.RecordBatch.from_pydict({"inputs": _column(_used_up(inputs)), "targets": _column(targets)})
     with path.open("wb") as file:
         hashing = _Hashing(file)
         with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), batch.schema) as writer:
@@ -202,8 +209,25 @@ class _Hashing:
         self.closed = True
 
 
-def _column(array: NDArray[Any]) -> pa.Array:
-    """Numbers as they are; tensors as lists of fixed size that know their shape."""
-    if array.ndim == 1:
-        return pa.array(array)
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+def _used_up(inputs: list[Inputs]) -> Inputs:
+    """All of a list as one, which leaves it empty."""
+    if isinstance(inputs[0], Series):
+        whole = joined([each for part in inputs for each in part])
+        inputs.clear()
+        return whole
+    size = sum(map(len, inputs))
+    first, array = 0, np.empty((size, *inputs[0].shape[1:]), inputs[0].dtype)
+    while inputs:
+        part = inputs.pop(0)
+        array[first : first + len(part)] = part
+        first += len(part)
+    return array
+
+
+def _column(column: Inputs) -> pa.Array:
+    """Numbers as they are; tensors as lists of fixed size that know their shape; series as lists of their steps."""
+    if isinstance(column, Series):
+        return pa.LargeListArray.from_arrays(column.ends, _column(column.values))
+    if column.ndim == 1:
+        return pa.array(column)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column))

@@ -22,6 +22,9 @@ class SplitSettings(Settings):
         train: Share of the samples that networks are trained on.
         validation: Share on which trials are compared.
         test: Share that promotion alone reads.
+        folds: Into how many parts the records that do not test are divided, each of which validates a network that the
+            others train: a trial has so many networks, and reports the mean of their metrics, and the spread. The
+            shares of train and validation only add up then.
         by: What decides: a hash of the record's content; a hash of a column that names its group (a patient, a video),
             so that a group stays together; content within each class, so that all splits have the same balance; time,
             the latest records in the test split; or what the source says (`given`).
@@ -35,6 +38,7 @@ class SplitSettings(Settings):
     train: float = Field(default=0.7, ge=0, le=1)
     validation: float = Field(default=0.15, ge=0, le=1)
     test: float = Field(default=0.15, ge=0, le=1)
+    folds: int | None = Field(default=None, ge=2, le=20)
     by: Literal["content", "group", "stratified", "time", "given"] = "content"
     column: str | None = None
     duplicates: Literal["refuse", "drop_from_train"] = "refuse"
@@ -49,12 +53,34 @@ class SplitSettings(Settings):
             raise ValueError(f"by is {self.by!r}, which needs `column`, the name of the column to read")
         if self.by in ("content", "stratified") and self.column is not None:
             raise ValueError(f"by is {self.by!r}, which reads no column; leave `column` out")
+        if self.folds is not None and self.by in ("time", "given"):
+            raise ValueError(f"by is {self.by!r}, which makes no folds; take content, group or stratified")
         return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By name the share of each split; the splits that a network is trained on come first, test comes last."""
+        if self.folds is None:
+            return {"train": self.train, "validation": self.validation, "test": self.test}
+        return {fold_name(fold): (1 - self.test) / self.folds for fold in range(self.folds)} | {"test": self.test}
+
+    @property
+    def trainings(self) -> tuple[tuple[str, ...], ...]:
+        """The splits that a network is trained on together, for each of the networks of a trial."""
+        if self.folds is None:
+            return (("train",),)
+        folds = range(self.folds)
+        return tuple(tuple(fold_name(other) for other in folds if other != fold) for fold in folds)
 
     @property
     def key(self) -> str | None:
         """The column that is read; None if none is."""
         return self.column or ("split" if self.by == "given" else None)
+
+
+def fold_name(fold: int) -> str:
+    """The split that is one fold, counted from 0."""
+    return f"fold-{fold}"
 
 
 class ArraysSource(Settings):
@@ -260,6 +286,8 @@ class DataSettings(Settings):
         steps: What is done to each record, in this order.
         split: Which samples train, validate and test.
         unreadable: Whether a record that cannot be read is refused, or how many may be skipped.
+        series: Whether inputs are series `[steps, features]`, which may differ in length: a batch of them is filled up
+            with zeros to its longest.
         normalize: Whether inputs are standardized by the train split's statistics.
         dask: Where the data are prepared: in `threads` of this process, on the Ray cluster (`ray`), or by the
             dask.distributed scheduler at an address such as `tcp://10.0.0.1:8786`; on Ray if it was there before, and
@@ -280,6 +308,7 @@ class DataSettings(Settings):
         Annotated[Literal["refuse"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(is_name),
     ] = "refuse"
+    series: bool = False
     normalize: bool = True
     dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
     sampling: Sampling = "uniform"
@@ -289,7 +318,9 @@ class DataSettings(Settings):
     units: str = ""
 
     @model_validator(mode="after")
-    def _crops_last(self) -> "DataSettings":
+    def _steps_fit(self) -> "DataSettings":
         if any(isinstance(step, Crop) for step in self.steps[:-1]):
             raise ValueError("`crop` comes last among the steps, since its pieces are no records any more")
+        if self.series and any(isinstance(step, Crop | Resize) for step in self.steps):
+            raise ValueError("`crop` and `resize` are for images, and the inputs are series")
         return self

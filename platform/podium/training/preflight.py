@@ -32,8 +32,9 @@ class Measured:
     Attributes:
         parameters_count: Trainable parameters.
         step_s: Seconds of one training step, the reading of its batch left out.
-        epoch_s: Seconds of an epoch of such steps; validation comes on top.
-        memory_bytes: Weights, gradients, optimizer state, the best epoch's copy, and what a step keeps for `backward`.
+        epoch_s: Seconds of an epoch of such steps, over all folds; validation comes on top.
+        memory_bytes: Weights, gradients, optimizer state and the best epoch's copy of all folds, and what a step keeps
+            for `backward`.
         obstacle: Why its trials have to be trained one by one; empty if they can be trained as a stack.
     """
 
@@ -102,7 +103,9 @@ def measure(
     held = {**live.tensors(), "gradients": live.flat.gradients}
     copies = sum(value.numel() * value.element_size() for value in held.values())
     best = live.flat.weights.numel() * live.flat.weights.element_size()
-    return Measured(live.count, step_s, step_s * steps, copies + best + kept.bytes, obstacle)
+    folds = [reader.fold(fold) for fold in range(reader.num_folds)]
+    epoch_s = step_s * sum(fold.steps("train", live.batch_size) for fold in folds)
+    return Measured(live.count, step_s, epoch_s, (copies + best) * len(folds) + kept.bytes, obstacle)
 
 
 def _timed(plain: Plain, samples: Batch) -> Iterator[float]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from podium.data.manifest import Schema
+from podium.errors import SpecError
 from podium.spec.space import Value
 from podium.training.artifacts import Log
 from podium.training.metrics import Metric
@@ -24,11 +25,14 @@ class Batch:
         inputs: `[B, ...]` float32, normalized.
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         values: Hyperparameters that a loss may use, by dotted key, such as `loss.label_smoothing`.
+        lengths: `[B]` int64, the steps of inputs that are series, `[B, longest, features]` with zeros at their ends;
+            None if they are none.
     """
 
     inputs: Tensor
     targets: Tensor
     values: Mapping[str, Number]
+    lengths: Tensor | None = None
 
 
 class Task(ABC):
@@ -52,6 +56,12 @@ class Task(ABC):
             A module that is called with `Batch.inputs`. Its own random numbers come from torch's generator, which
             is seeded by the trial. `nn.Dropout` inside it is replaced by Podium's.
         """
+        if schema.series:
+            raise SpecError(
+                "is on, and the built-in networks take samples of one shape; give a task of your own, whose network "
+                "takes [batch, steps, features]",
+                key="data.series",
+            )
         return make_network(parameters, schema.inputs, schema.classes or math.prod(schema.targets))
 
     @abstractmethod

@@ -3,9 +3,11 @@
 import gc
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +17,7 @@ from podium.data.manifest import Schema
 from podium.data.reader import Reader
 from podium.errors import CheckpointError
 from podium.spec import constraints
+from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, LaneProgress, Progress, Report, Saved
 from podium.training.artifacts import Log, artifact_folder
@@ -37,7 +40,30 @@ SAVING = 8
 TENSORS = "state.safetensors"
 
 
-class TaskTrainer:
+class Kept(Protocol):
+    """What of a trial is kept in memory and in checkpoints: `LiveTrial`, or several of them."""
+
+    folder: str
+
+    @property
+    def trial(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def parameters(self) -> dict[str, Value]: ...  # noqa: D102
+    @property
+    def epoch(self) -> int: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
+    def tensors(self) -> dict[str, torch.Tensor]: ...  # noqa: D102
+    def state(self) -> dict[str, Any]: ...  # noqa: D102
+    def restore(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None: ...  # noqa: D102
+
+
+K = TypeVar("K", bound=Kept)
+
+
+class TaskTrainer(ABC, Generic[K]):
     """Trains trials of a task, one advance after the other.
 
     Args:
@@ -63,7 +89,7 @@ class TaskTrainer:
         self._storage, self._ranks = storage, ranks
         self._device = training_device(spec)
         self._fusing = Fusing(spec, reader, notes, ranks)
-        self._cache: OrderedDict[int, LiveTrial] = OrderedDict()
+        self._cache: OrderedDict[int, K] = OrderedDict()
         self._limits = [each for each in map(constraints.parse, spec.search.constraints) if each.name == "parameters"]
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
@@ -99,39 +125,40 @@ class TaskTrainer:
         """Forgets what is in memory."""
         self._cache.clear()
 
+    @abstractmethod
     def _attempt(self, command: Advance) -> tuple[Report, ...] | None:
         """Carries out the advance; None if memory was too small, so that it has to start again and need less."""
-        began = time.monotonic()
-        lives = [self._live(lane) for lane in command.lanes]
-        refused = {live.trial: reason for live in lives if (reason := self._refusal(live))}
-        trained = [live for live in lives if live.trial not in refused]
-        endings: dict[int, Outcome] = {trial: ("infeasible", reason) for trial, reason in refused.items()}
-        share_s = (time.monotonic() - began) / len(lives)
-        for live in lives:
-            live.device_s = share_s
-        for alike in _at_one_step(trained):
-            race = self._fusing.race(alike)
-            logs = self._logs(alike)
-            loop = Loop(alike, race, self._spec, self._reader, logs, self._ranks, self._save)
-            try:
-                endings |= loop.train(command.until, self._progress(command))
-            except Exception as error:
-                if not is_out_of_memory(error) or self._ranks.count > 1 or (race.width == 1 and not self._cache):
-                    raise
-                sys.stderr.write(f"memory ran out in stacks of {race.width} trials: {error}\n")
-                if not self._cache:
-                    self._fusing.narrow(alike[0], race)
-                return None
-            self._fusing.note(alike[0], race)
-        began = time.monotonic()
-        self._save([live for live in trained if endings[live.trial][0] in ("until", "patience")])
-        share_s = (time.monotonic() - began) / len(lives)
-        for live in lives:
-            live.device_s += share_s
-        # between two epochs all ranks have the same
-        kept = ("until", "halted") if self._ranks.is_first else ("until",)
-        self._keep([live for live in trained if endings[live.trial][0] in kept])
-        return tuple(self._report(live, *endings[live.trial]) for live in lives)
+
+    @abstractmethod
+    def _made(self, lane: Lane) -> K:
+        """A trial before its first step."""
+
+    @abstractmethod
+    def _prepare(self, live: K) -> None:
+        """Readies a trial for the ranks that train it."""
+
+    def _train(
+        self,
+        alike: Sequence[LiveTrial],
+        until: int,
+        reader: Reader,
+        tell: Callable[[Sequence[LiveTrial]], None],
+        save: Callable[[Sequence[LiveTrial]], None],
+    ) -> Mapping[int, Outcome] | None:
+        """Trains trials that stand at one step; None if memory was too small for it."""
+        race = self._fusing.race(alike)
+        loop = Loop(alike, race, self._spec, reader, self._logs(alike), self._ranks, save)
+        try:
+            endings = loop.train(until, tell)
+        except Exception as error:
+            if not is_out_of_memory(error) or self._ranks.count > 1 or (race.width == 1 and not self._cache):
+                raise
+            sys.stderr.write(f"memory ran out in stacks of {race.width} trials: {error}\n")
+            if not self._cache:
+                self._fusing.narrow(alike[0], race)
+            return None
+        self._fusing.note(alike[0], race)
+        return endings
 
     def _refusal(self, live: LiveTrial) -> str:
         """Why a trial's network is not trained; empty if it is."""
@@ -155,32 +182,28 @@ class TaskTrainer:
             strategy="sharded" if live.is_sharded else "replicated",
         )
 
-    def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:
-        def tell(lives: Sequence[LiveTrial]) -> None:
-            lanes = (LaneProgress(trial=live.trial, epoch=live.epoch, metrics=live.metrics) for live in lives)
-            self._ranks.emit(Progress(gang=command.gang, lanes=tuple(lanes)))
-
-        return tell
-
     def _logs(self, lives: Sequence[LiveTrial]) -> dict[int, Log]:
         return {live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in lives}
 
-    def _keep(self, lives: Sequence[LiveTrial]) -> None:
+    def _keep(self, lives: Sequence[K]) -> None:
         """Keeps unfinished trials in memory, the latest ones."""
         self._cache |= {live.trial: live for live in lives if live.epoch < self._spec.budget.epochs.max}
         while len(self._cache) > max(CACHED, len(lives)):
             self._cache.popitem(last=False)
 
-    def _live(self, lane: Lane) -> LiveTrial:
+    def _live(self, lane: Lane) -> K:
         live = self._cache.pop(lane.trial, None)
         if live is None or not _stands_at(live, lane):
             live = self._load(lane)
+        self._prepare(live)
+        return live
+
+    def _prepare_one(self, live: LiveTrial) -> None:
         live.prepare_norms(self._ranks.count)
         if not self._ranks.is_first:  # what was gathered before is the first rank's to keep
             live.gathered = Gathered(self._task, self._device)
-        return live
 
-    def _save(self, lives: Sequence[LiveTrial]) -> None:
+    def _save(self, lives: Sequence[K]) -> None:
         """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
         unsaved, saved = [live for live in lives if not live.folder], list[Saved]()
         tensors = [live.tensors() for live in unsaved]
@@ -193,8 +216,8 @@ class TaskTrainer:
         for each in saved:
             self._ranks.emit(each)
 
-    def _load(self, lane: Lane) -> LiveTrial:
-        live = self._new(lane)
+    def _load(self, lane: Lane) -> K:
+        live = self._made(lane)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is not None:
                 restore(live, found)
@@ -224,7 +247,49 @@ class TaskTrainer:
         return Checkpoints(self._storage.store, self._spec.sweep, trial, self._storage.holder)
 
 
-def save(checkpoints: Checkpoints, live: LiveTrial, tensors: Mapping[str, torch.Tensor]) -> Saved:
+class PlainTrainer(TaskTrainer[LiveTrial]):
+    """Trains trials of a task that have one network each."""
+
+    def _attempt(self, command: Advance) -> tuple[Report, ...] | None:
+        """Carries out the advance; None if memory was too small, so that it has to start again and need less."""
+        began = time.monotonic()
+        lives = [self._live(lane) for lane in command.lanes]
+        refused = {live.trial: reason for live in lives if (reason := self._refusal(live))}
+        trained = [live for live in lives if live.trial not in refused]
+        endings: dict[int, Outcome] = {trial: ("infeasible", reason) for trial, reason in refused.items()}
+        share_s = (time.monotonic() - began) / len(lives)
+        for live in lives:
+            live.device_s = share_s
+        for alike in at_one_step(trained):
+            ended = self._train(alike, command.until, self._reader, self._progress(command), self._save)
+            if ended is None:
+                return None
+            endings |= ended
+        began = time.monotonic()
+        self._save([live for live in trained if endings[live.trial][0] in ("until", "patience")])
+        share_s = (time.monotonic() - began) / len(lives)
+        for live in lives:
+            live.device_s += share_s
+        # between two epochs all ranks have the same
+        kept = ("until", "halted") if self._ranks.is_first else ("until",)
+        self._keep([live for live in trained if endings[live.trial][0] in kept])
+        return tuple(self._report(live, *endings[live.trial]) for live in lives)
+
+    def _progress(self, command: Advance) -> Callable[[Sequence[LiveTrial]], None]:
+        def tell(lives: Sequence[LiveTrial]) -> None:
+            lanes = (LaneProgress(trial=live.trial, epoch=live.epoch, metrics=live.metrics) for live in lives)
+            self._ranks.emit(Progress(gang=command.gang, lanes=tuple(lanes)))
+
+        return tell
+
+    def _made(self, lane: Lane) -> LiveTrial:
+        return self._new(lane)
+
+    def _prepare(self, live: LiveTrial) -> None:
+        self._prepare_one(live)
+
+
+def save(checkpoints: Checkpoints, live: Kept, tensors: Mapping[str, torch.Tensor]) -> Saved:
     """Writes a trial's state as a checkpoint; `tensors` are what it gave as such.
 
     Raises:
@@ -236,7 +301,7 @@ def save(checkpoints: Checkpoints, live: LiveTrial, tensors: Mapping[str, torch.
     return draft.place(live.epoch, live.step, live.state())
 
 
-def restore(live: LiveTrial, checkpoint: Opened) -> None:
+def restore(live: Kept, checkpoint: Opened) -> None:
     """Brings a trial to the state of a checkpoint.
 
     Raises:
@@ -273,7 +338,7 @@ def training_device(spec: SweepSpec) -> torch.device:
     return torch.device("cuda" if spec.resources.gpus > 0 and torch.cuda.is_available() else "cpu")
 
 
-def _at_one_step(lives: Sequence[LiveTrial]) -> list[list[LiveTrial]]:
+def at_one_step(lives: Sequence[LiveTrial]) -> list[list[LiveTrial]]:
     """All together, unless a damaged checkpoint has thrown some of them back."""
     places: dict[tuple[int, int], list[LiveTrial]] = {}
     for live in lives:
@@ -281,7 +346,7 @@ def _at_one_step(lives: Sequence[LiveTrial]) -> list[list[LiveTrial]]:
     return list(places.values())
 
 
-def _stands_at(live: LiveTrial, lane: Lane) -> bool:
+def _stands_at(live: Kept, lane: Lane) -> bool:
     """Whether the state in memory is exactly where the lane starts."""
     return (live.seed, live.parameters, live.epoch, live.step, live.folder) == (
         lane.seed,

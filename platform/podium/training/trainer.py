@@ -83,14 +83,16 @@ def make_trainer(
     if data is None or spec.data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
 
+    from podium.training.folded import FoldedTrainer
     from podium.training.fusing import circumstances
-    from podium.training.task_trainer import TaskTrainer, training_device
+    from podium.training.task_trainer import PlainTrainer, training_device
 
     reader = Reader(data, sampling=spec.data.sampling)
     device = training_device(spec)
     about = circumstances(spec, reader, device, "" if code is None else code.name)
     notes, ranks = Notes(storage.cache, about), Ranks(emit, halted, device.type)
-    return TaskTrainer(spec, task, reader, storage, notes, ranks)
+    make = PlainTrainer if reader.num_folds == 1 else FoldedTrainer
+    return make(spec, task, reader, storage, notes, ranks)
 
 
 def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":

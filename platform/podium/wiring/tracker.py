@@ -298,6 +298,8 @@ def _log_model(book: Book, machine: Machine, launched: Launched, place: Place) -
     from podium.training.trainer import load_best
 
     schema = manifest.schema
+    if schema.series or schema.target_dtype == "uint8" or manifest.folds:
+        return None  # predict.py takes samples of one shape, and gives classes or numbers; folds have a network each
     module = load_best(
         spec,
         code=place.fetch(code.staged(launched.code)) if launched.code else None,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from podium.data.records import Records
+from podium.data.records import Column, Records
 from podium.data.sources.arrays import require_channels_first
 from podium.data.sources.pictures import decode
 from podium.data.sources.roles import Roles
@@ -57,9 +57,11 @@ def _array(table: pa.Table, name: str, where: str) -> pa.Array:
     return column.combine_chunks()
 
 
-def _inputs(arrays: Mapping[str, pa.Array], roles: Roles, place: str) -> NDArray[Any]:
-    """Columns of numbers side by side, or one column of lists: `[N, ...]`, channels first."""
+def _inputs(arrays: Mapping[str, pa.Array], roles: Roles, place: str) -> Column:
+    """Columns of numbers side by side, or one column of lists: `[N, ...]`, channels first; or N arrays."""
     hint = "inputs are numbers, or one column of lists or images. Name theirs with data.source.inputs"
+    if len(roles.inputs) == 1 and _is_uneven(arrays[roles.inputs[0]]):
+        return _uneven(arrays[roles.inputs[0]], roles.inputs[0], place, hint)
     columns = [_numbers(arrays[name], name, place, hint) for name in roles.inputs]
     if len(columns) > 1:
         for name, column in zip(roles.inputs, columns, strict=True):
@@ -69,6 +71,22 @@ def _inputs(arrays: Mapping[str, pa.Array], roles: Roles, place: str) -> NDArray
     column = columns[0][:, None] if columns[0].ndim == 1 else columns[0]
     require_channels_first(column.shape, f"{place}: the column {roles.inputs[0]!r}")
     return column[:, None] if column.ndim == 3 else column
+
+
+def _is_uneven(array: pa.Array) -> bool:
+    """Whether a column holds lists of different lengths."""
+    return _is_list(array.type) and len(pc.unique(pc.list_value_length(array))) > 1
+
+
+def _uneven(array: pa.Array, name: str, place: str, hint: str) -> list[NDArray[Any]]:
+    """An array for each of such lists."""
+    if array.null_count:
+        raise _nulls(name, array.null_count, place)
+    inner = pc.list_flatten(array)
+    if inner.null_count:
+        raise _nulls(name, inner.null_count, f"the lists of {place}")
+    ends = np.cumsum(pc.list_value_length(array).to_numpy(zero_copy_only=False))
+    return np.split(_numbers(inner, name, place, hint), ends[:-1])
 
 
 def _targets(arrays: Mapping[str, pa.Array], roles: Roles, place: str) -> NDArray[Any]:

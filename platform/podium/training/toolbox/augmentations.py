@@ -64,6 +64,9 @@ class Augmentation:
         if self._settings.noise:
             size = inputs[0].numel()
             noise = draws.normal_at(self._key("noise", epoch), samples.positions, size).view(inputs.shape)
+            if samples.lengths is not None:  # what fills a series up stays zero
+                steps = torch.arange(inputs.shape[1], device=inputs.device)
+                noise = torch.where((steps < samples.lengths[:, None])[:, :, None], noise, 0)
             inputs = inputs + self._settings.noise * noise
         return replace(samples, inputs=torch.empty_like(samples.inputs).copy_(inputs), targets=targets)
 
