@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from podium.data.prepare import prepare
 from podium.data.reader import Reader
+from podium.execution.worker import keep_freed_memory
 from podium.spec.data import DataSettings
 
 BATCH, SHAPE = 256, (3, 16, 16)
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=60_000)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     warnings.simplefilter("ignore")
     random = np.random.default_rng(0)
     images = random.random((options.samples, *SHAPE), dtype=np.float32)

@@ -41,8 +41,10 @@ def test_an_epoch_holds_every_sample_once(reader: Reader, batch_size: int, seed:
     assert len(batches) == reader.steps("train", batch_size)
     assert [len(batch.inputs) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     size = reader.size("train")
-    assert np.concatenate([batch.positions for batch in batches]).tolist() == list(range(size))
-    order = np.concatenate([batch.targets for batch in batches])
+    order = np.empty(size)
+    for step, batch in enumerate(batches):
+        assert sorted(batch.positions) == list(range(step * batch_size, min((step + 1) * batch_size, size)))
+        order[batch.positions] = batch.targets
     assert (order == stored[permutation(size, seed, epoch)]).all()
 
 

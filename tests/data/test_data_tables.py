@@ -404,7 +404,7 @@ REFUSED: dict[str, tuple[pa.Table, dict[str, Any], str]] = {
     "lengths": (
         with_column("hour", [[1.0] * (1 + row % 2) for row in range(ROWS)]),
         {"inputs": ["hour"]},
-        "inputs have 2 shapes: (1,), (2,); samples have one",
+        "inputs have 2 shapes.*data.series: true",
     ),
     "lists and numbers": (
         with_column("hour", [[row, row] for row in range(ROWS)]),

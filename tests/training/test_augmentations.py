@@ -142,6 +142,20 @@ def test_masks_move_with_their_images() -> None:
     assert not torch.equal(found.targets, samples.targets)
 
 
+def test_what_fills_series_up_stays_zero_however_long_the_batch_is() -> None:
+    settings, lengths = AugmentationSettings(noise=1.0), torch.tensor([2, 5])
+    long, longer = (
+        Augmentation(settings, 0, schema((9, 3)))(
+            Samples(torch.zeros(2, longest, 3), torch.zeros(2), torch.arange(2), lengths), 0
+        ).inputs
+        for longest in (5, 8)
+    )
+    assert not long[0, 2:].any()
+    assert not longer[1, 5:].any()
+    assert long[0, :2].all()
+    assert torch.equal(long, longer[:, :5])
+
+
 def test_what_the_samples_do_not_allow_is_refused() -> None:
     with pytest.raises(SpecError, match=r"augmentation\.flip: is both, which needs images.*\(5,\)") as refusal:
         Augmentation(AugmentationSettings(flip="both"), 0, schema((5,)))

@@ -156,3 +156,12 @@ def test_compiled_networks_have_the_same_curves(blobs: Path, code: Path, tmp_pat
             assert compiled.curve(trial)[epoch] == pytest.approx(metrics, abs=1e-9)
     measured = measure(spec, code=code, data=blobs, parameters={}, mate={})
     assert "compute.compile" in measured.obstacle
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_starts(
+    blobs: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    spec = make_spec(task="task.py:Double", compute={"compile": True}, resources={"gpus": 0})
+    with pytest.raises(SpecError, match=r"^compute\.compile: is on, and torch\.compile needs a C\+\+ compiler"):
+        measure(spec, code=code, data=blobs, parameters={})

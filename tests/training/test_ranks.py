@@ -16,6 +16,8 @@ from podium.sweep.messages import Lane
 from podium.training.preflight import measure
 from podium.training.seats import listen
 
+pytestmark = pytest.mark.timeout(600)  # all stories are told in the first test, by up to four processes on few cores
+
 CODE = (
     DOUBLE
     + """
@@ -123,7 +125,7 @@ def train(folder: Path, data: Path, count: int, stories: Sequence[Any], code: st
             command = [sys.executable, str(member), str(folder / "plan"), str(rank), str(descriptor)]
             kept = (descriptor,) if rank == 0 else ()
             members.append(subprocess.Popen(command, pass_fds=kept, stderr=subprocess.PIPE, text=True))
-        problems = [member.communicate(timeout=120)[1] for member in members]
+        problems = [member.communicate(timeout=300)[1] for member in members]
     if any(member.returncode for member in members):
         raise AssertionError("\n".join(problems))
     return [json.loads((folder / f"plan.{rank}").read_text()) for rank in range(count)]

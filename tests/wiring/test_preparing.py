@@ -1,5 +1,6 @@
 """What a user sees of the preparation of data, and what becomes of it if the user leaves."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -61,3 +62,22 @@ def test_progress_is_told(folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=150)
     assert "Preparing data: scan 0%" in done.stderr
     assert "Preparing data: write 0%" in done.stderr
+
+
+def test_a_function_of_the_user_s_does_not_hear_of_it(folder: Path) -> None:
+    code = "import time\n\ndef records():\n    for n in range(400):\n        time.sleep(0.05)\n        yield [n, 1.5], n % 2\n"
+    (folder / "source.py").write_text(code)
+    data = "data:\n  source: source.py:records\n"
+    (folder / "sweep.yaml").write_text(re.sub(r"data:\n  source: .*\n", data, BLOBS))
+    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
+        work, end = folder / ".podium" / "shards", time.monotonic() + 60
+        while not (work.is_dir() and any(work.glob(".*.work/scratch"))):
+            assert launch.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.5)
+        launch.send_signal(signal.SIGINT)
+        _, said = launch.communicate(timeout=60)
+    assert launch.returncode == 75, said
+    assert "interrupted while the data were prepared" in said

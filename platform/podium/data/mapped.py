@@ -45,7 +45,7 @@ class MappedSplit:
         return Classes(np.concatenate([shard.targets for shard in self.shards]))
 
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64] | None]:
-        """The inputs, as a network takes them, and targets of `rows`; the lengths of inputs that are series."""
+        """Inputs, as a network takes them, and targets of ascending `rows`; the lengths of inputs that are series."""
         if self._is_series:
             return self._fill_up(rows)
         stored, targets = self._take(rows)
@@ -77,21 +77,15 @@ class MappedSplit:
         if len(self.shards) == 1:
             (shard,) = self.shards
             return shard.inputs.take(rows, axis=0), shard.targets.take(rows, axis=0)
-        by_row = np.argsort(rows)  # the rows of a shard stand together, in the order of its file
-        sorted_rows = rows[by_row]
         inputs, targets = (
             np.empty((len(rows), *array.shape[1:]), array.dtype)
             for array in (self.shards[0].inputs, self.shards[0].targets)
         )
-        ends = np.searchsorted(sorted_rows, self._firsts)
+        ends = np.searchsorted(rows, self._firsts)
         for number in np.flatnonzero(np.diff(ends)).tolist():
             own = slice(ends[number], ends[number + 1])
-            self.shards[number].take(sorted_rows[own] - self._firsts[number], inputs[own], targets[own])
-        if (np.diff(by_row) == 1).all():
-            return inputs, targets
-        places = np.empty_like(by_row)
-        places[by_row] = np.arange(len(rows))
-        return inputs.take(places, axis=0), targets.take(places, axis=0)
+            self.shards[number].take(rows[own] - self._firsts[number], inputs[own], targets[own])
+        return inputs, targets
 
 
 class MappedShard:
