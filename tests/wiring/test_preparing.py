@@ -65,10 +65,7 @@ def test_progress_is_told(folder: Path) -> None:
 
 
 def test_a_function_of_the_user_s_does_not_hear_of_it(folder: Path) -> None:
-    loop = "    for n in range(400):
-        time.sleep(0.05)
-        yield [n, 1.5], n % 2
-"
+    loop = "    for n in range(400):\n        time.sleep(0.05)\n        yield [n, 1.5], n % 2\n"
     (folder / "source.py").write_text(f"import time\n\ndef records():\n{loop}")
     data = "data:\n  source: source.py:records\n"
     (folder / "sweep.yaml").write_text(re.sub(r"data:\n  source: .*\n", data, BLOBS))
