@@ -21,6 +21,12 @@ from podium.store import accessing, at_once, files_of, local_path, open_remote, 
 CONTENTS = ".contents.json"
 """The file of a made folder that gives the bytes of each other."""
 
+LIMIT = "PODIUM_CACHE_GB"
+"""The environment's name for how many gigabytes (10^9 bytes) of a store at an address a host keeps; all, if unset."""
+
+_held: dict[Path, IO[bytes]] = {}
+"""What this process has fetched, and the locks that keep it."""
+
 _DRAFT = re.compile(r"\.(.+)-[0-9a-f]{32}")
 
 
@@ -58,8 +64,11 @@ def fetch(store: str, name: str, cache: Path) -> Path:
     path = local_path(store, name)
     if path is not None:
         return path
-    _make_once(cache, cache / name, lambda made: _download(store, name, made))
-    return cache / name
+    folder = cache / name
+    while not _hold(folder):
+        _make_once(cache, folder, lambda made: _download(store, name, made))
+    _make_room(folder)
+    return folder
 
 
 def has(store: str, name: str) -> bool:
@@ -95,6 +104,53 @@ def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
             path.rename(aside)
             shutil.rmtree(aside)
     return size
+
+
+def _hold(folder: Path) -> bool:
+    """Keeps a folder from being removed while this process lives; whether it is there as a whole."""
+    if folder in _held:
+        return True
+    try:
+        file = (folder / CONTENTS).open("rb")
+    except OSError:
+        return False
+    with suppress(OSError):  # not every file system knows locks
+        fcntl.flock(file, fcntl.LOCK_SH)
+    if not (_is_at(file, folder / CONTENTS) and is_whole(folder)):
+        file.close()
+        return False
+    with suppress(OSError):
+        os.utime(folder / CONTENTS)
+    _held[folder] = file
+    return True
+
+
+def _make_room(folder: Path) -> None:
+    """Removes what was fetched beside a folder, the longest unused first, until the rest is no more than may be kept."""
+    limit = os.environ.get(LIMIT, "")
+    if not limit:
+        return
+    try:
+        most = float(limit) * 1e9
+    except ValueError:
+        raise UserError(f"{LIMIT} is {limit!r}; it is a number of gigabytes, or left out") from None
+    kept = {each: _size(each) for each in folder.parent.iterdir() if is_whole(each)}
+    for each in sorted(kept, key=lambda each: (each / CONTENTS).stat().st_mtime):
+        if sum(kept.values()) > most and each not in _held and _remove_unused(each):
+            del kept[each]
+
+
+def _size(folder: Path) -> int:
+    return sum(_sizes((folder / CONTENTS).read_bytes()).values())
+
+
+def _remove_unused(folder: Path) -> bool:
+    """Removes a folder that no process of this host holds; whether it did."""
+    with suppress(OSError), (folder / CONTENTS).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+        return True
+    return False
 
 
 def is_whole(folder: Path) -> bool:

@@ -1,4 +1,5 @@
 import itertools
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.data.manifest import load_manifest
 from podium.data.prepare import prepare
 from podium.data.reader import Reader
 from podium.data.records import Records
 from podium.data.splits import assign, content_digests
 from podium.data.steps import Steps
 from podium.errors import DataError, TaskError
-from podium.spec.sweep import DataSettings
+from podium.spec.data import DataSettings
 
 SPLITS = ("train", "validation", "test")
 
@@ -171,3 +173,41 @@ def test_a_function_that_fails_is_one_error(
         read(*images(), {"kind": "apply", "function": f"steps.py:{function}"})
     assert "\n" not in str(refusal.value)
     assert str(pickle.loads(pickle.dumps(refusal.value))) == str(refusal.value)
+
+
+def test_classes_become_vectors() -> None:
+    made_of = steps({"kind": "one_hot", "classes": 3})
+    made = made_of.records(Records(np.zeros((3, 2)), np.array([2, 0, 1])))
+    assert np.stack(made.targets).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    for target in (3, -1, 0.5):
+        with pytest.raises(DataError, match=r"classes from 0 to 2, and a target is"):
+            made_of.records(Records(np.zeros((1, 2)), np.array([target])))
+
+
+def test_drawings_become_sequences() -> None:
+    made_of = steps({"kind": "strokes", "scale": 2.0})
+    drawing = np.array([[4, -2, 0], [6, 0, 1]], np.int16)
+    (made,) = made_of.records(Records([drawing], np.array([0]))).inputs
+    assert made.tolist() == [[2, -1, 1, 0, 0], [3, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+    with pytest.raises(DataError, match=r"takes drawings \[points, 3\].*\(2, 2\)"):
+        made_of.records(Records([drawing[:, :2]], np.array([0])))
+
+
+def test_real_drawings_are_series(tmp_path: Path) -> None:
+    data = Path(os.environ.get("PODIUM_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    file = data / "sketch" / "quickdraw_345x.npz"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    (tmp_path / "source.py").write_text(
+        "import numpy as np\n\ndef drawings():\n"
+        f"    found = np.load({str(file)!r}, allow_pickle=False)\n"
+        "    strokes, ends = found['test_strokes'], found['test_offsets']\n"
+        "    for number in range(len(ends) - 1):\n"
+        "        yield strokes[ends[number] : ends[number + 1]], number % 2\n"
+    )
+    scaled = [{"kind": "strokes", "scale": 40.0}]
+    settings = DataSettings.model_validate({"source": "source.py:drawings", "steps": scaled, "series": True})
+    folder = prepare(settings, base=tmp_path, store=str(tmp_path / "store"), cache=tmp_path / "cache")
+    schema = load_manifest(folder).schema
+    assert (schema.inputs[1], schema.series) == (5, True)
+    assert 0.9 < schema.mean[2] + schema.mean[3] + schema.mean[4] < 1.1

@@ -294,3 +294,49 @@ def test_a_full_cache_is_no_fault_of_the_address(s3_store: Store, small_disk: Pa
     with pytest.raises(StorageFault, match=rf"^kind/one could not be written: {small_disk}: No space left on device; "):
         fetch(s3_store.address, "kind/one", small_disk)
     assert list((small_disk / "kind").iterdir()) == []
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from podium.folders import fetch
+for name in sys.argv[3:]:
+    print(fetch(sys.argv[1], name, Path(sys.argv[2])), flush=True)
+sys.stdin.readline()
+"""
+
+
+def fetching(store: str, cache: Path, *names: str, gigabytes: str) -> "subprocess.Popen[str]":
+    """A process that has fetched some folders, and holds them until it is told to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FETCH, store, str(cache), *names],
+        env={**os.environ, "PODIUM_CACHE_GB": gigabytes},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for name in names:
+        assert process.stdout.readline().strip() == str(cache / name)
+    return process
+
+
+def test_a_host_keeps_no_more_of_a_store_than_it_may(s3_store: Store, tmp_path: Path) -> None:
+    names = [f"shards/{letter * 16}" for letter in "abc"]
+    for name in names:
+        make(s3_store.address, name, tmp_path / "maker", lambda made: (made / "one").write_bytes(b"x" * 1000))
+    cache, limit = tmp_path / "cache", str(2.5e-6)
+    fetching(s3_store.address, cache, names[0], gigabytes=limit).communicate("")
+    with fetching(s3_store.address, cache, names[1], gigabytes=limit) as holder:
+        fetching(s3_store.address, cache, names[2], gigabytes=limit).communicate("")
+        assert sorted(path.name for path in (cache / "shards").iterdir()) == ["b" * 16, "c" * 16], "the oldest went"
+        fetching(s3_store.address, cache, names[0], gigabytes=limit).communicate("")
+        assert sorted(path.name for path in (cache / "shards").iterdir()) == ["a" * 16, "b" * 16], "b is in use"
+        holder.communicate("")
+
+
+def test_a_limit_that_is_no_number_is_refused(s3_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(s3_store.address, "shards/d", tmp_path / "maker", lambda made: (made / "one").write_bytes(b"x"))
+    monkeypatch.setenv("PODIUM_CACHE_GB", "much")
+    with pytest.raises(UserError, match="PODIUM_CACHE_GB is 'much'; it is a number of gigabytes"):
+        fetch(s3_store.address, "shards/d", tmp_path / "cache")

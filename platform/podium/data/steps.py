@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from podium.data.functions import Function
 from podium.data.records import Records
 from podium.errors import DataError, TaskError
-from podium.spec.data import Apply, Crop, Filter, Resize, Step
+from podium.spec.data import Apply, Crop, Filter, OneHot, Resize, Step, Strokes
 
 Piece = tuple[NDArray[Any], Any]
+
+
+SHOWN = 60
+"""So many letters of a value that is wrong are shown."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Steps:
                 records = _filtered(records, step)
             elif isinstance(step, Resize):
                 records = _mapped(records, functools.partial(_resized, step))
+            elif isinstance(step, OneHot):
+                records = _mapped(records, functools.partial(_one_hot, step))
+            elif isinstance(step, Strokes):
+                records = _mapped(records, functools.partial(_sequence, step))
             elif isinstance(step, Apply):
                 records = _mapped(records, self._guarded(step.function))
         return records
@@ -128,6 +136,31 @@ def _mapped(records: Records, function: Callable[[Any, Any], Piece | None]) -> R
 def _joined(targets: list[Any]) -> Any:
     shapes = {np.shape(target) for target in targets}
     return np.asarray(targets) if len(shapes) == 1 and next(iter(shapes)) == () else targets
+
+
+def _one_hot(step: OneHot, image: NDArray[Any], target: Any) -> Piece:
+    label = np.asarray(target)
+    if label.ndim or label.dtype.kind not in "biu" or not 0 <= int(label) < step.classes:
+        raise DataError(
+            f"the step `one_hot` makes vectors of classes from 0 to {step.classes - 1}, and a target is "
+            f"{str(target)[:SHOWN]}"
+        )
+    return image, np.eye(step.classes, dtype=np.float32)[int(label)]
+
+
+def _sequence(step: Strokes, drawing: NDArray[Any], target: Any) -> Piece:
+    points = drawing[0] if drawing.ndim == 3 and len(drawing) == 1 else drawing
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isin(points[:, 2], (0, 1)).all():
+        raise DataError(
+            f"the step `strokes` takes drawings [points, 3], whose third number is 0 or 1, and a record has the shape "
+            f"{drawing.shape}"
+        )
+    made = np.zeros((len(points) + 1, 5), np.float32)
+    made[:-1, :2] = points[:, :2] / step.scale
+    made[:-1, 3] = points[:, 2]
+    made[:-1, 2] = 1 - points[:, 2]
+    made[-1, 4] = 1
+    return made, target
 
 
 def _resized(step: Resize, image: NDArray[Any], target: Any) -> Piece:

@@ -219,6 +219,32 @@ class Filter(Settings):
     keep: Annotated[tuple[str | int | float, ...], Strict(False), Field(min_length=1)]
 
 
+class OneHot(Settings):
+    """Makes of each target that is a class a vector of numbers to predict: 1 for that class, 0 for all others.
+
+    Attributes:
+        kind: `one_hot`.
+        classes: How many classes there are.
+    """
+
+    kind: Literal["one_hot"]
+    classes: int = Field(ge=2)
+
+
+class Strokes(Settings):
+    """Makes sequences of drawings, which are inputs `[points, 3]`: offsets, and whether the pen is lifted after a point.
+
+    They are `[points + 1, 5]`: the offsets, and whether the pen stays down, is lifted, or the drawing has ended. Source: Ha and Eck, "A Neural Representation of Sketch Drawings", 2017, arXiv:1704.03477.
+
+    Attributes:
+        kind: `strokes`.
+        scale: What offsets are divided by.
+    """
+
+    kind: Literal["strokes"]
+    scale: float = Field(default=1.0, gt=0)
+
+
 class Apply(Settings):
     """Calls a function of the user's on each record.
 
@@ -275,7 +301,7 @@ Sampling = Annotated[
     Annotated[Literal["uniform", "balanced"], Tag("<name>")] | Annotated[WeightedSampling, Tag("<other>")],
     Discriminator(is_name),
 ]
-Step = Annotated[Resize | Crop | Filter | Apply, Field(discriminator="kind")]
+Step = Annotated[Resize | Crop | Filter | OneHot | Strokes | Apply, Field(discriminator="kind")]
 
 
 class DataSettings(Settings):
