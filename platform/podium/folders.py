@@ -22,7 +22,7 @@ CONTENTS = ".contents.json"
 """The file of a made folder that gives the bytes of each other."""
 
 LIMIT = "PODIUM_CACHE_GB"
-"""The environment's name for how many gigabytes (10^9 bytes) of a store at an address a host keeps; all, if unset."""
+"""Names in the environment how many gigabytes (10^9 bytes) of stores at addresses a host keeps; all, if unset."""
 
 _held: dict[Path, IO[bytes]] = {}
 """What this process has fetched, and the locks that keep it."""
@@ -108,7 +108,7 @@ def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
 
 def _hold(folder: Path) -> bool:
     """Keeps a folder from being removed while this process lives; whether it is there as a whole."""
-    if folder in _held:
+    if folder in _held and is_whole(folder):
         return True
     try:
         file = (folder / CONTENTS).open("rb")

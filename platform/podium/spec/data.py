@@ -232,9 +232,10 @@ class OneHot(Settings):
 
 
 class Strokes(Settings):
-    """Makes sequences of drawings, which are inputs `[points, 3]`: offsets, and whether the pen is lifted after a point.
+    """Makes sequences of drawings, inputs `[points, 3]`: offsets, and whether the pen is lifted after a point.
 
-    They are `[points + 1, 5]`: the offsets, and whether the pen stays down, is lifted, or the drawing has ended. Source: Ha and Eck, "A Neural Representation of Sketch Drawings", 2017, arXiv:1704.03477.
+    They are `[points + 1, 5]`: the offsets, and whether the pen stays down, is lifted, or the drawing has ended.
+    Source: Ha and Eck, "A Neural Representation of Sketch Drawings", 2017, arXiv:1704.03477.
 
     Attributes:
         kind: `strokes`.
