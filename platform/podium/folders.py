@@ -126,7 +126,7 @@ def _hold(folder: Path) -> bool:
 
 
 def _make_room(folder: Path) -> None:
-    """Removes what was fetched beside a folder, the longest unused first, until the rest is no more than may be kept."""
+    """Removes what was fetched beside a folder, the longest unused first, until no more is left than may be kept."""
     limit = os.environ.get(LIMIT, "")
     if not limit:
         return

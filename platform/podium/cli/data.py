@@ -155,7 +155,8 @@ def gc(dry_run: bool, place: Place, as_json: bool) -> None:
     """Remove the data sets that no sweep uses.
 
     Removed are those that no sweep of the ledger was launched with, and what is left of unfinished ones.
-    What a process is making now stays. Nothing is lost for good: whatever is missing is prepared anew. Where several
+    What a process is making now stays; a launch that has its data and no workers yet does not show, and fails if they
+    are removed. Nothing is lost for good: whatever is missing is prepared anew. Where several
     homes share a --store, this ledger does not know the sweeps of the others.
     """
     from podium.wiring import unused
