@@ -105,3 +105,14 @@ def test_what_fits_a_host_is_shuffled_as_a_whole_and_what_does_not_in_blocks() -
     assert choose_shuffle(2**21, 2**33) == Shuffle("block", 2**21 * 2**22 // 2**33)
     assert choose_shuffle(10, 2**33) == Shuffle("block", 1)  # a sample is larger than a block
     assert choose_shuffle(order.GLOBAL_SAMPLES + 1, order.GLOBAL_BYTES).kind == "block"
+
+
+@given(size=st.integers(1, 60), begin=st.integers(0, 500), seed=st.integers(0, 99), epoch=st.integers(0, 9))
+def test_every_sample_of_a_batch_is_the_partner_of_another_one(size: int, begin: int, seed: int, epoch: int) -> None:
+    positions = np.arange(begin, begin + size)
+    found = order.partners(positions, begin, begin + size, seed, epoch)
+    assert sorted(found.tolist()) == positions.tolist()
+    assert (found != positions).all() or size == 1
+    for first in range(begin, begin + size, 7):  # any part of the batch has the same
+        part = positions[first - begin : first - begin + 7]
+        assert (order.partners(part, begin, begin + size, seed, epoch) == found[part - begin]).all()

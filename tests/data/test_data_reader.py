@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +120,29 @@ def test_a_shard_of_another_shape_than_the_manifest_says_is_refused(make_shards:
     manifest.write_text(manifest.read_text().replace('"target_dtype": "float32"', '"target_dtype": "int64"'))
     with pytest.raises(DataError, match=r"train-00000\.arrow is not what its manifest says"):
         Reader(folder).sequential("train", 5)
+
+
+def test_partners_are_those_of_the_whole_batch_for_any_part(make_shards: Callable[..., Path]) -> None:
+    x = np.arange(400, dtype=np.float32).reshape(100, 4)
+    reader = Reader(make_shards(x, np.arange(100) % 2, normalize=False))
+    settings = {"batch_size": 16, "seed": 3, "epoch": 1, "has_partners": True}
+
+    def pairs(batches: Iterable[Batch]) -> dict[int, tuple[int, list[float]]]:
+        found: dict[int, tuple[int, list[float]]] = {}
+        for batch in batches:
+            assert batch.partner is not None
+            mine = zip(batch.positions, batch.partner.positions, batch.partner.inputs, strict=True)
+            if not batch.stands_in:
+                found |= {int(own): (int(other), inputs.tolist()) for own, other, inputs in mine}
+        return found
+
+    whole = pairs(reader.epoch("train", **settings))
+    assert len(whole) == reader.size("train")
+    own = {
+        int(at): row.tolist()
+        for batch in reader.epoch("train", batch_size=16, seed=3, epoch=1)
+        for at, row in zip(batch.positions, batch.inputs, strict=True)
+    }
+    assert all(inputs == own[other] and other // 16 == mine // 16 for mine, (other, inputs) in whole.items())
+    parts = [pairs(reader.epoch("train", part=(rank, 3), **settings)) for rank in range(3)]
+    assert parts[0] | parts[1] | parts[2] == whole

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor
-from training_bench import Bench, make_spec
+from torch.nn import functional
+from training_bench import DOUBLE, Bench, make_spec
 
 from podium.data.manifest import Schema
 from podium.data.reader import Batch
 from podium.errors import SpecError
 from podium.spec.components import AugmentationSettings
+from podium.sweep.messages import Advance, Lane
 from podium.training import draws
+from podium.training.plain import weighted_sum
 from podium.training.preflight import measure
 from podium.training.samples import Samples, to_device
+from podium.training.tasks import Classification
 from podium.training.toolbox.augmentations import Augmentation, erased, mirrored, shifted, turned
 
 SHAPE = (2, 5, 7)
@@ -199,3 +205,59 @@ def test_what_fills_series_up_stays_zero() -> None:
 
 def test_a_shift_beyond_the_image_empties_it() -> None:
     assert not shifted(torch.ones(1, 1, 3, 4), torch.tensor([3]), torch.tensor([0])).any()
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_shares_are_those_of_the_beta_distribution(alpha: float) -> None:
+    share = draws.beta_at(draws.fold(1, "mixup"), torch.arange(20_000), alpha)
+    assert stats.kstest(share.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+    part = draws.beta_at(draws.fold(1, "mixup"), torch.arange(100, 200), alpha)
+    assert torch.allclose(share[100:200], part, rtol=1e-12, atol=0)
+
+
+def test_samples_losses_and_partners_are_mixed_by_one_share() -> None:
+    inputs, targets = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    turned_on = torch.tensor([2, 3, 4, 5, 0, 1])
+    partner = Samples(inputs[turned_on], targets[turned_on], turned_on)
+    samples = Samples(inputs, targets, torch.arange(6), partner=partner)
+    mixed = Augmentation(AugmentationSettings(mixup=0.7), 0, schema((4,)))(samples, 3)
+    share = mixed.share
+    assert share is not None
+    assert float(share.std()) > 0.1
+    assert torch.allclose(mixed.inputs, share[:, None] * inputs + (1 - share)[:, None] * inputs[turned_on])
+    outputs = torch.rand(6, 3)
+    total, weight = weighted_sum(Classification(), outputs, mixed.batch({"loss.label_smoothing": 0.0}))
+    each = [functional.cross_entropy(outputs, wanted, reduction="none") for wanted in (targets, targets[turned_on])]
+    assert float(total) == pytest.approx(float((share * each[0] + (1 - share) * each[1]).sum()), rel=1e-6)
+    assert float(weight) == pytest.approx(6, rel=1e-6)
+    parts = mixed.parts(4)
+    assert [len(part.positions) for part in parts] == [4, 2]
+    sums = [
+        weighted_sum(Classification(), outputs[n : n + 4], part.batch({"loss.label_smoothing": 0.0}))[0]
+        for n, part in zip((0, 4), parts, strict=True)
+    ]
+    assert float(sum(sums)) == pytest.approx(float(total), rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"fuse": 2}, {"fuse": "off", "compute": {"microbatch": 5}}])
+def test_mixing_does_not_depend_on_stacks_and_microbatches(settings: Any, blobs: Path, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "task.py").write_text(DOUBLE)
+    lanes = tuple(Lane(trial=n, parameters={"optimizer.learning_rate": 0.01 * (n + 1)}, seed=n) for n in range(2))
+    curves = []
+    for number, own in enumerate(({"fuse": "off"}, settings)):
+        spec = make_spec(
+            task="task.py:Double", network={"width": 6, "norm": "layer"}, augmentation={"mixup": 0.4}, **own
+        )
+        bench = Bench(spec, tmp_path / str(number), data=blobs, code=tmp_path / "code", holder=1)
+        bench.trainer.advance(Advance(key="key", gang="gang", until=3, lanes=lanes))
+        curves.append([bench.curve(lane.trial) for lane in lanes])
+    for one, other in zip(*curves, strict=True):
+        for epoch, metrics in one.items():
+            assert other[epoch] == pytest.approx(metrics, abs=1e-9)
+
+
+def test_what_cannot_be_mixed_is_refused() -> None:
+    series = replace(schema((5, 2)), series=True)
+    with pytest.raises(SpecError, match=r"augmentation\.mixup: is 0\.4, and series of different lengths"):
+        Augmentation(AugmentationSettings(mixup=0.4), 0, series)

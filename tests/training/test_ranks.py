@@ -87,7 +87,7 @@ STORIES: dict[str, dict[str, Any]] = {
     },
     "augmented": {
         "network": {"width": 6},
-        "augmentation": {"flip": "both", "rotation": 20.0, "shift": 2, "erasing": 0.2, "noise": 0.1},
+        "augmentation": {"flip": "both", "rotation": 20.0, "shift": 2, "erasing": 0.2, "noise": 0.1, "mixup": 0.4},
     },
     "microbatches": {"network": {"width": 6, "dropout": 0.3}, "compute": {"microbatch": 2}},
 }

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from podium.data.draws import epoch_key, key_of, shuffled
+from podium.data.draws import epoch_key, key_of, shuffled, uniform
 
 GLOBAL_BYTES = 4 * 2**30
 """Shards of up to so many bytes are read in any order: a host that trains on them has room for all in its cache."""
@@ -20,6 +20,10 @@ BLOCK_BYTES = 4 * 2**20
 
 WINDOW = 64
 """So many blocks are mixed: 256 MiB, which find room in the cache, and a batch reaches into 64 shards at most."""
+
+
+PARTNERS = 1 << 40
+"""The purpose of what partners are drawn with; windows of blocks are numbered from 1 on."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,20 @@ def share(first: int, last: int, part: int, parts: int) -> tuple[int, int]:
     """The positions (first, one past last) of one of `parts` parts of nearly equal size, counted from 0."""
     size = last - first
     return first + size * part // parts, first + size * (part + 1) // parts
+
+
+def partners(positions: NDArray[np.int64], begin: int, end: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """For each position in a batch another one in it, as far on as for all others of the batch; its own, if alone.
+
+    Args:
+        positions: `[B]` int64, from `begin` to before `end`.
+        begin: The first position of the whole batch.
+        end: One past its last.
+        seed: The data seed.
+        epoch: The epoch, from 0.
+    """
+    size = end - begin
+    if size == 1:
+        return positions
+    share = float(uniform(begin, begin + 1, key_of(epoch_key(seed, epoch), PARTNERS))[0])
+    return begin + (positions - begin + 1 + int(share * (size - 1))) % size

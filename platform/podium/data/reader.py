@@ -37,6 +37,7 @@ class Batch:
         targets: `[B]` int64 classes, or `[B, ...]` float32.
         positions: `[B]` int64, where each sample stands in the epoch's order.
         lengths: `[B]` int64, the steps of inputs that are series, `[B, longest, features]`; None if they are none.
+        partner: As many other samples of the whole batch, one for each of these, in their order; None unless asked for.
         stands_in: Whether it is the whole batch's first sample in the place of none, and does not count: the part of a
             small batch may be empty, which few networks and losses can take.
     """
@@ -45,6 +46,7 @@ class Batch:
     targets: NDArray[Any]
     positions: NDArray[np.int64]
     lengths: NDArray[np.int64] | None = None
+    partner: "Batch | None" = None
     stands_in: bool = False
 
 
@@ -108,6 +110,7 @@ class Reader:
         epoch: int,
         start_step: int = 0,
         part: tuple[int, int] = ALL,
+        has_partners: bool = False,
     ) -> Iterator[Batch]:
         """Every sample once, in the order of (seed, epoch); or as many, drawn as `sampling` says.
 
@@ -118,12 +121,14 @@ class Reader:
             epoch: The epoch, from 0.
             start_step: The batch to begin with, to go on in the middle of an epoch.
             part: Which part of each batch, and of how many: a rank's share.
+            has_partners: Whether each sample gets another one of its whole batch, whatever its part.
 
         Raises:
             Refused: if `split` is the test split and this is no promotion.
             DataError: if a shard is not what the manifest says.
         """
-        return self._batches(split, batch_size, self._order(split, seed, epoch), start_step, part)
+        turn = (seed, epoch) if has_partners else None
+        return self._batches(split, batch_size, self._order(split, seed, epoch), start_step, part, turn)
 
     def sequential(self, split: str, batch_size: int, part: tuple[int, int] = ALL) -> Iterator[Batch]:
         """Every sample once, in the order of the shards; a part of each batch, and raises, as `epoch` does."""
@@ -139,11 +144,17 @@ class Reader:
         yield from ((shard.inputs, shard.targets) for shard in self._open(split).shards)
 
     def _batches(
-        self, split: str, batch_size: int, rows: Order, start_step: int, part: tuple[int, int]
+        self,
+        split: str,
+        batch_size: int,
+        rows: Order,
+        start_step: int,
+        part: tuple[int, int],
+        turn: tuple[int, int] | None = None,
     ) -> Iterator[Batch]:
         opened = self._open(split)
         whole = order.batches(self.size(split), batch_size, start_step=start_step)
-        batches = (_gather(opened, rows, part, *positions) for positions in whole)
+        batches = (_gather(opened, rows, part, *positions, turn) for positions in whole)
         batch_bytes = 4 * math.prod(self.schema.inputs) * batch_size // part[1]
         return ahead(batches, PREFETCHED) if batch_bytes >= PREFETCH_BYTES else batches
 
@@ -201,13 +212,25 @@ def _weights(sampling: Sampling, schema: Schema) -> tuple[float, ...]:
     return sampling.weights
 
 
-def _gather(split: MappedSplit, rows: Order, part: tuple[int, int], begin: int, end: int) -> Batch:
-    """A part of the batch at the positions from `begin` to before `end`."""
+def _gather(
+    split: MappedSplit, rows: Order, part: tuple[int, int], begin: int, end: int, turn: tuple[int, int] | None
+) -> Batch:
+    """A part of the batch at the positions from `begin` to before `end`; with partners if there is a turn to take."""
     first, last = order.share(begin, end, *part)
     stands_in = first == last
     if stands_in:
         first, last = begin, begin + 1
-    chosen = rows.rows(first, last)
-    ascending = np.argsort(chosen, kind="stable")
-    inputs, targets, lengths = split.gather(chosen[ascending])
-    return Batch(inputs, targets, first + ascending, lengths, stands_in)
+    batch = _at(split, rows, np.arange(first, last))
+    partner = None if turn is None else _at(split, rows, order.partners(batch.positions, begin, end, *turn), sort=False)
+    return replace(batch, partner=partner, stands_in=stands_in)
+
+
+def _at(split: MappedSplit, rows: Order, positions: NDArray[np.int64], *, sort: bool = True) -> Batch:
+    """The samples at some positions; sorted, they come in the order in which they are stored."""
+    first, last = int(positions.min()), int(positions.max()) + 1
+    chosen = rows.rows(first, last)[positions - first]
+    if sort:
+        ascending = np.argsort(chosen, kind="stable")
+        chosen, positions = chosen[ascending], positions[ascending]
+    inputs, targets, lengths = split.gather(chosen)
+    return Batch(inputs, targets, positions, lengths)

@@ -156,6 +156,9 @@ class AugmentationSettings(Settings):
         erasing: Share of an image's area that is emptied, a rectangle with the image's proportions. Source: DeVries and
             Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
         noise: Standard deviation of the normal noise that is added to each number of an input, after normalization.
+        mixup: How evenly each sample is mixed with another one of its batch: both parameters of the Beta distribution
+            that its share is drawn from; 0 for not at all. Losses are mixed alike; metrics take the own target. Source:
+            Zhang et al., 2018, arXiv:1710.09412.
     """
 
     flip: Literal["none", "horizontal", "both"] = "none"
@@ -163,6 +166,7 @@ class AugmentationSettings(Settings):
     shift: int = Field(default=0, ge=0)
     erasing: float = Field(default=0.0, ge=0, lt=1)
     noise: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0)
 
 
 class Components(Settings):

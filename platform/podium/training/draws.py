@@ -23,6 +23,9 @@ def _signed(number: int) -> int:
 _STEP = _signed(_GAMMA)
 _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
+TRIES = 16
+"""Proposals for a number of the Gamma distribution."""
+
 _FIRST_HALF = 0x7FEB352D
 _SECOND_HALF = 0x846CA68B - (1 << 32)
 
@@ -83,6 +86,29 @@ def normal_at(key: int, positions: Tensor, size: int) -> Tensor:
     """`[B, size]` float32 from the standard normal distribution, for the elements at each position (`[B]` int64)."""
     share = ((words(key, positions, size) >> 8).to(torch.float32) + 0.5) * 2.0**-23
     return share.erfinv_().mul_(math.sqrt(2))
+
+
+def beta_at(key: int, positions: Tensor, alpha: float) -> Tensor:
+    """`[B]` float64 from the Beta distribution with both parameters `alpha` > 0, one number for each position."""
+    one, other = (_gamma_at(fold(key, number), positions, alpha) for number in (0, 1))
+    return one / (one + other)
+
+
+def _gamma_at(key: int, positions: Tensor, alpha: float) -> Tensor:
+    """`[B]` float64 from the Gamma distribution of shape `alpha` and scale 1.
+
+    Source: Marsaglia and Tsang, "A simple method for generating gamma variables", 2000. All of `TRIES` proposals are
+    made at once, and the first that is accepted counts; that none is, happens less than once in 10^20 times.
+    """
+    d = alpha + 1 - 1 / 3
+    c = 1 / math.sqrt(9 * d)
+    normals = normal_at(fold(key, "proposal"), positions, TRIES).double()
+    v = (1 + c * normals).pow_(3)
+    chances = torch.stack([uniform_at(fold(key, "chance", number), positions) for number in range(TRIES)], dim=1)
+    is_accepted = (v > 0) & (chances.log() < 0.5 * normals**2 + d - d * v + d * v.clamp_min(1e-300).log())
+    first = is_accepted.to(torch.int8).argmax(dim=1, keepdim=True)
+    boost = uniform_at(fold(key, "boost"), positions) ** (1 / alpha)
+    return (d * v.gather(1, first)).squeeze(1) * boost
 
 
 def uniform(shape: tuple[int, ...], key: int) -> Tensor:

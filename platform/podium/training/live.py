@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from podium.data import reader as data
 from podium.data.manifest import Schema
-from podium.errors import TaskError
+from podium.errors import SpecError, TaskError
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
 from podium.training import draws
@@ -100,6 +100,12 @@ class LiveTrial:
         self.settings, self.compute = spec.components(lane.parameters), spec.compute
         self.batch_size = spec.batch_size(lane.parameters)
         assert spec.data is not None
+        if task.batch_loss and self.settings.augmentation.mixup:
+            raise SpecError(
+                f"is {self.settings.augmentation.mixup}, and {type(task).__name__} says batch_loss, so that its losses "
+                "cannot be mixed; leave it out",
+                key="augmentation.mixup",
+            )
         self._augmentation = Augmentation(self.settings.augmentation, spec.data.seed, schema)
         self.network = make_network(spec, task, schema, lane).to(device)
         self.flat: FlatWeights = flatten(self.network)

@@ -130,6 +130,7 @@ class Loop:
             epoch=first.epoch,
             start_step=first.step,
             part=self._ranks.part,
+            has_partners=first.settings.augmentation.mixup > 0,
         )
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)

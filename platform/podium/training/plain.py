@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -138,9 +139,20 @@ def products_in(compute: ComputeSettings, device: torch.device) -> AbstractConte
 def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor | int]:
     """The sum of weighted losses over a batch, and the sum of weights: the loop owns the reduction.
 
+    Where other samples were mixed in, the losses for both targets are, too, by the same shares.
+
     Raises:
         TaskError: if the losses have another shape than the task promises.
     """
+    if batch.mixed_in is None or batch.share is None:
+        return _summed(task, outputs, batch)
+    own = _summed(task, outputs, batch, batch.share.double())
+    other = _summed(task, outputs, replace(batch, targets=batch.mixed_in), 1 - batch.share.double())
+    return own[0] + other[0], own[1] + other[1]
+
+
+def _summed(task: Task, outputs: Any, batch: Batch, share: Tensor | None = None) -> tuple[Tensor, Tensor | int]:
+    """With the weights multiplied by a share, `[B]` float64, if there is one."""
     losses = task.losses(outputs, batch)
     size = len(batch.inputs)
     if task.batch_loss:
@@ -156,6 +168,9 @@ def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor
                 f"{type(task).__name__}.losses has to return one loss a sample, shape ({size},): {_shape(given)}. "
                 "A loss that does not add up over samples says `batch_loss = True`"
             )
+    if share is not None:
+        share = share.to(losses.dtype)
+        weights = share if weights is None else weights * share
     if weights is None:
         return losses.sum(), size
     return (losses * weights).sum(), weights.sum()

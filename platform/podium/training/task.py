@@ -27,12 +27,16 @@ class Batch:
         values: Hyperparameters that a loss may use, by dotted key, such as `loss.label_smoothing`.
         lengths: `[B]` int64, the steps of inputs that are series, `[B, longest, features]` with zeros at their ends;
             None if they are none.
+        mixed_in: The targets of the samples that were mixed into these; None if none were. The loop sees to them.
+        share: `[B]` float32, what is left of each sample where others were mixed in.
     """
 
     inputs: Tensor
     targets: Tensor
     values: Mapping[str, Number]
     lengths: Tensor | None = None
+    mixed_in: Tensor | None = None
+    share: Tensor | None = None
 
 
 class Task(ABC):

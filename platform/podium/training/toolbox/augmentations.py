@@ -43,6 +43,11 @@ class Augmentation:
                 "leave it out",
                 key=f"augmentation.{moved[0]}",
             )
+        if settings.mixup and schema.series:
+            raise SpecError(
+                f"is {settings.mixup}, and series of different lengths cannot be mixed; leave it out",
+                key="augmentation.mixup",
+            )
         carried = [name for name in moved if name != "erasing"]
         if carried and len(schema.targets) > 1 and not self._moves_targets:
             raise SpecError(
@@ -55,6 +60,13 @@ class Augmentation:
         """The same samples, changed as the epoch wants them; shapes and layouts stay."""
         if not self._is_needed:
             return samples
+        changed = self._changed(samples, epoch)
+        if not self._settings.mixup or changed.partner is None:
+            return changed
+        share = draws.beta_at(self._key("mixup", epoch), changed.positions, self._settings.mixup).to(torch.float32)
+        return _mixed(replace(changed, partner=self._changed(changed.partner, epoch)), share)
+
+    def _changed(self, samples: Samples, epoch: int) -> Samples:
         inputs, targets = samples.inputs, samples.targets
         if inputs.dim() == 4:
             inputs = self._moved(inputs, samples.positions, epoch)
@@ -99,6 +111,14 @@ class Augmentation:
 
     def _key(self, purpose: str, epoch: int) -> int:
         return draws.fold(self._seed, "augmentation", purpose, epoch)
+
+
+def _mixed(samples: Samples, share: Tensor) -> Samples:
+    """Samples with their partners mixed in, by what `share`, `[B]`, leaves of each."""
+    assert samples.partner is not None
+    own = share.view(-1, *(1,) * (samples.inputs.dim() - 1))
+    inputs = torch.empty_like(samples.inputs).copy_(own * samples.inputs + (1 - own) * samples.partner.inputs)
+    return replace(samples, inputs=inputs, share=share)
 
 
 def mirrored(images: Tensor, which: Tensor, axis: int) -> Tensor:
