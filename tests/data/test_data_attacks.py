@@ -8,6 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -265,6 +266,8 @@ def test_files_of_a_server_that_tells_their_size_alone_are_told_apart(make: Make
         address = f"http://127.0.0.1:{server.server_address[1]}"
         a, b = (make({"kind": "arrays", "path": f"{address}/{name}.npz"}) for name in "ab")
         server.shutdown()
+        system = fsspec.core.url_to_fs(address)[0]
+        system.close_session(system.loop, system._session)
     assert a != b
     inputs = [next(Reader(each).stored("train"))[0].mean() for each in (a, b)]
     assert inputs[1] - inputs[0] == pytest.approx(1, abs=0.3)

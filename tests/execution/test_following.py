@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from podium.execution import ray as executors  # isort: skip  # before all else that imports Ray: it settles the token
 from podium.execution import gangs
 from podium.execution.gangs import Gang, Member
 from podium.execution.worker import Assignment
@@ -16,8 +17,6 @@ class Stage:
     """An executor whose cluster has some hosts of two CPUs each, and whose ranks come when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, ranks: int = 1, *, may_grow: bool = True) -> None:
-        from podium.execution import ray as executors
-
         self.hosts = 0
         monkeypatch.setattr(executors, "nodes", lambda: [Node(str(number), cpus=2) for number in range(self.hosts)])
         spec = toy_spec(resources={"ranks": ranks, "cpus": 2, "hosts": "spread"})

@@ -88,7 +88,7 @@ def untimed(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def timeless(trial: Trial) -> Trial:
     """A trial without what a clock measured, and without names in which holders and broken advances are counted."""
-    return replace(trial, device_s=0.0, folder="", cohort="", metrics=untimed(trial.metrics))
+    return replace(trial, device_s=0.0, usage=(), folder="", cohort="", metrics=untimed(trial.metrics))
 
 
 @pytest.fixture(scope="session")

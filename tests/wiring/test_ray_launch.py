@@ -189,7 +189,7 @@ def test_gangs_that_nobody_needs_join_the_last_trial(tmp_path: Path) -> None:
     best = outcome.json["best"]
     assert (best["rung"], best["ranks"]) == (3, 2)
     assert best["metrics"]["train/communication_share"] > 0
-    assert "by 2 ranks" in podium_here(folder, "status", "blobs").output
+    assert "by 2 replicated ranks" in podium_here(folder, "status", "blobs").output
     assert {run.data.tags["podium.ranks"] for run in runs(outcome.json)} == {"1", "2"}
 
 
