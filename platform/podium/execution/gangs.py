@@ -22,7 +22,7 @@ HERE = "127.0.0.1"
 STRATEGIES: dict[object, str] = {"pack": "PACK", "spread": "SPREAD"}
 """Ray's names for `resources.hosts`; a number of ranks is one host's."""
 
-REGROUP_S = 15.0
+REGROUP_S = 30.0
 """How long a gang that has lost a rank may hold the places of the others while there is none for a new one; up to twice
 as long, by chance, so that gangs of two sweeps do not give up at once."""
 
