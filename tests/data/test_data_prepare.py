@@ -49,11 +49,13 @@ def test_a_second_launch_does_nothing(save: Callable[..., DataSettings], tmp_pat
         assert {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]} == before
 
 
-def test_two_launches_at_once_leave_one_folder(save: Callable[..., DataSettings], tmp_path: Path) -> None:
-    settings = save(*images())
+def test_two_launches_at_once_prepare_once(save: Callable[..., DataSettings], tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(STEP.format(deadly=0))
+    settings = save(*images(), steps=[{"kind": "apply", "function": "steps.py:see"}])
     launches = [run_again(settings, tmp_path) for _ in range(2)]
     folders = {json.loads(launch.communicate()[0])["folder"] for launch in launches}
     assert [str(path) for path in (tmp_path / "shards").iterdir()] == sorted(folders)
+    assert (tmp_path / "seen").stat().st_size == 2 * 80, "each record is read to find its split, and to be written"
     assert verify(Path(folders.pop())) == []
 
 
