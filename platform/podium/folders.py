@@ -24,8 +24,8 @@ CONTENTS = ".contents.json"
 LIMIT = "PODIUM_CACHE_GB"
 """Names in the environment how many gigabytes (10^9 bytes) of stores at addresses a host keeps; all, if unset."""
 
-_held: dict[Path, IO[bytes]] = {}
-"""What this process has fetched, and the locks that keep it."""
+_held: dict[Path, int] = {}
+"""What this process has fetched, and the open files whose locks keep it."""
 
 _DRAFT = re.compile(r"\.(.+)-[0-9a-f]{32}")
 
@@ -108,21 +108,19 @@ def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
 
 def _hold(folder: Path) -> bool:
     """Keeps a folder from being removed while this process lives; whether it is there as a whole."""
-    if folder in _held and is_whole(folder):
+    if is_whole(folder) and folder in _held:
         return True
-    try:
-        file = (folder / CONTENTS).open("rb")
-    except OSError:
-        return False
-    with suppress(OSError):  # not every file system knows locks
-        fcntl.flock(file, fcntl.LOCK_SH)
-    if not (_is_at(file, folder / CONTENTS) and is_whole(folder)):
-        file.close()
-        return False
-    with suppress(OSError):
-        os.utime(folder / CONTENTS)
-    _held[folder] = file
-    return True
+    if folder in _held:
+        os.close(_held.pop(folder))
+    with suppress(FileNotFoundError), (folder / CONTENTS).open("rb") as file:
+        with suppress(OSError):  # not every file system knows locks
+            fcntl.flock(file, fcntl.LOCK_SH)
+        if _is_at(file, folder / CONTENTS) and is_whole(folder):
+            with suppress(OSError):
+                os.utime(folder / CONTENTS)
+            _held[folder] = os.dup(file.fileno())  # the lock is this one's, too
+            return True
+    return False
 
 
 def _make_room(folder: Path) -> None:

@@ -1,5 +1,4 @@
 import io
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -292,14 +291,8 @@ def test_a_small_file_of_too_many_pixels_is_refused() -> None:
 
 
 @pytest.fixture
-def real() -> Callable[[str], zipfile.ZipFile]:
-    def open_archive(name: str) -> zipfile.ZipFile:
-        data = Path(os.environ.get("PODIUM_DATA", Path(__file__).parents[3] / "shared" / "data"))
-        if not (data / name).is_file():
-            pytest.skip(f"no {data / name}")
-        return zipfile.ZipFile(data / name)
-
-    return open_archive
+def real(real_data: Path) -> Callable[[str], zipfile.ZipFile]:
+    return lambda name: zipfile.ZipFile(real_data / name)
 
 
 def test_street_scenes_are_cut_into_pieces(

@@ -1,5 +1,4 @@
 import itertools
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -193,11 +192,8 @@ def test_drawings_become_sequences() -> None:
         made_of.records(Records([drawing[:, :2]], np.array([0])))
 
 
-def test_real_drawings_are_series(tmp_path: Path) -> None:
-    data = Path(os.environ.get("PODIUM_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    file = data / "sketch" / "quickdraw_345x.npz"
-    if not file.is_file():
-        pytest.skip(f"no {file}")
+def test_real_drawings_are_series(real_data: Path, tmp_path: Path) -> None:
+    file = real_data / "sketch" / "quickdraw_345x.npz"
     (tmp_path / "source.py").write_text(
         "import numpy as np\n\ndef drawings():\n"
         f"    found = np.load({str(file)!r}, allow_pickle=False)\n"

@@ -105,7 +105,7 @@ def test_a_large_tar_is_read_in_parts(
     parts = [block.read() for block in make_source(settings, tmp_path).blocks("")]
     assert len(parts) > 5
     records = whole.read()
-    assert [name for part in parts for name in part.names] == records.names
+    assert [target for part in parts for target in part.targets] == list(records.targets)
     assert (np.concatenate([part.inputs for part in parts]) == np.stack(records.inputs)).all()
 
 

@@ -32,12 +32,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_who_leaves_while_data_are_prepared_leaves_at_once_and_can_go_on(folder: Path) -> None:
-    (folder / "slow").touch()
+def leave_while_preparing(folder: Path, begun: str) -> None:
+    """Interrupts a launch once there is such a file, and checks how it ends."""
     command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
-        shards, end = folder / ".podium" / "shards", time.monotonic() + 60
-        while not (shards.is_dir() and any(shards.glob(".*.work"))):
+        end = time.monotonic() + 60
+        while not any(folder.glob(begun)):
             assert launch.poll() is None
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -46,6 +46,12 @@ def test_who_leaves_while_data_are_prepared_leaves_at_once_and_can_go_on(folder:
     assert launch.returncode == 75, said
     assert "interrupted while the data were prepared; launch again, and it goes on from there" in said
     assert "Traceback" not in said
+
+
+def test_who_leaves_while_data_are_prepared_leaves_at_once_and_can_go_on(folder: Path) -> None:
+    (folder / "slow").touch()
+    leave_while_preparing(folder, ".podium/shards/.*.work")
+    shards = folder / ".podium" / "shards"
     assert list(shards.glob(".*.work"))
     (folder / "slow").unlink()
     outcome = podium(folder, "launch", "sweep.yaml", *INLINE)
@@ -65,19 +71,9 @@ def test_progress_is_told(folder: Path) -> None:
 
 
 def test_a_function_of_the_user_s_does_not_hear_of_it(folder: Path) -> None:
+    begin = "    open('runs', 'w').close()\n"
     loop = "    for n in range(400):\n        time.sleep(0.05)\n        yield [n, 1.5], n % 2\n"
-    (folder / "source.py").write_text(f"import time\n\ndef records():\n{loop}")
+    (folder / "source.py").write_text(f"import time\n\ndef records():\n{begin}{loop}")
     data = "data:\n  source: source.py:records\n"
     (folder / "sweep.yaml").write_text(re.sub(r"data:\n  source: .*\n", data, BLOBS))
-    command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
-        work, end = folder / ".podium" / "shards", time.monotonic() + 60
-        while not (work.is_dir() and any(work.glob(".*.work/scratch"))):
-            assert launch.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        time.sleep(0.5)
-        launch.send_signal(signal.SIGINT)
-        _, said = launch.communicate(timeout=60)
-    assert launch.returncode == 75, said
-    assert "interrupted while the data were prepared" in said
+    leave_while_preparing(folder, "runs")

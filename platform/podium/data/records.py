@@ -19,14 +19,12 @@ class Records:
         targets: `[N]` integer classes or texts that name them, `[N, ...]` floats to predict, or a list of masks of
             integers.
         columns: What else is known of each record, by name, each as long as `inputs`.
-        names: How messages call each record; `record N` where that is absent.
         unreadable: Of records that could not be read, and are not among the others, name and reason.
     """
 
     inputs: Column
     targets: Column
     columns: Mapping[str, Column] = field(default_factory=dict)
-    names: Sequence[str] | None = None
     unreadable: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
@@ -41,7 +39,6 @@ class Records:
             _at(self.inputs, rows),
             _at(self.targets, rows),
             {name: _at(column, rows) for name, column in self.columns.items()},
-            None if self.names is None else [self.names[row] for row in rows],
             self.unreadable,
         )
 

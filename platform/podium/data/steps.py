@@ -40,7 +40,7 @@ class Steps:
             DataError: if a step does not fit the records.
             TaskError: if a function of the user's fails.
         """
-        for step in self.steps if len(records) else ():
+        for step in self.steps:
             if isinstance(step, Filter):
                 records = _filtered(records, step)
             elif isinstance(step, Resize):
@@ -130,7 +130,7 @@ def _mapped(records: Records, function: Callable[[Any, Any], Piece | None]) -> R
     kept = records.at(rows)
     inputs = [each[0] for each in made if each is not None]
     targets = [each[1] for each in made if each is not None]
-    return Records(inputs, _joined(targets), kept.columns, kept.names, kept.unreadable)
+    return Records(inputs, _joined(targets), kept.columns, kept.unreadable)
 
 
 def _joined(targets: list[Any]) -> Any:

@@ -146,10 +146,11 @@ class RayExecutor:
         wanted = min(self._most, fit + AHEAD * (self._may_grow and have_work))
         holding = [gang for gang in self._gangs.values() if gang.holds_places]
         incomplete = [gang for gang in holding if gang.lacks_places]
-        tired = [gang for gang in incomplete[max(0, len(holding) - fit) :] if now > gang.patient_until]
+        too_many = max(0, len(holding) - fit)
+        tired = [gang for gang in incomplete[too_many:] if now > gang.patient_until]
         outside = [gang for gang in self._gangs.values() if not gang.holds_places]
         surplus = outside[: max(0, len(self._gangs) - wanted)]
-        for gang in [*incomplete[: max(0, len(holding) - fit)], *tired, *surplus]:
+        for gang in [*incomplete[:too_many], *tired, *surplus]:
             del self._gangs[gang.name]
             self._recruiter.dismiss(gang)
         for _ in range(wanted - len(self._gangs)):

@@ -86,8 +86,8 @@ class ComputeSettings(Settings):
         norm: Over what batch norms take their statistics where a batch goes through in parts: `batch` refuses that,
             `microbatch` lets a trial's curve depend on `microbatch` and on its ranks.
         compile: Whether networks go through `torch.compile`, which takes 10 to 20 seconds for each structure and
-            worker, and pays in long trials of large networks on GPUs. There are no stacks then. On CPUs it needs a C++
-            compiler.
+            worker, and is meant for long trials of large networks. There are no stacks then. On CPUs it needs a C++
+            compiler, and made neither of two networks that were tried faster.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"

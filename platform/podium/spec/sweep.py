@@ -16,7 +16,7 @@ from podium.spec.components import (
     ScheduleSettings,
     StoppingSettings,
 )
-from podium.spec.data import ArraysSource, DataSettings, SplitSettings
+from podium.spec.data import DataSettings
 from podium.spec.domains import Domains, one_or_several
 from podium.spec.running import CheckpointSettings, ComputeSettings, LimitSettings, Resources, Retries
 from podium.spec.settings import Settings, is_name
@@ -24,7 +24,6 @@ from podium.spec.space import Parameter, Space, Value
 
 __all__ = [
     "Activation",
-    "ArraysSource",
     "Budget",
     "CheckpointSettings",
     "Components",
@@ -45,7 +44,6 @@ __all__ = [
     "Sampler",
     "ScheduleSettings",
     "SearchSettings",
-    "SplitSettings",
     "StoppingSettings",
     "SweepSpec",
     "TrackingSettings",

@@ -1,6 +1,5 @@
 """CSV files, which become Arrow files of text, so that all of a column tells what it means."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +48,7 @@ class CsvFile:
                 reader = self._reader(content, options)
                 write_stream(target, reader.schema, reader)
 
-        name = hashlib.sha256(self.file.path.encode()).hexdigest()[:16]
-        return str(unpacked_once(self.scratch / f"{name}.arrow", write))
+        return str(unpacked_once(self.scratch / f"{self.file.key}.arrow", write))
 
     def _reader(self, content: pa.NativeFile, options: Any = None) -> Any:
         return pa.csv.open_csv(

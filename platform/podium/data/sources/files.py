@@ -45,6 +45,11 @@ class File:
     path: str
     name: str
 
+    @property
+    def key(self) -> str:
+        """A short name that no other file has."""
+        return hashlib.sha256(self.path.encode()).hexdigest()[:16]
+
     def read(self) -> bytes:
         """All its bytes.
 
@@ -276,7 +281,7 @@ def fetched(file: File, scratch: Path) -> Path:
     path = local_path(file.path, "")
     if path is not None:
         return path
-    target = scratch / hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    target = scratch / file.key
 
     def copy(copied: IO[bytes]) -> None:
         with file.streamed() as opened:

@@ -70,7 +70,7 @@ class ImageBlock:
             targets.append(target)
             kept.append(picture)
         columns = {} if self.pictures[0].split is None else {"split": [picture.split for picture in kept]}
-        return Records(inputs, targets, columns, [picture.image.path for picture in kept], unreadable)
+        return Records(inputs, targets, columns, unreadable)
 
 
 class Images:

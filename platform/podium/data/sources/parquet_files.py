@@ -1,6 +1,5 @@
 """Parquet files, whose row groups are read as a whole."""
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +67,7 @@ class ParquetFile:
             with opened(self.file, "Parquet") as content:
                 write_stream(target, schema, pq.ParquetFile(content).iter_batches(rows, columns=schema.names))
 
-        name = hashlib.sha256(self.file.path.encode()).hexdigest()[:16]
-        return str(unpacked_once(self.scratch / f"{name}.arrow", write))
+        return str(unpacked_once(self.scratch / f"{self.file.key}.arrow", write))
 
 
 def _bytes(group: Any, schema: pa.Schema) -> int:

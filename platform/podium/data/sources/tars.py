@@ -47,22 +47,20 @@ class TarBlock:
 
     def read(self) -> Records:
         """Those that have what is asked for, and can be decoded."""
-        inputs, targets, tables, names, unreadable = [], [], [], [], []
+        inputs, targets, tables, unreadable = [], [], [], []
         with self.file.open() as opened:
             for sample in self.samples or _index(opened, self.file.path):
-                name = f"{self.file.path}: {sample.name}"
                 try:
                     image, target, table = self._decoded(opened, sample)
                 except DataError as error:
-                    unreadable.append((name, str(error)))
+                    unreadable.append((f"{self.file.path}: {sample.name}", str(error)))
                     continue
                 inputs.append(image)
                 targets.append(target)
                 tables.append(table)
-                names.append(name)
         shared = sorted(set.intersection(*map(set, tables))) if tables else []
         columns = {key: [table[key] for table in tables] for key in shared}
-        return Records(inputs, targets, columns, names, unreadable)
+        return Records(inputs, targets, columns, unreadable)
 
     def _decoded(self, opened: IO[bytes], sample: Sample) -> tuple[NDArray[Any], Any, dict[str, Any]]:
         """Input, target and columns of a sample."""
