@@ -45,7 +45,7 @@ class Server:
         command = self._as_user("postgres", "-D", self._data, "-p", str(self.port), "-k", self._data)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._data.parent)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         ready = [self._binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, self._log.read_text()

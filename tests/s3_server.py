@@ -63,7 +63,7 @@ def running(host: str = "127.0.0.1", port: int = 0, before: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"MOTO_S3_CUSTOM_ENDPOINTS": ""})
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while "Running on" not in Path(log.name).read_text():
                 assert process.poll() is None, Path(log.name).read_text()
                 assert time.monotonic() < deadline, Path(log.name).read_text()

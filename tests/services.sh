@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that some tests need, where that can be done: those tests are skipped elsewhere.
+# Installs the Debian packages and fetches the data that some tests need, where that can be done: those tests are
+# skipped elsewhere.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+.venv/bin/python experiments/series/fetch.py ||
+    echo "tests on series will be skipped: their data could not be fetched" >&2
 
 missing=()
 for package in postgresql iproute2; do

@@ -29,3 +29,10 @@ def test_pytest_as_a_module_starts_in_the_root(root):
         [sys.executable, "-m", "pytest", "--version"], cwd=root, capture_output=True, text=True, check=True
     )
     assert shown.stdout.startswith("pytest")
+
+
+def test_every_built_in_task_may_stand_in_a_sweep_file():
+    from podium.spec.sweep import BUILT_IN_TASKS
+    from podium.training.tasks import TASKS
+
+    assert set(BUILT_IN_TASKS) == set(TASKS)

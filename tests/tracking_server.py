@@ -41,7 +41,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, stdout=file, stderr=file, start_new_session=True, env=os.environ | settings
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             assert self._process.poll() is None, log.read_text()
             try:
@@ -153,7 +153,7 @@ class Proxy:
         call.wfile.write(content)
 
     def _pass_on(self, call: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self._target, timeout=60)
+        connection = http.client.HTTPConnection(self._target, timeout=300)
         try:
             headers = {name: value for name, value in call.headers.items() if name.lower() not in HOP}
             connection.request(call.command, call.path, body, headers)

@@ -75,7 +75,7 @@ class Outcome:
 def podium(folder: Path, *arguments: str) -> Outcome:
     """Runs the command line in `folder`, in one process with its trials."""
     command = [sys.executable, "-m", "podium", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from podium.api import Result, launch, load_result, load_sweep
+    from podium.api import Result, compare, launch, load_network, load_result, load_sweep, promote, reproduce
     from podium.errors import PodiumError, UserError
     from podium.training.task import Batch, Task
 
@@ -13,12 +13,29 @@ _HOMES = {
     "Result": "podium.api",
     "Task": "podium.training.task",
     "UserError": "podium.errors",
+    "compare": "podium.api",
     "launch": "podium.api",
+    "load_network": "podium.api",
     "load_result": "podium.api",
     "load_sweep": "podium.api",
+    "promote": "podium.api",
+    "reproduce": "podium.api",
 }
 
-__all__ = ["Batch", "PodiumError", "Result", "Task", "UserError", "launch", "load_result", "load_sweep"]
+__all__ = [
+    "Batch",
+    "PodiumError",
+    "Result",
+    "Task",
+    "UserError",
+    "compare",
+    "launch",
+    "load_network",
+    "load_result",
+    "load_sweep",
+    "promote",
+    "reproduce",
+]
 
 
 def __getattr__(name: str) -> Any:

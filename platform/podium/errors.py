@@ -11,6 +11,7 @@ PodiumError                     exit code 1
 │   └── LeaseLost               another driver holds the sweep
 ├── LedgerError                 the ledger contradicts itself
 ├── CheckpointError             a checkpoint cannot be read back
+├── ModelError                  a registered model does not load or answer
 ├── MeetingFailed               ranks that are to train together did not find each other
 └── Interrupted                 exit code 75: stopped from outside, resumable
     └── StorageFault            a disk, store or database that fails for now
@@ -80,6 +81,10 @@ class LedgerError(PodiumError):
 
 class CheckpointError(PodiumError):
     """A checkpoint is missing, truncated or altered."""
+
+
+class ModelError(PodiumError):
+    """A registered model does not load, or does not answer what it should."""
 
 
 class MeetingFailed(PodiumError):

@@ -81,6 +81,26 @@ def has(store: str, name: str) -> bool:
     return _has(store, name) if path is None else is_whole(path)
 
 
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A folder for as long as the block lasts; those of processes that died within theirs are removed first.
+
+    Args:
+        parent: Where it lies, hidden.
+        name: What its own name begins with.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _clear(parent)
+    lock = f"{name}-{uuid.uuid4().hex}"
+    with _locked(parent / f".{lock}.lock"):
+        folder = parent / f".{lock}-{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def discard(path: Path, name: str, *, dry_run: bool) -> int | None:
     """Removes a made folder, or what is left of one in the making, unless some process is making it now.
 

@@ -146,6 +146,10 @@ class Hosts:
         subprocess.run([*_enter(self.worker.anchor, "--net"), "ip", "route", "delete", *route], check=True)
 
 
+HANG_S = 300
+"""Who waits for longer waits in vain."""
+
+
 def until(condition: Callable[[], object], seconds: float, what: str) -> float:
     """Waits for a condition; returns the seconds it took.
 
@@ -242,7 +246,7 @@ def _s3_server(switch: "subprocess.Popen[str]", folder: Path) -> Iterator[None]:
     command = [*_enter(switch, "--net", "--pid"), sys.executable, "-m", "moto.server", "-H", SWITCH, "-p", "5000"]
     with (folder / "s3.log").open("w+") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
         try:
-            until(lambda: "Running on" in Path(log.name).read_text(), 60, "the S3 server answers")
+            until(lambda: "Running on" in Path(log.name).read_text(), HANG_S, "the S3 server answers")
             yield
         finally:
             server.kill()

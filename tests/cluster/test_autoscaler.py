@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from faults.verdict import assert_nothing_lost
-from namespaces import HEAD, two_hosts, until
+from namespaces import HANG_S, HEAD, two_hosts, until
 from test_partition import podium, start_ray
 
 from podium.sweep.messages import GangReady
 from podium.wiring.place import Place
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 MOST_HOSTS = 2
 FAKE = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
@@ -81,7 +81,7 @@ def test_a_sweep_grows_with_the_cluster_that_its_waiting_gangs_make_grow(tmp_pat
             finally:
                 book.close()
 
-        until(lambda: len(gangs()) == 1 + MOST_HOSTS, 120, "a gang trains on each host that the autoscaler may add")
+        until(lambda: len(gangs()) == 1 + MOST_HOSTS, HANG_S, "a gang trains on each host that the autoscaler may add")
         (head.disk / "hurry").touch()
-        assert driver.wait(120) == 0, (head.disk / "growing.log").read_text()
+        assert driver.wait(HANG_S) == 0, (head.disk / "growing.log").read_text()
         assert_nothing_lost(place, "growing")

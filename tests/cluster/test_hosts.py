@@ -90,7 +90,7 @@ def started(command: list[str], environment: dict[str, str]) -> Iterator["subpro
         ) as process,
     ):
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while STARTED not in Path(log.name).read_text():
                 assert process.poll() is None, Path(log.name).read_text()
                 assert time.monotonic() < deadline, Path(log.name).read_text()
@@ -129,7 +129,7 @@ def podium(hosts: Hosts, folder: Path, *arguments: str, **environment: str) -> t
         env={**hosts.environment, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}, done.stderr

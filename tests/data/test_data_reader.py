@@ -122,7 +122,11 @@ def test_a_shard_of_another_shape_than_the_manifest_says_is_refused(make_shards:
         Reader(folder).sequential("train", 5)
 
 
-def test_partners_are_those_of_the_whole_batch_for_any_part(make_shards: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("shard_bytes", [200, 10**6])
+def test_partners_are_those_of_the_whole_batch_for_any_part(
+    make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, shard_bytes: int
+) -> None:
+    monkeypatch.setattr(build, "SHARD_BYTES", shard_bytes)
     x = np.arange(400, dtype=np.float32).reshape(100, 4)
     reader = Reader(make_shards(x, np.arange(100) % 2, normalize=False))
     settings = {"batch_size": 16, "seed": 3, "epoch": 1, "has_partners": True}

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -155,7 +156,7 @@ def test_a_rank_that_hears_nothing_saves_and_leaves(running_ray: str, assignment
 def test_a_rank_that_was_stopped_itself_stays(running_ray: str, assignment: Assignment) -> None:
     from podium.execution.ray import RayExecutor
 
-    patient = Assignment(**{**vars(assignment), "spec": assignment.spec | {"limits": {"heartbeat_s": 60}}})
+    patient = with_heartbeat(assignment, 60)
     stage = Stage(RayExecutor(patient, most=1))
     process = psutil.Process(process_of(stage))
     process.suspend()
@@ -189,6 +190,11 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
             cluster.stdin.close()
 
 
+def with_heartbeat(assignment: Assignment, seconds: float) -> Assignment:
+    """The same with other patience, for ranks that are slow on purpose."""
+    return replace(assignment, spec=assignment.spec | {"limits": {"heartbeat_s": seconds}})
+
+
 def eat_memory(assignment: Assignment, megabytes: int) -> None:
     """Has every step of a trial take memory and keep it."""
     code = Path(str(assignment.code)) / "train.py"
@@ -208,8 +214,9 @@ def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
 ) -> None:
     """Driver and Ray see a control group as the whole memory, as in a container."""
     eat_memory(assignment, megabytes=300)
+    patient = with_heartbeat(assignment, 60)
     host = IN_A_SMALL_HOST.format(group=make_cgroup(4096))
-    with other_driver("", 1, assignment, ["unshare", "--mount", "bash", "-ec", host, "host"]) as driver:
+    with other_driver("", 1, patient, ["unshare", "--mount", "bash", "-ec", host, "host"]) as driver:
         driver.train()
         driver.until(lambda _: driver.all(GangLost))
         (lost,) = driver.all(GangLost)

@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from wiring_cases import podium_here
 
 import podium
 from podium.spec.files import read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/sweep.yaml"))
+FEW_STRUCTURES = 10
+"""So many of an experiment's structures are tried, its corners among them; `podium check` tries 64."""
+
 SMALL = {"budget.trials": 2, "budget.epochs.max": 3, "tracking.plots": False, "tracking.model": False}
 
 
@@ -48,13 +50,20 @@ def test_the_sweep_is_named_like_its_folder(name: str) -> None:
     assert read_sweep(sweep_file(name)).spec.sweep == name
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_there_is_a_larger_sweep_for_a_large_machine(name: str) -> None:
+    small, full = read_sweep(sweep_file(name)).spec, read_sweep(sweep_file(name), ["preset=full"]).spec
+    assert full.sweep != small.sweep, "or the two could not stand in one home"
+    assert full.budget.trials * full.budget.epochs.max > small.budget.trials * small.budget.epochs.max
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_preflight_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "podium", "check", sweep_file(name), "--home", tmp_path, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+def test_the_preflight_finds_nothing_wrong(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podium.wiring.preflight.MOST_STRUCTURES", FEW_STRUCTURES)
+    done = podium_here(tmp_path, "check", str(sweep_file(name)), "--home", str(tmp_path), "--json")
+    assert done.code == 0, done.problems
+    report = done.json
     assert {entry["name"] for entry in report["parameters"]} == set(read_sweep(sweep_file(name)).spec.search.space)
     assert report.get("saves_checkpoints", True), "without, it could not be paused"
 
@@ -73,7 +82,7 @@ def test_the_readme_shows_commands_that_can_be_run(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", ["digits", "forest"])  # the others have files of their own
 def test_two_short_trials_beat_whoever_always_says_the_same(name: str, tmp_path: Path) -> None:
     result = podium.launch(podium.load_sweep(sweep_file(name), SMALL), home=tmp_path, cluster="inline")
     assert (result.summary["state"], result.summary["trials"]["total"]) == ("finished", 2)

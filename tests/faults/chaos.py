@@ -62,7 +62,7 @@ def train(trial):
 EVENTS = 165
 """How many events the sweep has if nothing happens to it."""
 
-DRIVE_S = 90.0
+DRIVE_S = 300.0
 """How long one driver may take."""
 
 DRIVES = 8

@@ -18,7 +18,7 @@ sys.path.append(str(TESTS))  # where pytest has put it already
 
 from tracking_server import Server  # noqa: E402
 
-START_S = 60.0
+START_S = 300.0
 
 
 class Services:

@@ -103,7 +103,7 @@ class Launch:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.begin(*arguments)
-        output, problems = process.communicate(timeout=120)
+        output, problems = process.communicate(timeout=300)
         return process.returncode, output, problems
 
     @property
@@ -171,13 +171,13 @@ def test_a_full_disk_interrupts_and_a_freed_one_completes(
 def kill_after(launch: Launch, advances: int) -> None:
     """Kills a driver, which is its own worker, when so many advances have ended."""
     process = launch.begin("launch", "sweep.yaml")
-    deadline, book = time.monotonic() + 60, Place.of(launch.folder / "home").book()
+    deadline, book = time.monotonic() + 300, Place.of(launch.folder / "home").book()
     while sum(isinstance(row.event, Advanced) for row in book.rows("toy")) < advances:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
 def test_damaged_checkpoints_cost_only_time_and_are_told_in_the_trial_s_log(

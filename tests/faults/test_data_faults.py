@@ -34,7 +34,7 @@ search:
   space: {optimizer.learning_rate: {log: [1e-3, 1e-1]}}
 budget: {trials: 4, epochs: {min: 1, max: 3}, policy: asha}
 fuse: off
-tracking: {plots: false, model: false}
+tracking: {plots: false, model: false, diagnosis: false, inside: false}
 """
 TASK = """
 from podium.training.tasks import Classification
@@ -87,7 +87,7 @@ class Launch:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.begin(*arguments)
-        output, problems = process.communicate(timeout=150)
+        output, problems = process.communicate(timeout=300)
         return process.returncode, output, problems
 
     def kill_after(self, advances: int, *overrides: str) -> None:
@@ -100,7 +100,7 @@ class Launch:
             process.communicate()
 
     def wait_for(self, advances: int, process: "subprocess.Popen[str]") -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while sum(isinstance(event, Advanced) for event in self.events) < advances:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
@@ -178,7 +178,7 @@ def test_a_sweep_outlives_a_shard_that_is_deleted_and_the_next_launch_prepares_a
     launch.wait_for(1, process)
     shard = launch.shards / "train-00000.arrow"
     shard.unlink()
-    _, problems = process.communicate(timeout=150)
+    _, problems = process.communicate(timeout=300)
     assert process.returncode == 0, problems
     assert outcome(launch.machine) == undisturbed
     code, output, problems = launch.run("launch", "sweep.yaml", "budget.trials=5")

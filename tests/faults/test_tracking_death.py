@@ -60,7 +60,7 @@ def train(trial):
     gate = Path(os.environ["GATE"])
     calls = len(list(gate.glob("call-*")))
     (gate / f"call-{calls}").touch()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while calls == 3 and not (gate / "open").exists():
         assert time.monotonic() < deadline, "the gate was not opened"
         time.sleep(0.02)
@@ -72,7 +72,7 @@ def train(trial):
 """
 
 
-def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """What the condition gives as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -346,7 +346,7 @@ def test_a_tracker_that_was_taken_over_writes_nothing_more(
             (this_process(), f"{sweep.name}/tracker"),
         )
     proxy.mode = "pass"
-    _, problems = process.communicate(timeout=60)
+    _, problems = process.communicate(timeout=300)
     assert process.returncode == 3, problems
     assert "was taken over" in problems
     parent, _ = runs(server.address, sweep.name)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from podium.errors import LeaseLost, LookupFailed, StorageFault, UserError
 from podium.ledger import Book, audit, database, lease
 from podium.ledger.schema import EVENTS, LEASES
+from podium.sweep import messages
 from podium.sweep.messages import Exhausted, Launched, StopRequested, TimeSpent
 from podium.testing.ledgers import ONE_OF_EACH
 
@@ -194,7 +195,7 @@ def is_lost(ledger):
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -307,3 +308,18 @@ def test_others_read_and_ask_while_one_process_writes(shelf, spawn):
     child.kill()
     child.communicate()
     assert [request.trial for request in shelf.hold("s").requests()] == list(range(1, 21))
+
+
+def test_readings_of_a_test_split_are_those_of_all_sweeps(shelf):
+    reads = {
+        name: [messages.TestRead(data=data, samples=9, trial=trial, model="m") for trial, data in enumerate(sets)]
+        for name, sets in {"z": ("a", "b"), "a": ("a", "c"), "b": ("a",)}.items()
+    }
+    for name, events in reads.items():
+        ledger = shelf.hold(name)
+        ledger.append([TimeSpent(seconds=1), *events])
+        ledger.release()
+    found = shelf.readings("a")
+    assert [(reading.sweep, reading.event) for reading in found] == [(name, reads[name][0]) for name in ("z", "a", "b")]
+    assert [reading.at for reading in found] == sorted(reading.at for reading in found)
+    assert shelf.readings("no such test set") == []

@@ -13,7 +13,8 @@ import torch
 from mlflow import MlflowClient
 from torch import nn
 
-from podium.registry.models import log_best
+from podium.registry.models import Model, log_best
+from podium.spec.postprocessing import PostprocessingSettings
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
 
@@ -27,11 +28,23 @@ class Schema:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     normalize: bool
+    series: bool = False
+    class_names: tuple[str, ...] = ()
 
 
 IMAGES = Schema((2, 8, 8), "uint8", (), 4, (100.0, 120.0), (50.0, 60.0), True)
 VECTORS = Schema((5,), "float32", (3,), 0, (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 2.0, 1.0, 2.0, 1.0), True)
 RAW = Schema((5,), "float32", (), 0, (1.0,) * 5, (2.0,) * 5, False)
+
+
+MASKS = Schema((1, 8, 8), "uint8", (8, 8), 2, (100.0,), (50.0,), False)
+
+
+class Pixelwise(nn.Module):
+    """Two classes: whether a pixel is brighter than 127.5."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([127.5 - images, images - 127.5], dim=1) / 100
 
 
 def convnet() -> nn.Module:
@@ -92,16 +105,18 @@ def spec() -> SweepSpec:
 def log(registry_uri: str, make_run: Callable[[], str], spec: SweepSpec) -> Callable[..., dict[str, str]]:
     trial = Trial(number=3, parameters={"rate": 0.1}, seed=1, state=TrialState.COMPLETE, best_epoch=2)
 
-    def log(module: nn.Module, schema: Schema, run_id: str = "") -> dict[str, str]:
-        options: dict[str, Any] = {"spec": spec, "trial": trial, "tracking_uri": registry_uri}
-        return log_best(module, schema, run_id=run_id or make_run(), registered_name="shapes", **options)
+    def log(module: nn.Module, schema: Schema, run_id: str = "", **after: Any) -> dict[str, str]:
+        model = Model(module, schema, "softmax" if schema.classes else "identity")
+        changed = spec.model_copy(update={"postprocessing": PostprocessingSettings(**after)})
+        options: dict[str, Any] = {"spec": changed, "trial": trial, "tracking_uri": registry_uri}
+        return log_best(model, run_id=run_id or make_run(), registered_name="shapes", **options)
 
     return log
 
 
 @pytest.mark.slow
 def test_a_champion_needs_no_podium(log: Callable[..., dict[str, str]], registry_uri: str, tmp_path: Path) -> None:
-    """Of classes, of several numbers, of one raw number: each answers in a process that cannot import Podium."""
+    """Of classes, several numbers, one raw number, a mask: each answers in a process that cannot import Podium."""
     cases = [(convnet(), IMAGES), (perceptron(3), VECTORS), (perceptron(1), RAW)]
     asked = {}
     for module, schema in cases:
@@ -109,14 +124,18 @@ def test_a_champion_needs_no_podium(log: Callable[..., dict[str, str]], registry
         samples = np.random.default_rng(0).uniform(0, 255, (5, *schema.inputs)).astype(schema.input_dtype)
         np.save(tmp_path / f"samples-{version}.npy", samples)
         asked[version] = expected(module, schema, samples)
+    version = log(Pixelwise(), MASKS, answer="class", overlap=4)["version"]
+    image = np.random.default_rng(0).integers(0, 255, (1, 1, 11, 13)).astype(np.uint8)
+    np.save(tmp_path / f"samples-{version}.npy", image)
+    asked[version] = (image > 127)[:, 0].astype(np.int64)
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-c", PREDICT, registry_uri, *asked]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(asked) == len(cases)
+    assert len(asked) == len(cases) + 1
     for version, answers_expected in asked.items():
         answers = np.load(tmp_path / f"answers-{version}.npy")
-        assert answers.dtype == np.float32
+        assert answers.dtype == (np.int64 if answers_expected.dtype == np.int64 else np.float32)
         np.testing.assert_allclose(answers, answers_expected, atol=1e-4)
 
 

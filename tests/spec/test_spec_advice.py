@@ -28,6 +28,7 @@ def test_nothing_to_say():
     assert advice() == []
 
 
+HEADS = {"size": {"kind": "regression", "targets": [0]}}
 NORMAL = {"initializer": {"scheme": "small_normal", "scale": 0.01}}
 
 
@@ -41,6 +42,13 @@ NORMAL = {"initializer": {"scheme": "small_normal", "scale": 0.01}}
         ({"initializer": {"scheme": "he_normal", "scale": 2.0}}, "initializer.scale: is ignored"),
         ({"network": {"kind": "mlp", "kernel": 3}}, "network.kernel: is ignored, since network.kind is mlp"),
         ({"optimizer": {"momentum": 0.9}}, "optimizer.momentum: is ignored"),
+        ({"loss": {"gamma": 1.0}}, "loss.gamma: is ignored, since loss.kind is auto; focal would read it"),
+        ({"task": "regression", "loss": {"label_smoothing": 0.1}}, "loss.label_smoothing: is ignored by the task regr"),
+        ({"task": "multi_output", "loss": {"kind": "focal"}, "heads": HEADS}, "write heads.NAME.loss"),
+        (
+            {"loss": {"class_weights": "balanced"}, "data": {"source": "digits", "sampling": "balanced"}},
+            "on top of data.sampling",
+        ),
         ({"schedule": {"floor": 0.1}}, "schedule.floor: is ignored, since schedule.kind is constant"),
         (
             {"space": {"optimizer.kind": {"choice": ["sgd", "adam"]}, "optimizer.momentum": {"float": [0, 0.9]}}},

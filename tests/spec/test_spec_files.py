@@ -435,6 +435,25 @@ def test_anchors_and_merges_keep_working(write):
     assert spec.search.space["penalty.l1"] == spec.search.space["penalty.l2"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [("optimizer: {kind: lamb}", "optimizer.kind: lamb"), ("initializer: {scheme: lsuv}", "initializer.scheme: lsuv")],
+)
+def test_what_needs_whole_parameters_is_not_sharded(refused, write, settings, name):
+    key = name.partition(":")[0]
+    text = "\n".join(line for line in DIGITS.splitlines() if key not in line) + f"\n{settings}\n"
+    read_sweep(write(text))
+    sharded = refused(text.replace("gpus: 0}", "gpus: 0, strategy: sharded}"))
+    assert (sharded.key, sharded.problem.partition(" needs")[0]) == ("resources.strategy", f"is sharded, and {name}")
+    searched = DIGITS.replace("gpus: 0}", "gpus: 0, strategy: sharded}").replace("adadelta]", "adadelta, lamb]")
+    assert "lamb needs whole" in refused(searched).problem
+
+
+def test_seeds_are_searched(write):
+    text = DIGITS.replace("    penalty.l1: ", "    seed: {choice: [0, 1, 2]}\n    penalty.l1: ")
+    assert "seed" in read_sweep(write(text)).spec.space().names
+
+
 def test_the_path_may_be_text(write):
     path = write(DIGITS)
     assert read_sweep(str(path)).path == Path(path)

@@ -59,7 +59,7 @@ class Story:
             identity="one",
             spec=spec.model_dump(mode="json"),
             text="sweep: shown\n",
-            provenance={"git": {"commit": "c0ffee", "diff": "+a line"}},
+            provenance={"git": {"commit": "c0ffee", "diff": "+a line"}, "packages": {"torch": "2.13.0"}},
             fuses=fuses,
         )
         self.todo = self.tell(self.launched)
@@ -189,12 +189,18 @@ def show(tracking_uri: str, tmp_path: Path) -> Callable[..., Projector]:
             yield rows[start : start + size]
 
     def show(
-        story: Story, *, size: int = 10_000, finish: bool = True, facts: Facts | None = None, **options: Any
+        story: Story,
+        *,
+        size: int = 10_000,
+        finish: bool = True,
+        facts: Facts | None = None,
+        code: Path | None = None,
+        **options: Any,
     ) -> Projector:
         machine = Machine(story.spec)
         options = {"tracking_uri": tracking_uri, "artifacts": str(tmp_path / "runs")} | options
         projector = Projector(story.spec, "one", facts=Facts() if facts is None else facts, **options)
-        projector.launch(story.rows[0][1], story.launched, MANIFEST)
+        projector.launch(story.rows[0][1], story.launched, MANIFEST, code)
         for rows in chunks(story.rows, size):
             for _, _, event in rows:
                 machine.handle(event)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 from collections import Counter
@@ -90,12 +91,20 @@ def test_a_finished_sweep(
 def test_the_parent_keeps_what_the_sweep_started_from(
     make_story: MakeStory, show: Show, tracking_uri: str, tmp_path: Path, manifest: dict[str, Any]
 ) -> None:
-    show(make_story(tracking={"plots": True}).play())
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "task.py").write_text("code = 1\n")
+    show(make_story(tracking={"plots": True}).play(), code=tmp_path / "own")
     parent, _ = runs(tracking_uri)
     kept = Path(MlflowClient(tracking_uri).download_artifacts(parent.info.run_id, "", str(tmp_path)))
     assert (kept / "sweep.yaml").read_text() == "sweep: shown\n"
     assert json.loads((kept / "manifest.json").read_text()) == manifest
-    assert json.loads((kept / "provenance.json").read_text()) == {"git": {"commit": "c0ffee"}}
+    assert json.loads((kept / "provenance.json").read_text()) == {
+        "git": {"commit": "c0ffee"},
+        "packages": {"torch": "2.13.0"},
+        "digests": {"sweep": hashlib.sha256(b"sweep: shown\n").hexdigest(), "code": "", "data": ""},
+    }
+    assert (kept / "requirements.txt").read_text() == "torch==2.13.0\n"
+    assert (kept / "code" / "task.py").read_text() == "code = 1\n"
     assert (kept / "code.diff").read_text() == "+a line"
     assert [row["trial"] for row in json.loads((kept / "trials.json").read_text())] == [0, 1, 2]
     assert len((kept / "trials.csv").read_text().splitlines()) == 4

@@ -247,7 +247,11 @@ def test_mixing_does_not_depend_on_stacks_and_microbatches(settings: Any, blobs:
     curves = []
     for number, own in enumerate(({"fuse": "off"}, settings)):
         spec = make_spec(
-            task="task.py:Double", network={"width": 6, "norm": "layer"}, augmentation={"mixup": 0.4}, **own
+            task="task.py:Double",
+            network={"width": 6, "norm": "layer"},
+            augmentation={"mixup": 0.4},
+            tracking={"diagnosis": False},  # it is of what goes through the network at once
+            **own,
         )
         bench = Bench(spec, tmp_path / str(number), data=blobs, code=tmp_path / "code", holder=1)
         bench.trainer.advance(Advance(key="key", gang="gang", until=3, lanes=lanes))

@@ -61,6 +61,7 @@ def test_microbatches_add_up_to_the_batch(fuse: Any, task: str, blobs: Path, cod
         "network": {"width": 6, "norm": "layer", "dropout": 0.3},
         "optimizer": {"kind": "sgd", "clip": 0.5},
         "penalty": {"l2": 1e-3},
+        "tracking": {"diagnosis": False},  # it is of what goes through the network at once
     }
     whole, _ = trained(make_spec(**settings), blobs, code, tmp_path / "whole")
     for size in (1, 5, 16, 100):

@@ -10,7 +10,7 @@ from training_bench import DOUBLE, Bench, make_spec
 
 from podium.data.prepare import prepare
 from podium.data.reader import Reader
-from podium.sweep.messages import Advance, Lane, Progress, Report, Saved
+from podium.sweep.messages import Advance, Lane, Progress, Repeat, Report, Saved
 from podium.training.checkpoint import Storage
 from podium.training.folded import FoldedTrainer
 from podium.training.ranks import ALONE
@@ -131,3 +131,14 @@ def test_one_fold_that_diverges_ends_the_trial(shards: Path, code: Path, tmp_pat
     report = advance(bench, 2, (lane,))[0]
     assert (report.ending, report.values) == ("diverged", (None,))
     assert "with fold 0 to validate" in report.reason
+
+
+def test_a_trial_over_folds_comes_out_again_bit_for_bit(shards: Path, code: Path, tmp_path: Path) -> None:
+    spec = spec_of(fuse=2)
+    then = Bench(spec, tmp_path / "then", data=shards, code=code, holder=1)
+    report = advance(then, 2)[1]
+    assert [stretch.fold for stretch in report.history] == list(range(FOLDS))
+    again = Bench(spec, tmp_path / "again", data=shards, code=code, holder=1)
+    repeat = Repeat(history=report.history, mates={0: LANES[0].parameters})
+    advance(again, 2, (LANES[1].model_copy(update={"repeat": repeat}),))
+    assert again.curve(1) == then.curve(1)

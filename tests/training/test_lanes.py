@@ -330,6 +330,13 @@ def test_the_best_width_is_measured_once_and_kept(bench: MakeBench, blobs: Path,
     assert {report.width for report in reports.values()} == {measured.width}
 
 
+def test_without_fusing_no_stack_is_tried_however_many_trials_come_together(bench: MakeBench, blobs: Path) -> None:
+    plain = bench(make_spec(fuse="off", budget={"trials": 4, "epochs": {"max": 9}}), data=blobs)
+    reports = advance(plain, 9, lanes_of([{"optimizer.learning_rate": 0.01 * (trial + 1)} for trial in range(4)]))
+    assert {report.width for report in reports.values()} == {1}
+    assert not [event for event in plain.events if isinstance(event, Measured)]
+
+
 ODD_TASKS = """
 from torch import nn
 from podium.training.metrics import Metric

@@ -3,13 +3,24 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import nn
 
 from podium.errors import SpecError
 from podium.spec.sweep import NetworkSettings
 from podium.training.toolbox.activations import ACTIVATIONS, MONOTONE
-from podium.training.toolbox.dropout import Dropout, begin_epoch, begin_step, replace_torch_dropout, sites
-from podium.training.toolbox.networks import convnet, make_network
+from podium.training.toolbox.chance import (
+    Dropout,
+    Noise,
+    SpatialDropout,
+    StochasticDepth,
+    begin_epoch,
+    begin_step,
+    replace_torch_dropout,
+    sites,
+)
+from podium.training.toolbox.networks import make_network
+from podium.training.toolbox.networks.convnet import convnet
 from podium.training.toolbox.norms import BatchNorm
 
 IMAGE = (2, 9, 7)
@@ -97,7 +108,7 @@ def test_dropout_keeps_the_mean(rate: float) -> None:
 def test_dropout_is_the_identity_in_evaluation_and_wants_to_know_its_batch() -> None:
     module = Dropout(0.5)
     inputs = torch.randn(3, 4)
-    with pytest.raises(RuntimeError, match="knows 0 positions and got a batch of 3"):
+    with pytest.raises(RuntimeError, match="Dropout knows 0 positions and got a batch of 3"):
         module(inputs)
     assert torch.equal(module.eval()(inputs), inputs)
 
@@ -117,3 +128,27 @@ def test_pooling_and_activation_may_change_places_where_the_order_is_kept(activa
     settings = NetworkSettings(kind="convnet", depth=1, activation=activation)
     kinds = [type(layer) for layer in convnet(settings, (1, 8, 8), 2)[1:3]]
     assert kinds == ([nn.MaxPool2d, type(module)] if same else [type(module), nn.MaxPool2d])
+
+
+@pytest.mark.parametrize(("module", "drops_samples"), [(SpatialDropout(0.3), False), (StochasticDepth(0.3), True)])
+def test_whole_channels_or_branches_are_dropped(module: nn.Module, drops_samples: bool) -> None:
+    places = [("site", module)]
+    begin_epoch(places, 1, 0)
+    begin_step(places, torch.arange(400))
+    dropped = module(torch.ones(400, 6, 4, 4)).view(400, 6, -1)
+    assert torch.equal(dropped.amin(dim=2), dropped.amax(dim=2)), "a channel is whole or gone"
+    is_one_for_all = bool((dropped.amax(dim=2).amin(dim=1) == dropped.amax(dim=2).amax(dim=1)).all())
+    assert is_one_for_all == drops_samples
+    assert float((dropped == 0).double().mean()) == pytest.approx(0.3, abs=0.06)
+    assert float(dropped.max()) == pytest.approx(1 / 0.7)
+    assert torch.equal(module.eval()(torch.ones(2, 6, 4, 4)), torch.ones(2, 6, 4, 4))
+
+
+def test_noise_is_standard_normal_and_gone_in_evaluation() -> None:
+    places = [("site", noise := Noise())]
+    begin_epoch(places, 1, 0)
+    begin_step(places, torch.arange(1000))
+    drawn = noise(torch.ones(1000, 5, dtype=torch.float64))
+    assert drawn.dtype is torch.float64
+    assert kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-3
+    assert not noise.eval()(torch.ones(3, 5)).any()

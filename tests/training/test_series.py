@@ -47,6 +47,21 @@ def last(outputs, batch):
     places = (batch.lengths - 1).view(-1, 1, 1).expand(-1, 1, outputs.shape[-1])
     return outputs.gather(1, places).squeeze(1)
 """
+CODE += """
+class Taker(Last):
+    takes_lengths = True
+
+    def forward(self, inputs, lengths):
+        places = (lengths - 1).view(-1, 1, 1).expand(-1, 1, 6)
+        return self.head(self.cell(inputs.double())[0].gather(1, places).squeeze(1))
+
+class Taking(Classification):
+    def network(self, parameters, schema):
+        return Taker()
+
+    def metrics(self):
+        return {}
+"""
 DATA: dict[str, Any] = {"source": "task.py:series", "series": True, "batch_size": 16}
 LANES = tuple(Lane(trial=n, parameters={"optimizer.learning_rate": 0.02 * (n + 1)}, seed=n) for n in range(2))
 
@@ -81,8 +96,9 @@ def trained(spec: Any, shards: Path, code: Path, store: Path) -> tuple[Bench, di
 
 @pytest.mark.parametrize("settings", [{"fuse": 2}, {"fuse": "off", "compute": {"microbatch": 5}}])
 def test_curves_are_the_same(settings: dict[str, Any], shards: Path, code: Path, tmp_path: Path) -> None:
-    alone, _ = trained(spec_of(fuse="off"), shards, code, tmp_path / "alone")
-    other, reports = trained(spec_of(**settings), shards, code, tmp_path / "other")
+    same = {"tracking": {"diagnosis": False}}  # it is of what goes through the network at once
+    alone, _ = trained(spec_of(**same, fuse="off"), shards, code, tmp_path / "alone")
+    other, reports = trained(spec_of(**same, **settings), shards, code, tmp_path / "other")
     assert {report.width for report in reports.values()} == {2 if settings["fuse"] == 2 else 1}
     for trial in (0, 1):
         curve = alone.curve(trial)
@@ -91,9 +107,25 @@ def test_curves_are_the_same(settings: dict[str, Any], shards: Path, code: Path,
             assert other.curve(trial)[epoch] == pytest.approx(metrics, abs=1e-9)
 
 
-def test_built_in_networks_refuse_series(shards: Path, code: Path) -> None:
-    with pytest.raises(SpecError, match=r"^data\.series: is on, and the built-in networks"):
-        measure(spec_of(task="classification"), code=None, data=shards, parameters={})
+@pytest.mark.parametrize("kind", ["mlp", "convnet"])
+def test_networks_that_take_samples_of_one_shape_refuse_series(kind: str, shards: Path) -> None:
+    with pytest.raises(
+        SpecError, match=rf"^(data\.series: is on, and `network\.kind: {kind}`|network\.kind: a convnet)"
+    ):
+        measure(spec_of(task="classification"), code=None, data=shards, parameters={"network.kind": kind})
+
+
+def test_a_network_that_takes_lengths_is_given_them(shards: Path, code: Path, tmp_path: Path) -> None:
+    whole, _ = trained(spec_of(fuse="off"), shards, code, tmp_path / "whole")
+    for settings in ({"fuse": 2}, {"fuse": "off"}):
+        spec = spec_of(task="task.py:Taking", **settings)
+        measured = measure(spec, code=code, data=shards, parameters={}, mate={})
+        assert measured.obstacle == ""
+        taking, reports = trained(spec, shards, code, tmp_path / f"taking-{settings['fuse']}")
+        assert {report.width for report in reports.values()} == {2 if settings["fuse"] == 2 else 1}
+        for trial in (0, 1):
+            for epoch, metrics in whole.curve(trial).items():
+                assert taking.curve(trial)[epoch] == pytest.approx(metrics, abs=1e-9)
 
 
 def test_a_batch_is_as_long_as_its_longest_series(shards: Path) -> None:

@@ -38,6 +38,9 @@ def test_classification_learns_and_reports(bench: MakeBench, blobs: Path) -> Non
         "validation/loss",
         "validation/accuracy",
         "parameters",
+        "diagnosis/gradient_ratio",
+        "diagnosis/update_ratio",
+        "diagnosis/dead",
     }
     assert report.metrics["parameters"] == 36 * 64 + 64 + 64 * 64 + 64 + 64 * 3 + 3
     assert [type(event) for event in trained.events] == [Progress] * 4 + [Saved]

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
+import torch
 from empty_runs import make_empty_runs
 from ruamel.yaml import YAML
 from wiring_cases import BLOBS, BLOBS_METRIC, QUICK, write_blobs, write_quick
@@ -58,6 +60,31 @@ def test_trials_are_a_frame_with_one_row_each(result: Result) -> None:
     assert best is not None
     assert frame.loc[best["trial"], "value"] == best["value"]
     assert frame["params.optimizer.learning_rate"].between(1e-3, 1e-1).all()
+
+
+def test_the_best_network_is_the_one_that_was_measured(result: Result, folder: Path) -> None:
+    """Its accuracy on the validation split, counted anew, is what the best trial's epoch reported."""
+    best, network = result.best, podium.load_network("blobs", home=folder / "home")
+    assert best is not None
+    assert (network.trial, network.epoch, network.run_id) == (best["trial"], best["epoch"], best["run_id"])
+    assert network.parameters.items() > best["params"].items()
+    assert network.parameters["network.width"] == 16
+    assert (network.schema.inputs, network.schema.classes) == ((4,), 3)
+    right = [
+        network.module(torch.from_numpy(batch.inputs)).argmax(dim=1).numpy() == batch.targets
+        for batch in network.reader().sequential("validation", 32)
+    ]
+    assert np.concatenate(right).mean() == pytest.approx(best["value"])
+
+
+def test_networks_that_are_not_there(result: Result, quick: Path) -> None:
+    with pytest.raises(LookupFailed, match="sweep 'blobs' has no trial 7; it has 4 trials"):
+        result.network(7)
+    function = podium.launch(
+        podium.load_sweep(quick / "sweep.yaml", {"budget.trials": 1}), home=quick / ".podium", cluster="inline"
+    )
+    with pytest.raises(UserError, match="'quick' has no data"):
+        function.network()
 
 
 def test_figures_are_plotly_figures_by_name(result: Result) -> None:

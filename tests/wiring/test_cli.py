@@ -79,11 +79,8 @@ def test_a_changed_file_is_refused_with_the_difference(launched) -> None:
     assert "Traceback" not in outcome.problems
 
 
-def test_promote_and_rollback_move_the_champion(launched) -> None:
-    folder, outcome = launched
-    client = mlflow.MlflowClient(tracking_uri=outcome.json["tracking_uri"])
-    assert podium_here(folder, "promote", "blobs", "--json").code == 0
-    assert client.get_model_version_by_alias("blobs", "champion").version == 1
+def test_a_model_that_had_no_champion_has_none_to_go_back_to(launched) -> None:
+    folder, _ = launched
     nothing_before = podium_here(folder, "rollback", "blobs")
     assert nothing_before.code == 2
     assert "Traceback" not in nothing_before.problems
@@ -91,12 +88,13 @@ def test_promote_and_rollback_move_the_champion(launched) -> None:
 
 def test_compare_shows_only_what_differs_and_links_to_the_runs(launched) -> None:
     folder, outcome = launched
-    comparison = podium_here(folder, "compare", "blobs", "--json").json
+    comparison = podium_here(folder, "compare", "blobs", "--html", "report.html", "--json").json
     assert comparison["varying"] == ["initializer.scheme", "optimizer.learning_rate"] or comparison["varying"] == [
         "optimizer.learning_rate"
     ]
     assert comparison["trials"][0]["trial"] == outcome.json["best"]["trial"]
     assert outcome.json["best"]["run_id"] in comparison["url"]
+    assert "4 trials: 4 reached epoch 1" in (folder / comparison["html"]).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +178,7 @@ def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
 def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:
     with launching_slowly(quick) as process:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 75
     assert "podium resume quick" in output
     assert podium_here(quick, "status", "quick", "--json").json["state"] == "interrupted"
@@ -294,7 +292,7 @@ def launching_slowly(folder: Path, *overrides: str) -> Iterator["subprocess.Pope
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
             log = folder / ".podium" / "logs" / "quick" / "trial-00000.log"
-            deadline = time.monotonic() + 100
+            deadline = time.monotonic() + 300
             while not log.exists() and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.05)
             assert log.exists()

@@ -36,13 +36,13 @@ def leave_while_preparing(folder: Path, begun: str) -> None:
     """Interrupts a launch once there is such a file, and checks how it ends."""
     command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not any(folder.glob(begun)):
             assert launch.poll() is None
             assert time.monotonic() < end
             time.sleep(0.05)
         launch.send_signal(signal.SIGINT)
-        _, said = launch.communicate(timeout=60)
+        _, said = launch.communicate(timeout=300)
     assert launch.returncode == 75, said
     assert "interrupted while the data were prepared; launch again, and it goes on from there" in said
     assert "Traceback" not in said
@@ -65,7 +65,7 @@ def test_progress_is_told(folder: Path) -> None:
     np.savez(folder / "blobs.npz", x=samples["x"][:60], y=samples["y"][:60])
     line = "from podium import console; console.LINE_EVERY_S = 0.5; from podium.cli import main; main()"
     command = [sys.executable, "-c", line, "launch", "sweep.yaml", *INLINE]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=150)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=300)
     assert "Preparing data: scan 0%" in done.stderr
     assert "Preparing data: write 0%" in done.stderr
 

@@ -84,7 +84,7 @@ def launching(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            deadline = time.monotonic() + 100
+            deadline = time.monotonic() + 300
             while not events(folder, Progress) and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.1)
             assert process.poll() is None
@@ -203,7 +203,7 @@ def test_what_no_host_has_is_refused(slow: Path, running_ray: str) -> None:
 def test_a_killed_worker_loses_no_trial(slow: Path, running_ray: str) -> None:
     with launching(slow, "launch", "sweep.yaml", "--cluster", running_ray, "--json") as process:
         process_of(events(slow, GangReady)[0]).kill()
-        output, problems = process.communicate(timeout=120)
+        output, problems = process.communicate(timeout=300)
     outcome = Outcome(process.returncode, output, problems)
     assert outcome.code == 0, problems
     assert len(events(slow, GangLost)) == 1
@@ -230,7 +230,7 @@ def test_a_killed_worker_loses_no_lane(tmp_path: Path, running_ray: str) -> None
         gang = events(folder, Progress)[0].gang
         (ready,) = (ready for ready in events(folder, GangReady) if ready.gang == gang)
         process_of(ready).kill()
-        output, problems = process.communicate(timeout=150)
+        output, problems = process.communicate(timeout=300)
     summary = Outcome(process.returncode, output, problems).json
     assert (process.returncode, summary["state"], summary["trials"]["total"]) == (0, "finished", 12), problems
     assert podium(folder, "ledger", "verify", "quick").code == 0
@@ -298,7 +298,7 @@ def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path, running_r
         while not events(folder, GangLost):
             assert time.monotonic() < told + 60
             time.sleep(0.05)
-        output, problems = process.communicate(timeout=150)
+        output, problems = process.communicate(timeout=300)
     assert process.returncode == 0, problems
     (lost,) = events(folder, GangLost)
     assert (lost.gang, lost.cause) == (ready.gang, "preempted")
@@ -328,7 +328,7 @@ def test_a_signal_to_leave_leaves_nothing_running_and_resume_completes(
     with launching(slow, "launch", "sweep.yaml", *where) as process:
         workers = [process_of(ready) for ready in events(slow, GangReady)]
         process.send_signal(number)
-        output, problems = process.communicate(timeout=60)
+        output, problems = process.communicate(timeout=300)
     assert process.returncode == 75
     assert "podium resume quick" in output
     assert "running ones write a checkpoint" in problems
@@ -347,7 +347,7 @@ def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        _, problems = process.communicate(timeout=30)
+        _, problems = process.communicate(timeout=300)
     assert process.returncode == 75
     assert "left at once; `podium resume NAME` goes on" in problems
     assert "Traceback" not in problems

@@ -34,6 +34,8 @@ def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) 
     Data that are prepared already cost a glance.
 
     OVERRIDES change settings by their dotted keys:  podium data prepare sweep.yaml data.split.by=stratified
+
+    preset=NAME changes those that the file's `presets` have under NAME.
     """
     from podium.console import Terminal
     from podium.spec.files import read_sweep

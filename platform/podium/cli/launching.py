@@ -1,13 +1,14 @@
 """Commands that run a sweep, or show what it would be."""
 
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from podium.cli.options import EXIT_CODES, placed, with_json, with_restarts
 from podium.cli.output import print_json, print_summary
-from podium.errors import Interrupted
+from podium.errors import Interrupted, Refused
 from podium.wiring.place import Place
 
 STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
@@ -23,6 +24,8 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
     """Launch the sweep of FILE, or go on with the one of its name.
 
     OVERRIDES change settings by their dotted keys:  podium launch sweep.yaml budget.trials=64 fuse=off
+
+    preset=NAME changes those that the file's `presets` have under NAME:  podium launch sweep.yaml preset=full
     """
     from podium.console import Terminal
     from podium.spec.files import read_sweep
@@ -55,7 +58,10 @@ def resume(name: str, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
-    """Try out the sweep FILE without launching it: task, data, every structure, time and memory."""
+    """Try out the sweep FILE without launching it: task, data, every structure, time and memory.
+
+    OVERRIDES as for launch; preset=NAME, too.
+    """
     from podium.console import Terminal
     from podium.spec.files import read_sweep
     from podium.wiring import preflight
@@ -64,6 +70,36 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
     with Terminal().opened() as terminal, sweep_file.locating():
         report = preflight.check(sweep_file, place, terminal)
     print_json(report) if as_json else click.echo(preflight.to_text(report))
+
+
+@click.command(epilog="Exit codes: 0 there is a suggestion, 3 there is none, 2 the sweep cannot be trained.")
+@click.argument("file")
+@click.argument("overrides", nargs=-1)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curve to this file, say lr.png.")
+@click.option("--from", "lowest", default=1e-6, show_default=True, help="The first learning rate.")
+@click.option("--to", "highest", default=10.0, show_default=True, help="The last one, if the loss lasts so long.")
+@click.option("--steps", type=click.IntRange(min=40), default=100, show_default=True)
+@placed
+@with_json
+def lr(file: str, overrides: tuple[str, ...], out: Path | None, place: Place, as_json: bool, **options: Any) -> None:
+    """Find a learning rate for the sweep FILE: train its first point for some steps as the rate rises (Smith, 2015).
+
+    The first point is what the file and OVERRIDES say, and else the lower ends of the domains:
+
+    podium lr sweep.yaml network.kind=convnet optimizer.kind=sgd --out lr.png
+    """
+    from podium.console import Terminal
+    from podium.spec.files import read_sweep
+    from podium.wiring import range_tests
+
+    sweep_file = read_sweep(file, overrides)
+    with Terminal().opened() as terminal, sweep_file.locating():
+        found = range_tests.make(sweep_file, place, terminal, **options)
+    if out is not None:
+        range_tests.draw(found, out)
+        found["picture"] = str(out)
+    print_json(found) if as_json else click.echo(range_tests.to_text(found))
+    sys.exit(Refused.exit_code if found["suggestion"] is None else 0)
 
 
 def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
@@ -76,4 +112,4 @@ def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
     sys.exit(STATE_CODES.get(summary["state"], 0))
 
 
-COMMANDS = (launch, resume, check)
+COMMANDS = (launch, resume, check, lr)

@@ -3,12 +3,13 @@
 import json
 import sys
 import time
-from typing import Any
+from pathlib import Path
 
 import click
 
+from podium.cli.comparison import print_comparison
 from podium.cli.options import placed, with_json
-from podium.cli.output import best_of, print_json, print_summary, table, values
+from podium.cli.output import best_of, print_done, print_json, print_summary, table
 from podium.wiring.place import Place
 
 
@@ -64,28 +65,49 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--top", default=5, show_default=True, help="Trials of each sweep.")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Trials of each sweep.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with charts to this file.")
 @placed
 @with_json
-def compare(names: tuple[str, ...], top: int, place: Place, as_json: bool) -> None:
-    """Compare the best trials of one or more sweeps by the parameters that differ."""
-    from podium.console import short
-    from podium.wiring import summaries
+def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, as_json: bool) -> None:
+    """Compare sweeps: their values, what they differ in, and their best trials.
 
-    comparison = summaries.compare(place.book(), names, top)
-    if as_json:
-        print_json(comparison)
-        return
-    trials = comparison["trials"]
-    rows: list[tuple[Any, ...]] = [
-        ("value", *(values(trial["value"]) for trial in trials)),
-        ("epoch", *(trial["epoch"] for trial in trials)),
-        ("rung", *(trial["rung"] for trial in trials)),
-    ]
-    rows += [(key, *(short(trial["params"].get(key, "")) for trial in trials)) for key in comparison["varying"]]
-    table(("", *(f"{trial['sweep']}/{trial['trial']}" for trial in trials)), rows)
-    if comparison["url"]:
-        click.echo(f"\nThe same runs in MLflow (start it with `podium ui`):\n{comparison['url']}")
+    With a page of charts:  podium compare digits digits-deeper --html report.html
+
+    Each sweep is compared with the first. Where points were tried with several trial seeds, as a promotion does, values
+    come with intervals; else with the spread of the best trials. Differences in the objective, data, code, packages,
+    hardware, the search space and other settings are told in sentences.
+
+    The page has learning curves, parallel coordinates of the parameters that vary, their importance, and the value
+    against each of the most important ones. It is one file that loads nothing, for thousands of trials as well.
+    """
+    from podium.console import Terminal
+    from podium.wiring import comparing
+
+    with Terminal().opened() as terminal:
+        comparison = comparing.compare(place.book(), names, top, html, terminal.stage)
+    print_json(comparison) if as_json else print_comparison(comparison)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trial", type=int, help="Its number. Default: the best trial")
+@click.option("--out", help="The folder to write to. Default: inside/NAME-TRIAL")
+@placed
+@with_json
+def inside(name: str, trial: int | None, out: str | None, place: Place, as_json: bool) -> None:
+    """Look into a network of the sweep NAME: filters, what excites it, what it looks at, where it errs.
+
+    Writes pictures and a page with all of them, made of the network of one trial and of validation data.
+    """
+    from podium.wiring import insides
+    from podium.wiring.networks import load_network
+
+    network = load_network(place, name, trial)
+    folder = Path(out or f"inside/{name}-{network.trial:04d}")
+    names = insides.write(network, folder)
+    done = {"sweep": name, "trial": network.trial, "folder": str(folder), "pictures": names}
+    print_done({**done, "message": f"{folder / 'index.html'} shows {len(names)} pictures"}, as_json)
 
 
 @click.command()
@@ -173,4 +195,4 @@ def verify(name: str, place: Place, as_json: bool) -> None:
     sys.exit(1 if problems else 0)
 
 
-COMMANDS = (ledger, list_, status, logs, compare, ui, doctor, schema)
+COMMANDS = (ledger, list_, status, logs, compare, inside, ui, doctor, schema)

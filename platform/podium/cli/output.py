@@ -9,7 +9,7 @@ import click
 WIDTH = 200
 """Columns of a table that goes to a file or a pipe."""
 
-MOST_FAILURES = 3
+MOST_FAILURES = MOST_AILING = 3
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -32,6 +32,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     lines = [
         ("sweep", f"{summary['sweep']}: {summary['state']}{reason}"),
         ("trials", f"{trials['total']} of {trials['budget']}" + (f": {counts}" if counts else "")),
+        *([("screened", f"{summary['screened']} of {trials['total']}")] if summary["screened"] is not None else []),
         ("best", best_of(summary)),
     ]
     if summary["best"]:
@@ -42,13 +43,14 @@ def print_summary(summary: dict[str, Any]) -> None:
         lines.append(("time", f"{duration(summary['wall_s'])}, after {duration(summary['startup_s'])} to start"))
     if summary["model"]:
         model = f"{summary['model']['name']} version {summary['model']['version']}"
-        lines.append(("model", f"{model} (`podium promote {summary['sweep']}` makes it the champion)"))
+        lines.append(("model", f"{model} (`podium promote {summary['sweep']}` asks whether it is the best)"))
     if summary["driver"]:
         lines.append(("driver", summary["driver"]))
     if summary["tracking_uri"]:
         lines.append(("runs", f"{summary['tracking_uri']} (`podium ui` shows them)"))
     for key, value in lines:
         click.echo(f"{key:>8}  {value}")
+    _print_ailing(summary)
     _print_failures(summary)
 
 
@@ -107,6 +109,14 @@ def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     console.print(grid)
+
+
+def _print_ailing(summary: dict[str, Any]) -> None:
+    ailing = summary["ailing"]
+    for each in ailing[-MOST_AILING:]:
+        click.echo(f"{'ailing':>8}  trial {each['trial']} ({each['state']}): {each['verdict']}")
+    if len(ailing) > MOST_AILING:
+        click.echo(f"{'':>8}  and {len(ailing) - MOST_AILING} more: `podium status {summary['sweep']} --json`")
 
 
 def _print_failures(summary: dict[str, Any]) -> None:

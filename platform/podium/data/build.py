@@ -16,7 +16,7 @@ import numpy as np
 from dask.base import compute
 from dask.delayed import delayed
 
-from podium.data.layout import lay_out, skipped, split
+from podium.data.layout import lay_out, skipped, split, split_column
 from podium.data.manifest import Schema
 from podium.data.moments import statistics
 from podium.data.order import choose_shuffle
@@ -24,7 +24,7 @@ from podium.data.records import Block
 from podium.data.scan import Scanned, load_scanned, scan
 from podium.data.splits import LEFT_OUT
 from podium.data.steps import Steps
-from podium.data.writing import divide_up, load_written, write
+from podium.data.writing import Assigned, divide_up, load_written, write
 from podium.errors import DataError, UserError
 from podium.spec.data import DataSettings
 
@@ -74,8 +74,10 @@ def build(
     if not any(map(len, scanned)):
         raise DataError("the source has no records, or the steps have left none")
     layout, labels = lay_out(scanned, tuple(settings.split.shares))
-    numbers = split(scanned, labels, settings)
-    parts = divide_up(blocks, scanned, numbers, labels, layout, SHARD_BYTES)
+    column = split_column(scanned, settings.split.key)
+    numbers = split(scanned, labels, column, settings)
+    records = Assigned(numbers, labels, column if settings.split.by == "group" else None)
+    parts = divide_up(blocks, scanned, records, layout, SHARD_BYTES)
     tasks = [delayed(write)(part, steps, layout, work, f"{index:05d}", pure=False) for index, part in enumerate(parts)]
     _run(tasks, work, "write", get, progress)
     written = [load_written(work / f"write-{index:05d}.json") for index in range(len(parts))]

@@ -37,7 +37,7 @@ def common(a: Path, b: Path) -> dict[str, dict[str, int]]:
     Raises:
         DataError: if a shard cannot be read.
     """
-    one, other = _digests(a), _digests(b)
+    one, other = ({split: digests(reader, split) for split in READ} for reader in (Reader(a), Reader(b)))
     counts: dict[str, dict[str, int]] = {split: {} for split in READ}
     for split, another in itertools.product(READ, READ):
         counts[split][another] = count_common(one[split], other[another])
@@ -58,7 +58,7 @@ def is_equal(a: Manifest, b: Manifest, split: str) -> bool:
     return one == other
 
 
-def _digests(folder: Path) -> dict[str, Digests]:
-    reader = Reader(folder)
-    found = {split: [content_digests(list(inputs)) for inputs, _ in reader.stored(split)] for split in READ}
-    return {split: np.concatenate([np.empty(0, np.uint64), *digests]) for split, digests in found.items()}
+def digests(reader: Reader, split: str) -> Digests:
+    """`[N]` uint64, the content of a split's inputs as they are stored; raises as `Reader.stored` does."""
+    found = [content_digests(list(inputs)) for inputs, _ in reader.stored(split)]
+    return np.concatenate([np.empty(0, np.uint64), *found])

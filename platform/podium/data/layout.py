@@ -108,19 +108,39 @@ def _count_mask_classes(filled: Sequence[Scanned]) -> int:
     return highest + 1
 
 
-def split(scanned: Sequence[Scanned], labels: NDArray[np.int64] | None, settings: DataSettings) -> NDArray[np.int8]:
+def split_column(scanned: Sequence[Scanned], key: str | None) -> NDArray[Any] | None:
+    """`[N]`, the column that the split reads; None if it reads none.
+
+    Raises:
+        DataError: if it holds different things in different blocks.
+    """
+    columns = [each.column for each in scanned if each.column is not None]
+    if len(kinds := {column.dtype.kind for column in columns}) > 1:
+        held = ", ".join(sorted(KINDS.get(kind, kind) for kind in kinds))
+        raise DataError(f"the column {key!r} holds {held} in different parts of the source; make them alike")
+    return np.concatenate(columns) if columns else None
+
+
+def split(
+    scanned: Sequence[Scanned],
+    labels: NDArray[np.int64] | None,
+    column: NDArray[Any] | None,
+    settings: DataSettings,
+) -> NDArray[np.int8]:
     """The split of each record, `[N]` int8, none of whose content stands in two of them.
+
+    Args:
+        scanned: What the blocks hold.
+        labels: `[N]`, the classes of the records, if each has one.
+        column: `[N]`, what `split_column` gives.
+        settings: How to split.
 
     Raises:
         DataError: if they cannot be split as the settings say.
     """
     wanted = settings.split
     digests = np.concatenate([each.digests for each in scanned])
-    columns = [each.column for each in scanned if each.column is not None]
-    if len(kinds := {column.dtype.kind for column in columns}) > 1:
-        held = ", ".join(sorted(KINDS.get(kind, kind) for kind in kinds))
-        raise DataError(f"the column {wanted.key!r} holds {held} in different parts of the source; make them alike")
-    numbers = divide(wanted, digests, labels, np.concatenate(columns) if columns else None)
+    numbers = divide(wanted, digests, labels, column)
     numbers = settle(numbers, digests, wanted.duplicates)
     hashes = [each.hashes for each in scanned if each.hashes is not None]
     if wanted.near is not None:

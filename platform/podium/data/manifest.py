@@ -102,6 +102,15 @@ class Manifest:
     units: str = ""
     format: int = FORMAT
 
+    @property
+    def test_set(self) -> str:
+        """What tells one test split from another: a SHA-256 over its shards' checksums.
+
+        Data that were prepared anew, and whose test split has the same bytes, have the same.
+        """
+        sums = [shard.sha256 for shard in self.shards if shard.split == "test"]
+        return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
     def to_json(self) -> str:
         """The manifest as JSON, ended by a line break."""
         return _MANIFEST.dump_json(self, indent=2).decode() + "\n"

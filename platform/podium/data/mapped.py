@@ -44,6 +44,13 @@ class MappedSplit:
         """The samples of each class, where targets are classes."""
         return Classes(np.concatenate([shard.targets for shard in self.shards]))
 
+    @property
+    def groups(self) -> NDArray[np.str_] | None:
+        """`[rows]`, the group of each sample; None where none is kept."""
+        found = [shard.groups for shard in self.shards]
+        kept = [groups for groups in found if groups is not None]
+        return np.concatenate(kept) if kept and len(kept) == len(found) else None
+
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64] | None]:
         """Inputs, as a network takes them, and targets of ascending `rows`; the lengths of inputs that are series."""
         if self._is_series:
@@ -106,6 +113,7 @@ class MappedShard:
             buffer = pa.py_buffer(self._memory)
             batch = pa.ipc.open_file(buffer).get_batch(0)
             self.inputs, self.targets = _view(batch.column("inputs")), _view(batch.column("targets"))
+            self._groups = batch.column("group") if "group" in batch.schema.names else None
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"the shard {path} cannot be read ({error}); {remedy(folder)}") from None
         values = self.inputs.values if isinstance(self.inputs, Series) else self.inputs
@@ -115,6 +123,15 @@ class MappedShard:
         if found != promised or isinstance(self.inputs, Series) != schema.series:
             raise DataError(f"the shard {path} is not what its manifest says; {remedy(folder)}")
         self._values, self._first_byte = values, values.ctypes.data - buffer.address
+
+    @property
+    def groups(self) -> NDArray[np.str_] | None:
+        """`[rows]`, the group of each sample; None where none is kept."""
+        if self._groups is None:
+            return None
+        names: NDArray[np.str_] = np.array(self._groups.dictionary.to_pylist(), dtype=np.str_)
+        indices: NDArray[np.int32] = self._groups.indices.to_numpy()
+        return names[indices]
 
     def take(self, rows: NDArray[np.int64], inputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Copies `rows` to `inputs` and `targets`; `clip` spares numpy a copy, and all rows are there."""

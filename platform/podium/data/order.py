@@ -1,5 +1,6 @@
 """The order of samples: a pure function of (samples, data seed, epoch). No I/O, and no generator with state."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -24,6 +25,9 @@ WINDOW = 64
 
 PARTNERS = 1 << 40
 """The purpose of what partners are drawn with; windows of blocks are numbered from 1 on."""
+
+SUBSET = PARTNERS + 1
+"""The purpose of what a share of the samples is drawn with."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,57 @@ class Order(Protocol):
     def rows(self, first: int, last: int) -> NDArray[np.int64]:
         """The samples at the positions from `first` to before `last`."""
         ...
+
+
+class Subset:
+    """A share of the samples, which holds those of every smaller share: whole blocks, drawn by the data seed.
+
+    Args:
+        size: Number of all samples.
+        share: How many of the blocks, above 0 and at most 1; at least one block is chosen.
+        block: Consecutive samples of a block; the last one may be smaller.
+        seed: The data seed.
+
+    Attributes:
+        size: Number of the samples chosen.
+    """
+
+    def __init__(self, size: int, share: float, block: int, seed: int) -> None:
+        count = -(-size // block)
+        chosen = max(1, math.ceil(share * count - 1e-9))
+        self._blocks = np.sort(shuffled(count, key_of(epoch_key(seed, 0), SUBSET))[:chosen])
+        self._block = block
+        self.size = int(np.minimum(block, size - self._blocks * block).sum())
+
+    def rows(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples that have these numbers among those chosen; larger numbers are larger samples."""
+        rows: NDArray[np.int64] = self._blocks[numbers // self._block] * self._block + numbers % self._block
+        return rows
+
+    def expecting(self, expect: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """What is told the numbers (first, one past last) of a block, and tells `expect` its samples."""
+
+        def told(first: int, last: int) -> None:
+            row = int(self._blocks[first // self._block]) * self._block
+            expect(row, row + last - first)
+
+        return told
+
+
+class Chosen:
+    """An order of some of the samples.
+
+    Args:
+        order: An order of their numbers.
+        subset: What samples have these numbers.
+    """
+
+    def __init__(self, order: Order, subset: Subset) -> None:
+        self._order, self._subset = order, subset
+
+    def rows(self, first: int, last: int) -> NDArray[np.int64]:
+        """The samples at the positions from `first` to before `last`."""
+        return self._subset.rows(self._order.rows(first, last))
 
 
 class Sequential:

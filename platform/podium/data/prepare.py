@@ -139,6 +139,8 @@ def settings_digest(settings: DataSettings, fingerprint: str, base: Path) -> str
             subject["source"].pop(name, None)
     code = {reference: code_digest(reference, base) for reference in _references(settings)}
     subject |= {"fingerprint": fingerprint, "code": code, "format": FORMAT}
+    if settings.split.by == "group":
+        subject["groups"] = "kept"  # once they were not, and shards of any other split are as they were
     return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
 
 

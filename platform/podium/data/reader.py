@@ -1,5 +1,6 @@
 """The reader: batches out of mapped shards. Runs in every rank, and keeps no samples of its own."""
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from podium.data import order
 from podium.data.manifest import Manifest, Schema, load_manifest, missing, remedy
 from podium.data.mapped import MappedSplit
-from podium.data.order import BlockShuffle, GlobalShuffle, Order, Sequential
+from podium.data.order import BlockShuffle, Chosen, GlobalShuffle, Order, Sequential, Subset
 from podium.data.prefetch import ahead
-from podium.data.sampling import Weighted
+from podium.data.sampling import Classes, Weighted
 from podium.errors import DataError, Refused
-from podium.spec.data import Sampling, fold_name
+from podium.spec.data import Sampling, TrainedOn, fold_name
 
 ALL = (0, 1)
 """The one part of one."""
@@ -62,6 +63,7 @@ class Reader:
         purpose: Only a `promotion` may read the test split.
         sampling: What an epoch over the train split holds.
         fold: Where the data are in folds, the one that validates; the others train.
+        trained_on: Whether the train split is that of the data, or has their validation split in it, too.
 
     Raises:
         DataError: if a shard is not there in its full size, or the samples cannot be drawn as `sampling` says.
@@ -73,6 +75,7 @@ class Reader:
         purpose: Literal["training", "promotion"] = "training",
         sampling: Sampling = "uniform",
         fold: int = 0,
+        trained_on: TrainedOn = "train",
     ) -> None:
         self.manifest: Manifest = load_manifest(folder)
         damaged = missing(folder, self.manifest)
@@ -81,20 +84,42 @@ class Reader:
         self._folder, self._purpose = folder, purpose
         self._splits: dict[str, MappedSplit] = {}
         self.schema = self._schema(fold)
-        self._fold, self._sampling = fold, sampling
+        self._fold, self._sampling, self._trained_on = fold, sampling, trained_on
         self._weights = _weights(sampling, self.schema)
+        self._subset: Subset | None = None
 
     @property
     def num_folds(self) -> int:
         """How many folds there are; 1 where the data are not in folds."""
         return len(self.manifest.folds) or 1
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Samples of each class in the train split (pixels, for masks); empty for numbers."""
+        counts = [self.manifest.classes.get(name, ()) for name in self._names("train")]
+        return tuple(map(sum, zip(*counts, strict=True)))
+
     def fold(self, number: int) -> "Reader":
         """The same data with another fold that validates."""
         return Reader(self._folder, self._purpose, self._sampling, number)
 
+    def subset(self, share: float, seed: int) -> "Reader":
+        """The same data with a share of the train split, which holds every smaller share of the same seed.
+
+        Args:
+            share: Above 0 and at most 1; at least one sample is left.
+            seed: The data seed.
+        """
+        if share == 1:
+            return self
+        other, shuffle = copy.copy(self), self.manifest.shuffle
+        other._subset = Subset(self.size("train"), share, shuffle.block or 1, seed)
+        return other
+
     def size(self, split: str) -> int:
         """Samples of a split."""
+        if self._subset is not None and split == "train":
+            return self._subset.size
         return sum(self.manifest.rows[name] for name in self._names(split))
 
     def steps(self, split: str, batch_size: int) -> int:
@@ -132,7 +157,10 @@ class Reader:
 
     def sequential(self, split: str, batch_size: int, part: tuple[int, int] = ALL) -> Iterator[Batch]:
         """Every sample once, in the order of the shards; a part of each batch, and raises, as `epoch` does."""
-        return self._batches(split, batch_size, Sequential(), 0, part)
+        rows: Order = Sequential()
+        if self._subset is not None and split == "train":
+            rows = Chosen(rows, self._subset)
+        return self._batches(split, batch_size, rows, 0, part)
 
     def stored(self, split: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """The inputs and targets of a split as they are stored, a shard at a time, in views of the mapped files.
@@ -142,6 +170,17 @@ class Reader:
             DataError: if a shard is not what the manifest says.
         """
         yield from ((shard.inputs, shard.targets) for shard in self._open(split).shards)
+
+    def groups(self, split: str) -> NDArray[np.str_] | None:
+        """The group of each sample of a split, `[N]`, in the order of the shards; None where none is kept.
+
+        Data are split by group for that, and were prepared since groups are kept.
+
+        Raises:
+            Refused: if `split` is the test split and this is no promotion.
+            DataError: if a shard is not what the manifest says.
+        """
+        return self._open(split).groups
 
     def _batches(
         self,
@@ -159,12 +198,33 @@ class Reader:
         return ahead(batches, PREFETCHED) if batch_bytes >= PREFETCH_BYTES else batches
 
     def _order(self, split: str, seed: int, epoch: int) -> Order:
-        opened, size, shuffle = self._open(split), self.size(split), self.manifest.shuffle
+        opened, subset = self._open(split), self._subset if split == "train" else None
         if self._weights and split == "train":
-            return Weighted(opened.classes, self._weights, seed, epoch)
-        if shuffle.kind == "block":
-            return BlockShuffle(size, shuffle.block, seed, epoch, opened.expect)
-        return GlobalShuffle(size, seed, epoch)
+            rows: Order = Weighted(self._classes(opened), self._weights, seed, epoch)
+        elif self.manifest.shuffle.kind == "block":
+            expect = opened.expect if subset is None else subset.expecting(opened.expect)
+            rows = BlockShuffle(self.size(split), self.manifest.shuffle.block, seed, epoch, expect)
+        else:
+            rows = GlobalShuffle(self.size(split), seed, epoch)
+        return rows if subset is None else Chosen(rows, subset)
+
+    def _classes(self, train: MappedSplit) -> Classes:
+        """The samples of each class in the train split.
+
+        Raises:
+            DataError: if there is none of a class that is to be drawn.
+        """
+        classes = train.classes
+        if self._subset is not None:
+            labels = np.concatenate([shard.targets for shard in train.shards])
+            classes = Classes(labels[self._subset.rows(np.arange(self._subset.size))])
+        drawn = [number for number, weight in enumerate(self._weights) if weight]
+        if missed := [number for number in drawn if number >= len(classes.counts) or not classes.counts[number]]:
+            raise DataError(
+                f"data.sampling draws samples of class {missed[0]}, and none of them is among the "
+                f"{self.size('train')} that train; raise data.share, or write data.sampling: uniform"
+            )
+        return classes
 
     def _open(self, split: str) -> MappedSplit:
         if split == "test" and self._purpose != "promotion":
@@ -175,6 +235,8 @@ class Reader:
 
     def _names(self, split: str) -> Sequence[str]:
         """The manifest's splits that make up `train`, `validation` or `test`."""
+        if split == "train" and self._trained_on == "train+validation":
+            return ("train", "validation")
         if not self.manifest.folds or split == "test":
             return (split,)
         names = [fold_name(number) for number in range(self.num_folds)]
@@ -229,8 +291,9 @@ def _at(split: MappedSplit, rows: Order, positions: NDArray[np.int64], *, sort: 
     """The samples at some positions; sorted, they come in the order in which they are stored."""
     first, last = int(positions.min()), int(positions.max()) + 1
     chosen = rows.rows(first, last)[positions - first]
+    ascending = np.argsort(chosen, kind="stable")
+    inputs, targets, lengths = split.gather(chosen[ascending])
     if sort:
-        ascending = np.argsort(chosen, kind="stable")
-        chosen, positions = chosen[ascending], positions[ascending]
-    inputs, targets, lengths = split.gather(chosen)
-    return Batch(inputs, targets, positions, lengths)
+        return Batch(inputs, targets, positions[ascending], lengths)
+    back = np.argsort(ascending)
+    return Batch(inputs[back], targets[back], positions, None if lengths is None else lengths[back])

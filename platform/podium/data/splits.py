@@ -38,6 +38,11 @@ def digest(content: bytes) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
+def group_names(column: NDArray[Any]) -> list[str]:
+    """What the groups of a column are called, record by record."""
+    return [str(each) for each in column.tolist()]
+
+
 def assign(digests: Digests, shares: Sequence[float]) -> Numbers:
     """Splits records by what they contain: a digest, read as a uniform number, falls into a share of [0, 1).
 
@@ -83,7 +88,7 @@ def divide(
         return _stratified(digests, labels, shares)
     assert column is not None
     if settings.by == "group":
-        return assign(np.array([digest(str(each).encode()) for each in column.tolist()], dtype=np.uint64), shares)
+        return assign(np.array([digest(each.encode()) for each in group_names(column)], dtype=np.uint64), shares)
     return _timed(column, shares) if settings.by == "time" else _given(settings, digests, column)
 
 

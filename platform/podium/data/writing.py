@@ -3,12 +3,13 @@
 # mypy: allow-untyped-calls
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,10 +23,34 @@ from podium.data.moments import Moments, moments_of
 from podium.data.records import Block
 from podium.data.scan import Scanned, stored
 from podium.data.series import Series, as_series, joined
+from podium.data.splits import group_names
 from podium.data.steps import Steps
 from podium.errors import DataError
 
 Inputs = NDArray[Any] | Series
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What has been found out about some records.
+
+    Attributes:
+        numbers: `[n]` int8, their splits.
+        labels: `[n]` int64, their classes; None if they have none.
+        groups: `[n]`, the column that names their groups; None if they are not split by group.
+    """
+
+    numbers: NDArray[np.int8]
+    labels: NDArray[np.int64] | None
+    groups: NDArray[Any] | None
+
+    def cut(self, rows: slice) -> "Assigned":
+        """That of some of them."""
+        return Assigned(
+            self.numbers[rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.groups is None else self.groups[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -36,15 +61,22 @@ class Part:
         block: The block.
         rows: How many records it has in all.
         first: Where in it these begin.
-        numbers: `[n]` int8, their splits.
-        labels: `[n]` int64, their classes; None if they have none.
+        records: What is known of them.
     """
 
     block: Block
     rows: int
     first: int
-    numbers: NDArray[np.int8]
-    labels: NDArray[np.int64] | None
+    records: Assigned
+
+
+@dataclass
+class _Samples:
+    """The samples of a split, of one part after the other; `groups` stays empty where they have none."""
+
+    inputs: list[Inputs] = field(default_factory=list)
+    targets: list[NDArray[Any]] = field(default_factory=list)
+    groups: list[NDArray[Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,8 +91,7 @@ class Written:
 def divide_up(
     blocks: Sequence[Block],
     scanned: Sequence[Scanned],
-    numbers: NDArray[np.int8],
-    labels: NDArray[np.int64] | None,
+    records: Assigned,
     layout: Layout,
     most_bytes: int,
 ) -> list[list[Part]]:
@@ -77,8 +108,7 @@ def divide_up(
                 continue
             count = max(count, 1)
             own = slice(begin + first, begin + first + count)
-            part = Part(block, len(each), first, numbers[own], None if labels is None else labels[own])
-            tasks[-1].append(part)
+            tasks[-1].append(Part(block, len(each), first, records.cut(own)))
             taken += int(sizes[first : first + count].sum())
             first += count
         begin += len(each)
@@ -100,22 +130,24 @@ def write(parts: Sequence[Part], steps: Steps, layout: Layout, work: Path, numbe
     done = work / f"write-{number}.json"
     if done.exists() and all((work / shard.name).exists() for shard in load_written(done).shards):
         return
-    samples: dict[str, tuple[list[Inputs], list[NDArray[Any]]]] = {split: ([], []) for split in layout.splits}
+    samples = {split: _Samples() for split in layout.splits}
     moments = {split: Moments(0, [], []) for split in layout.splits if split not in ("validation", "test")}
     for part in parts:
-        for split, inputs, targets in _samples(part, steps, layout):
-            samples[split][0].append(inputs)
-            samples[split][1].append(targets)
+        for split, inputs, targets, groups in _samples(part, steps, layout):
+            samples[split].inputs.append(inputs)
+            samples[split].targets.append(targets)
+            if groups is not None:
+                samples[split].groups.append(groups)
             if split in moments:
-                own = moments_of(inputs.values if isinstance(inputs, Series) else inputs)
-                moments[split] = moments[split].joined(own)
+                found = moments_of(inputs.values if isinstance(inputs, Series) else inputs)
+                moments[split] = moments[split].joined(found)
     shards, classes = [], {}
     for split in layout.splits:
-        parts_of_inputs, parts_of_targets = samples.pop(split)
-        answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *parts_of_targets])
+        own = samples.pop(split)
+        answers = np.concatenate([np.empty((0, *layout.target_shape), layout.target_dtype), *own.targets])
         classes[split] = _balance(answers, layout)
         if len(answers):
-            shards.append(write_shard(work / f"{split}-{number}.arrow", split, parts_of_inputs, answers))
+            shards.append(write_shard(work / f"{split}-{number}.arrow", split, own.inputs, answers, own.groups))
     written = Written(tuple(shards), moments, classes)
     draft = done.with_name(f".{done.name}-{uuid.uuid4().hex}")
     draft.write_text(json.dumps(asdict(written)))
@@ -129,30 +161,36 @@ def load_written(path: Path) -> Written:
     return Written(tuple(Shard(**shard) for shard in found["shards"]), moments, found["classes"])
 
 
-def _samples(part: Part, steps: Steps, layout: Layout) -> Iterator[tuple[str, Inputs, NDArray[Any]]]:
-    """By split the samples of a part, as they are stored."""
-    records = steps.records(part.block.read())
+def _samples(
+    part: Part, steps: Steps, layout: Layout
+) -> Iterator[tuple[str, Inputs, NDArray[Any], NDArray[Any] | None]]:
+    """By split the samples of a part, as they are stored, and the column of their groups if they have any."""
+    known, records = part.records, steps.records(part.block.read())
     if len(records) != part.rows:
         raise DataError(
             f"the source has changed while it was read: a block had {part.rows} records, and has {len(records)} now; "
             "launch again when nobody writes to it"
         )
     for number, split in enumerate(layout.splits):
-        rows = np.flatnonzero(part.numbers == number)
+        rows = np.flatnonzero(known.numbers == number)
         if not len(rows):
             continue
         chosen = records.at(rows + part.first)
-        targets: Any = chosen.targets if part.labels is None else part.labels[rows]
+        targets: Any = chosen.targets if known.labels is None else known.labels[rows]
+        groups = None if known.groups is None else known.groups[rows]
         if layout.is_series:
-            yield split, joined(as_series(chosen.inputs)), np.asarray(targets).astype(layout.target_dtype, copy=False)
+            targets = np.asarray(targets).astype(layout.target_dtype, copy=False)
+            yield split, joined(as_series(chosen.inputs)), targets, groups
             continue
         if _is_whole(chosen.inputs, targets, steps, layout):
             inputs = np.asarray(chosen.inputs).astype(layout.dtype, copy=False)
         else:
-            pieces = [piece for record in zip(chosen.inputs, targets, strict=True) for piece in steps.pieces(record)]
+            cut = [steps.pieces(record) for record in zip(chosen.inputs, targets, strict=True)]
+            groups = None if groups is None else np.repeat(groups, [len(own) for own in cut])
+            pieces = list(itertools.chain.from_iterable(cut))
             inputs = np.stack([stored(np.asarray(each[0])).astype(layout.dtype, copy=False) for each in pieces])
             targets = np.stack([np.asarray(each[1]) for each in pieces])
-        yield split, inputs, targets.astype(layout.target_dtype, copy=False)
+        yield split, inputs, targets.astype(layout.target_dtype, copy=False), groups
 
 
 def _is_whole(inputs: Any, targets: Any, steps: Steps, layout: Layout) -> bool:
@@ -168,7 +206,9 @@ def _balance(targets: NDArray[Any], layout: Layout) -> list[int]:
     return counts
 
 
-def write_shard(path: Path, split: str, inputs: list[Inputs], targets: NDArray[Any]) -> Shard:
+def write_shard(
+    path: Path, split: str, inputs: list[Inputs], targets: NDArray[Any], groups: Sequence[NDArray[Any]] = ()
+) -> Shard:
     """One record batch, not compressed, so that it can be mapped into memory as it is.
 
     Args:
@@ -176,8 +216,13 @@ def write_shard(path: Path, split: str, inputs: list[Inputs], targets: NDArray[A
         split: Whose samples they are.
         inputs: Arrays `[n, ...]`, or series, one after the other; the list is used up, to hold nothing twice.
         targets: `[N, ...]`.
+        groups: The column that names the groups of all samples, in parts; none if they have none.
     """
-    batch = pa.RecordBatch.from_pydict({"inputs": _column(_used_up(inputs)), "targets": _column(targets)})
+    columns = {"inputs": _column(_used_up(inputs)), "targets": _column(targets)}
+    if groups:
+        found, which = np.unique(np.concatenate(groups), return_inverse=True)
+        columns["group"] = pa.DictionaryArray.from_arrays(pa.array(which, pa.int32()), pa.array(group_names(found)))
+    batch = pa.RecordBatch.from_pydict(columns)
     with path.open("wb") as file:
         hashing = _Hashing(file)
         with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), batch.schema) as writer:

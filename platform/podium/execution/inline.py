@@ -17,13 +17,20 @@ class InlineExecutor:
     Args:
         assignment: What the worker works on.
         is_interrupted: Whether the user asked to leave; the running advance then halts at its next step.
+        hear: Told of every event when it happens, while `wait` still waits.
     """
 
-    def __init__(self, assignment: Assignment, is_interrupted: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        is_interrupted: Callable[[], bool],
+        hear: Callable[[Event], None] = lambda event: None,
+    ) -> None:
         self._news: list[Event] = []
         self._commands: list[Advance] = []
         self._begun: set[str] = set()
-        self._worker = Worker(_saving_at_the_end(assignment), self._news.append, copied, is_interrupted)
+        self._hear = hear
+        self._worker = Worker(_saving_at_the_end(assignment), self._tell, copied, is_interrupted)
 
     def start(self) -> None:
         """The one gang is ready at once."""
@@ -47,6 +54,10 @@ class InlineExecutor:
         news = list(self._news)
         self._news.clear()
         return news
+
+    def _tell(self, event: Event) -> None:
+        self._hear(event)
+        self._news.append(event)
 
     def close(self) -> None:
         """Forgets all commands, and ends what still waits inside the worker."""

@@ -20,6 +20,7 @@ from podium.execution.meter import Meter
 from podium.folders import fetch
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt
+from podium.training.conditions import conditions
 
 if TYPE_CHECKING:
     from podium.training.seats import Seat
@@ -180,7 +181,8 @@ class Worker:
             name = "" if is_fault else type(error).__name__
             detail = ": ".join(part for part in (name, str(error)) if part)
             return self._failed(command, cause_of(error), detail, log)
-        return Advanced(key=command.key, gang=command.gang, reports=reports)
+        found = conditions(self._spec)
+        return Advanced(key=command.key, gang=command.gang, reports=reports, conditions=found)
 
     def _failed(self, command: Advance, cause: Cause, detail: str, log: Path) -> AdvanceFailed:
         log_tail = ""

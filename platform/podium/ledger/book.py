@@ -15,7 +15,7 @@ from podium.ledger.database import guarded, open_database
 from podium.ledger.facts import Facts
 from podium.ledger.lease import Leases
 from podium.ledger.schema import EVENTS, REQUESTS, SCHEMA_VERSION, decode, digest
-from podium.sweep.messages import REQUEST, Event, Request
+from podium.sweep.messages import REQUEST, Event, Request, TestRead
 
 
 class Row(NamedTuple):
@@ -24,6 +24,14 @@ class Row(NamedTuple):
     sequence: int
     at: float
     event: Event
+
+
+class Reading(NamedTuple):
+    """A reading of a test split by the promotion `sweep`; `at` is in seconds since 1970."""
+
+    sweep: str
+    at: float
+    event: TestRead
 
 
 class Book:
@@ -50,7 +58,8 @@ class Book:
 
     def sweeps(self) -> list[str]:
         """The names of all sweeps, oldest first."""
-        query = sa.select(EVENTS.c.sweep).where(EVENTS.c.sequence == 0).order_by(EVENTS.c.at)
+        is_sweep = EVENTS.c.sweep.not_like("%/%")
+        query = sa.select(EVENTS.c.sweep).where(EVENTS.c.sequence == 0, is_sweep).order_by(EVENTS.c.at)
         with guarded(self._engine), self._reader.connect() as connection:
             return list(connection.scalars(query))
 
@@ -86,6 +95,22 @@ class Book:
         query = sa.select(EVENTS).where(EVENTS.c.sweep == sweep).order_by(EVENTS.c.sequence)
         with guarded(self._engine), self._reader.connect() as connection:
             yield from map(dict, connection.execute(query).mappings())
+
+    def readings(self, data: str) -> list[Reading]:
+        """All readings of one test split by any sweep, in order; `data` is as in the event."""
+        query = (
+            sa.select(EVENTS.c.sweep, EVENTS.c.at, EVENTS.c.body, EVENTS.c.schema_version)
+            .where(EVENTS.c.kind == "test_read")
+            .order_by(EVENTS.c.at, EVENTS.c.sweep, EVENTS.c.sequence)
+        )
+        with guarded(self._engine), self._reader.connect() as connection:
+            rows = connection.execute(query).all()
+        read = [(row, decode(row.body, row.schema_version)) for row in rows]
+        return [
+            Reading(row.sweep, row.at, event)
+            for row, event in read
+            if isinstance(event, TestRead) and event.data == data
+        ]
 
     def request(self, sweep: str, request: Request) -> None:
         """Leaves a request for the sweep's driver."""

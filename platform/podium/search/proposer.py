@@ -39,6 +39,10 @@ def _method(spec: SweepSpec, prior: Sequence[Trial]) -> Method:
         from podium.search.sequences import Grid, Sobol
 
         return Sobol(spec) if spec.search.sampler == "qmc" else Grid(spec)
+    if spec.search.sampler == "list":
+        from podium.search.listed import Listed
+
+        return Listed(spec)
     if spec.search.sampler == "cmaes":
         from podium.search.evolution import Evolution
 

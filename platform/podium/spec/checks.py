@@ -10,6 +10,9 @@ from podium.spec.space_checks import Problems
 from podium.spec.sweep import BUILT_IN_TASKS, NAME, SweepSpec
 from podium.spec.wording import Path
 
+NEEDS_WHOLE = {"optimizer.kind": "lamb", "initializer.scheme": "lsuv"}
+"""Settings that need every parameter whole, in one place."""
+
 
 def problems(spec: SweepSpec) -> Problems:
     """Every problem of `spec`, each with its path."""
@@ -26,6 +29,16 @@ def _task(spec: SweepSpec) -> Problems:
         yield ("task",), f"{spec.task!r} is not a built-in task{hint}; your own is written file.py:Name"
     if spec.task in BUILT_IN_TASKS and spec.data is None:
         yield ("data",), f"is missing; the built-in task {spec.task} needs `data: {{source: …}}`"
+
+
+def _heads(spec: SweepSpec) -> Problems:
+    if spec.task == "multi_output" and not spec.heads:
+        yield ("heads",), "is missing; multi_output trains several outputs, `heads: {NAME: {kind: …, targets: …}}`"
+    if spec.is_built_in and spec.task != "multi_output" and spec.heads:
+        yield ("heads",), f"is for the task multi_output, and the task is {spec.task}"
+    for name in spec.heads:
+        if not re.match(NAME, name):
+            yield ("heads", name), f"{name!r} is no name of a head; write letters, digits, - and _"
 
 
 def _objectives(spec: SweepSpec) -> Problems:
@@ -69,6 +82,24 @@ def _budget(spec: SweepSpec) -> Problems:
         )
 
 
+def _trained_on(spec: SweepSpec) -> Problems:
+    if spec.data is None or spec.data.train_on == "train":
+        return
+    uses = {
+        "budget.policy": spec.budget.policy != "none",
+        "search.objective": any(objective.at != "last" for objective in spec.search.objectives),
+        "stopping.patience": spec.stopping.patience is not None,
+        "schedule.kind": spec.schedule.kind == "plateau",
+        "data.split": isinstance(spec.data.split.folds, int),
+    }
+    for key, does in uses.items():
+        if does:
+            yield (
+                ("data", "train_on"),
+                f"is train+validation, and {key} goes by the validation split; write data.train_on: train",
+            )
+
+
 def _resources(spec: SweepSpec) -> Problems:
     if spec.resources.gpus > 1 and spec.resources.gpus % 1:
         yield ("resources", "gpus"), f"is {spec.resources.gpus:g}; fractions are possible below 1 only"
@@ -83,6 +114,16 @@ def _resources(spec: SweepSpec) -> Problems:
             ("resources", "hosts"),
             f"is {spec.resources.hosts}, and a gang has {spec.resources.fewest_ranks} rank(s), no multiple of that",
         )
+
+
+def _sharded(spec: SweepSpec) -> Problems:
+    if spec.resources.strategy != "sharded":
+        return
+    for key, value in NEEDS_WHOLE.items():
+        searched = spec.search.space.get(key, ())
+        domains = [one.domain() for one in (searched if isinstance(searched, tuple) else (searched,))]
+        if spec.fixed().get(key) == value or any(domain.contains(value) for domain in domains):
+            yield ("resources", "strategy"), f"is sharded, and {key}: {value} needs whole parameters; leave one out"
 
 
 def _search(spec: SweepSpec) -> Problems:
@@ -100,9 +141,12 @@ def _search(spec: SweepSpec) -> Problems:
 
 _CHECKS: tuple[Callable[[SweepSpec], Problems], ...] = (
     _task,
+    _heads,
     _objectives,
     _budget,
+    _trained_on,
     _resources,
     _search,
+    _sharded,
     space_checks.problems,
 )

@@ -302,6 +302,7 @@ Sampling = Annotated[
     Annotated[Literal["uniform", "balanced"], Tag("<name>")] | Annotated[WeightedSampling, Tag("<other>")],
     Discriminator(is_name),
 ]
+TrainedOn = Literal["train", "train+validation"]
 Step = Annotated[Resize | Crop | Filter | OneHot | Strokes | Apply, Field(discriminator="kind")]
 
 
@@ -322,6 +323,11 @@ class DataSettings(Settings):
             else in threads, if absent.
         sampling: What an epoch trains on: every sample once (`uniform`); or as many samples, drawn with replacement so
             that all classes come equally often (`balanced`), or as often as `{weights: [1, 2.5, …]}` say.
+        share: The share of the train split that a trial is trained on. Which samples these are, the data seed decides,
+            so trials of one share have the same, and a larger share holds those of a smaller one (of data that are
+            shuffled in blocks, blocks are chosen). Normalization stays that of the whole split.
+        train_on: What is trained on. Under `train+validation` the metrics of the validation split say nothing, and what
+            depends on them is refused: it is for the last training of a promotion.
         batch_size: Samples a step, over all ranks.
         seed: The data seed: the samples' order and augmentation, the same for all trials.
         licence: Under which terms the data may be used, and whom to cite, in words; kept beside them once they are
@@ -340,6 +346,8 @@ class DataSettings(Settings):
     normalize: bool = True
     dask: str | None = Field(default=None, pattern=r"^(threads|ray|[a-z]+://.+)$")
     sampling: Sampling = "uniform"
+    share: float = Field(default=1.0, gt=0, le=1)
+    train_on: TrainedOn = "train"
     batch_size: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
     licence: str = ""

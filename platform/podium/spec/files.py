@@ -1,5 +1,6 @@
 """Sweep files: YAML 1.2 and dotted overrides to a SweepSpec, with errors that name file, line and key."""
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from podium.errors import SpecError
 from podium.spec import checks, wording
+from podium.spec.settings import suggestion
 from podium.spec.sweep import SweepSpec
 from podium.spec.wording import Path as KeyPath
 
@@ -32,6 +34,9 @@ class Origin:
 
 
 Origins = Mapping[KeyPath, Origin]
+
+PRESET = "preset"
+"""The key of the override that names a preset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
 
     Args:
         path: The file.
-        overrides: Assignments such as `budget.trials=64`, whose values are YAML 1.2.
+        overrides: Assignments such as `budget.trials=64`, whose values are YAML 1.2; `preset=full` stands for the
+            assignments of the file's preset `full`, which come before all others.
 
     Raises:
         SpecError: for the first thing that is wrong with the file or an override.
@@ -78,8 +84,13 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
     text = _text(path)
     origins: dict[KeyPath, Origin] = {(): Origin(str(path), 1)}
     tree = _tree(text, path, origins)
-    for override in overrides:
-        _apply(override, tree, origins)
+    assignments = [(*_assignment(override), Origin(override)) for override in overrides]
+    for key, name, origin in assignments:
+        if key == PRESET:
+            _apply_preset(name, tree, origins, origin)
+    for key, value, origin in assignments:
+        if key != PRESET:
+            _apply(key, value, tree, origins, origin)
     spec = parse_sweep(tree, origins)
     _check_beside(spec, path.parent, origins)
     return SweepFile(spec, text, path.parent, path, origins)
@@ -204,14 +215,34 @@ def parse_value(text: str) -> Any:
         raise SpecError(f"{text!r} cannot be read: {_yaml_problem(error)}") from None
 
 
-def _apply(override: str, tree: dict[Any, Any], origins: dict[KeyPath, Origin]) -> None:
+def _assignment(override: str) -> tuple[str, Any]:
+    """The key and the value of an override."""
     key, separator, text = override.partition("=")
     if not separator or not all(key.split(".")):
         raise SpecError("is not an override; write key=value, such as budget.trials=64", file=override)
     try:
-        value = _plain(YAML(typ="safe", pure=True).load(text))
+        return key, _plain(YAML(typ="safe", pure=True).load(text))
     except YAMLError as error:
         raise SpecError(_yaml_problem(error), key=key, file=override) from None
+
+
+def _apply_preset(name: Any, tree: dict[Any, Any], origins: dict[KeyPath, Origin], origin: Origin) -> None:
+    presets = tree.get("presets", {})
+    if not isinstance(presets, dict) or not isinstance(name, str) or name not in presets:
+        known = presets if isinstance(presets, dict) else {}
+        raise SpecError(
+            f"{wording.show(name)} is no preset of this sweep{suggestion(str(name), known)}",
+            key=PRESET,
+            file=origin.file,
+        )
+    if not isinstance(presets[name], dict):
+        raise _error(("presets", name), f"must be a section of keys, and is {wording.show(presets[name])}", origins)
+    for key, value in presets[name].items():
+        _apply(str(key), value, tree, origins, origins.get(("presets", name, key), origin))
+
+
+def _apply(key: str, value: Any, tree: dict[Any, Any], origins: dict[KeyPath, Origin], origin: Origin) -> None:
+    """Enters a setting, and that it was written at `origin`."""
     section, path = tree, list[str | int]()
     names = _split(key, tree)
     for name in names[:-1]:
@@ -221,13 +252,14 @@ def _apply(override: str, tree: dict[Any, Any], origins: dict[KeyPath, Origin]) 
             raise SpecError(
                 f"{'.'.join(map(str, path))} is {wording.show(section)}, and has no keys of its own",
                 key=key,
-                file=override,
+                file=origin.file,
+                line=origin.line,
             )
-    section[names[-1]] = value
+    section[names[-1]] = copy.deepcopy(value)
     place = (*path, names[-1])
     for known in [known for known in origins if known[: len(place)] == place]:
         del origins[known]
-    origins[place] = Origin(override)
+    origins[place] = origin
 
 
 def _split(key: str, tree: Mapping[Any, Any]) -> list[str]:
@@ -247,10 +279,10 @@ def _split(key: str, tree: Mapping[Any, Any]) -> list[str]:
 
 def _check_beside(spec: SweepSpec, folder: Path, origins: Origins) -> None:
     """Checks that the files which the sweep names are there."""
-    if not spec.is_built_in:
-        file = spec.task.partition(":")[0]
-        if not (folder / file).is_file():
-            raise _error(("task",), f"there is no file {file} in {folder}", origins)
+    for key, reference in (("task", None if spec.is_built_in else spec.task), ("network", spec.own_network)):
+        file = "" if reference is None else reference.partition(":")[0]
+        if file and not (folder / file).is_file():
+            raise _error((key,), f"there is no file {file} in {folder}", origins)
     source = spec.data.source if spec.data else None
     path = getattr(source, "path", None)
     if path is not None and not any(sign in path for sign in ("://", "*", "?", "[")) and not (folder / path).exists():

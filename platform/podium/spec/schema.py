@@ -3,7 +3,7 @@
 from typing import Any
 
 from podium.spec.components import Components
-from podium.spec.sweep import BUILT_IN_TASKS, DataSettings, SweepSpec
+from podium.spec.sweep import BUILT_IN_TASKS, SEARCHED_DATA, DataSettings, SweepSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -35,11 +35,11 @@ def _searchable(definitions: dict[str, Any]) -> dict[str, dict[str, Any]]:
     settings = {
         f"{section}.{name}": setting
         for section, field in Components.model_fields.items()
-        for name, setting in definitions[field.annotation.__name__]["properties"].items()  # type: ignore[union-attr]
+        for name, setting in definitions[type(field.default).__name__]["properties"].items()
     }
     seed = {"description": "The trial seed."}
-    batch_size = definitions[DataSettings.__name__]["properties"]["batch_size"]
-    return {**settings, "data.batch_size": batch_size, "seed": seed}
+    data = definitions[DataSettings.__name__]["properties"]
+    return {**settings, **{f"data.{name}": data[name] for name in SEARCHED_DATA}, "seed": seed}
 
 
 def _options(setting: dict[str, Any]) -> dict[str, Any]:

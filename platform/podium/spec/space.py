@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated
 
 from pydantic import Strict
@@ -27,7 +28,14 @@ FUSIBLE = {
     "optimizer.clip": "a number the gradients are scaled by",
     "penalty.*": "a number added to the gradients",
     "network.dropout": "a rate that masks are compared with",
+    "network.spatial_dropout": "a rate that masks are compared with",
     "loss.label_smoothing": "a number the targets are mixed with",
+    "loss.delta": "a number that errors are compared with",
+    "loss.gamma": "an exponent of probabilities",
+    "loss.kl_weight": "a number the loss multiplies by",
+    "loss.kl_floor": "a number the loss is compared with",
+    "loss.sparsity": "a number the loss multiplies by",
+    "heads.*.weight": "a number that a head's loss is multiplied by",
     "schedule.*": "a number per step",
     "stopping.*": "decides when a lane ends, not what it computes",
 }
@@ -205,6 +213,7 @@ class Space:
         )
 
 
+@cache
 def fusible_because(name: str) -> str | None:
     """Why the parameter `name` is fusible, or None if it is structural."""
     return next((why for pattern, why in FUSIBLE.items() if fnmatch.fnmatchcase(name, pattern)), None)

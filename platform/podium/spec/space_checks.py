@@ -7,15 +7,16 @@ from pydantic import ValidationError
 from podium.errors import SpecError
 from podium.spec import wording
 from podium.spec.components import Components
+from podium.spec.heads import HeadSettings, head_weight
 from podium.spec.settings import suggestion
 from podium.spec.space import Choice, Domain, Float, Int, Parameter, Space, Value
-from podium.spec.sweep import DataSettings, SweepSpec, flatten
+from podium.spec.sweep import SEARCHED_DATA, DataSettings, SweepSpec, flatten
 from podium.spec.wording import Path, show
 
 Problems = Iterator[tuple[Path, str]]
 
-SEARCHABLE = (*flatten(Components().model_dump()), "data.batch_size", "seed")
-"""The settings that a trial may override by a searched key."""
+SEARCHABLE = (*flatten(Components().model_dump()), *(f"data.{name}" for name in SEARCHED_DATA), "seed")
+"""The settings that a trial may override by a searched key; the weights of heads come on top."""
 
 _ENUMERATED = 100
 """Up to how many integers of a range are checked one by one."""
@@ -50,18 +51,29 @@ def check_point(space: Space, point: Mapping[str, Value]) -> None:
             raise SpecError(problem, key=key)
 
 
+def _searchable(spec: SweepSpec) -> tuple[str, ...]:
+    return (*SEARCHABLE, *map(head_weight, spec.heads))
+
+
 def _keys(spec: SweepSpec) -> Problems:
+    searchable = _searchable(spec)
     for key in spec.search.space:
         section, _, rest = key.partition(".")
-        known = key in SEARCHABLE and not (section == "data" and spec.data is None)
-        free = not spec.is_built_in and not (rest and section in SweepSpec.model_fields)
+        if spec.own_network is not None and section == "network" and rest:
+            yield (
+                ("search", "space", key),
+                f"is for built-in networks, and network is {spec.own_network}; search keys of its own, such as {rest}",
+            )
+            continue
+        known = key in searchable and not (section == "data" and spec.data is None)
+        free = spec.has_code and not (rest and section in SweepSpec.model_fields)
         if not known and not free:
-            allowed = [name for name in SEARCHABLE if name.partition(".")[0] == section] or SEARCHABLE
+            allowed = [name for name in searchable if name.partition(".")[0] == section] or searchable
             yield ("search", "space", key), f"is not a setting that can be searched{suggestion(key, allowed)}"
 
 
 def _domains(spec: SweepSpec, name: str) -> Problems:
-    if name in SEARCHABLE:
+    if name in _searchable(spec):
         for path, domain in _variants(spec, name):
             for value in _samples(domain):
                 problem = _refused(spec, name, value)
@@ -92,7 +104,7 @@ def _conditions(spec: SweepSpec) -> Problems:
                 for value in allowed:
                     if domains and not any(domain.contains(value) for domain in domains):
                         yield (*path, parent), f"{show(value)} is none of its values; they are {_span(domains)}"
-                    elif not domains and parent in SEARCHABLE and (problem := _refused(spec, parent, value)):
+                    elif not domains and parent in _searchable(spec) and (problem := _refused(spec, parent, value)):
                         yield (*path, parent), f"{show(value)} is none of its values: {problem}"
 
 
@@ -102,9 +114,20 @@ def _points(spec: SweepSpec, space: Space) -> Problems:
             problem = _outside(space, key, value)
             if problem:
                 yield ("search", "points", index, key), problem
+        if spec.search.sampler == "list" and not space.contains(point):
+            yield (
+                ("search", "points", index),
+                "leaves keys open, or sets inactive ones; `sampler: list` takes whole points",
+            )
 
 
 def _sampler(spec: SweepSpec, space: Space) -> Problems:
+    listed, trials = len(spec.search.points), spec.budget.trials
+    if spec.search.sampler == "list" and trials > listed:
+        yield (
+            ("budget", "trials"),
+            f"is {trials}, and search.points lists {listed}; a list has one point for each trial",
+        )
     if spec.search.sampler == "grid":
         for parameter in space.parameters:
             if parameter.domain.values() is None:
@@ -141,8 +164,10 @@ def _refused(spec: SweepSpec, name: str, value: Value) -> str:
         if section == "data":
             assert spec.data is not None
             DataSettings.model_validate({**spec.data.model_dump(), rest: value})
+        elif section.startswith("heads."):
+            HeadSettings.model_validate({**spec.heads[section.removeprefix("heads.")].model_dump(), rest: value})
         elif not section:
-            SweepSpec.model_validate({**spec.model_dump(), rest: value})
+            SweepSpec.model_validate({**spec.written(), rest: value})
         else:
             spec.components({name: value})
     except ValidationError as error:

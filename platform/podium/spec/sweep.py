@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Discriminator, Field, Strict, Tag, model_validator
 
 from podium.spec.components import (
-    Activation,
     Components,
     InitializerSettings,
     LossSettings,
-    NetworkSettings,
     OptimizerSettings,
     PenaltySettings,
     ScheduleSettings,
@@ -18,6 +16,10 @@ from podium.spec.components import (
 )
 from podium.spec.data import DataSettings
 from podium.spec.domains import Domains, one_or_several
+from podium.spec.heads import HeadSettings, head_weight
+from podium.spec.networks import Activation, NetworkSettings
+from podium.spec.postprocessing import PostprocessingSettings
+from podium.spec.promotion import PromotionSettings
 from podium.spec.running import CheckpointSettings, ComputeSettings, LimitSettings, Resources, Retries
 from podium.spec.settings import Settings, is_name
 from podium.spec.space import Parameter, Space, Value
@@ -39,6 +41,7 @@ __all__ = [
     "OptimizerSettings",
     "PenaltySettings",
     "Policy",
+    "PostprocessingSettings",
     "Resources",
     "Retries",
     "Sampler",
@@ -51,10 +54,23 @@ __all__ = [
 ]
 
 Policy = Literal["asha", "asha_stop", "hyperband", "median", "none"]
-Sampler = Literal["tpe", "random", "qmc", "cmaes", "gp", "grid"]
+Sampler = Literal["tpe", "random", "qmc", "cmaes", "gp", "grid", "list"]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
-BUILT_IN_TASKS = ("classification", "regression")
+SEARCHED_DATA = ("batch_size", "share")
+"""The settings of the data that a trial may override by a searched key."""
+
+BUILT_IN_TASKS = (
+    "classification",
+    "regression",
+    "segmentation",
+    "image_to_image",
+    "multi_label",
+    "multi_output",
+    "forecasting",
+    "sequence_generation",
+    "reconstruction",
+)
 
 
 class Objective(Settings):
@@ -76,10 +92,10 @@ class SearchSettings(Settings):
 
     Attributes:
         objective: The metric to optimize, or a list of them.
-        sampler: How parameters are proposed.
+        sampler: How parameters are proposed; `list` takes them from `points`, one trial for each.
         seed: Seed of the proposals, and of the trials' own seeds.
         space: The searched keys and their domains.
-        points: Starting points; keys left out are drawn by the sampler.
+        points: Starting points; keys left out are drawn by the sampler. Under `list`, whole points.
         constraints: Comparisons such as `parameters <= 1e6` over `parameters` (the network's size) and metrics.
         prior: An earlier sweep of the same ledger whose trials the sampler is shown.
     """
@@ -155,15 +171,21 @@ class Notify(Settings):
 
 
 class TrackingSettings(Settings):
-    """What is logged at the end beside the runs.
+    """What is logged beside the runs.
 
     Attributes:
         plots: The plots of the search.
         model: The best model.
+        diagnosis: What goes on inside the networks: per layer, norms of gradients, weights, updates and activations,
+            dead and saturated units, at a few epochs; with a verdict in words where something ails a trial.
+        inside: Pictures of the best network, if it is one for images, on a page of their own: its filters, what excites
+            it, what it looks at and where it errs, by validation data. `plots: false` leaves them out, too.
     """
 
     plots: bool = True
     model: bool = True
+    diagnosis: bool = True
+    inside: bool = True
 
 
 class SweepSpec(Components):
@@ -177,16 +199,22 @@ class SweepSpec(Components):
         data: The samples.
         parameters: Fixed values for a user's own task or function, beside the searched ones.
         seed: One trial seed for all trials; without it each trial has its own.
+        heads: By name, the outputs of a network with several of them, which the task `multi_output` trains.
         search: What is searched, for what, and how.
         budget: When the sweep ends, and what a trial may take.
         resources: What one trial occupies.
         compute: How a step is computed.
+        screen: Whether a trial of a task is refused before its first epoch if one batch shows that it cannot learn.
         fuse: How many trials may be trained as one stack of weights: `auto`, `off` or a width.
         checkpoints: How often a running trial is saved, and how much of that is kept.
         retries: How often a trial is tried again, by cause.
         limits: How long Podium waits for what may never come.
         notify: What is told when the sweep ends.
-        tracking: What is logged at the end beside the runs.
+        tracking: What is logged beside the runs.
+        postprocessing: What the registered model does after its network.
+        promotion: How `podium promote` trains the best trials again, and what the best of those has to show.
+        presets: By name, settings by dotted key that `podium launch sweep.yaml preset=NAME` puts in the place of the
+            file's own, such as `full: {budget.trials: 100}`.
     """
 
     sweep: str = Field(pattern=NAME)
@@ -196,10 +224,12 @@ class SweepSpec(Components):
     data: DataSettings | None = None
     parameters: dict[str, Value] = Field(default_factory=dict)
     seed: int | None = Field(default=None, ge=0)
+    heads: dict[str, HeadSettings] = Field(default_factory=dict)
     search: SearchSettings
     budget: Budget
     resources: Resources = Resources()
     compute: ComputeSettings = ComputeSettings()
+    screen: bool = False
     fuse: Annotated[
         Annotated[Literal["auto", "off"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(is_name),
@@ -211,11 +241,24 @@ class SweepSpec(Components):
     limits: LimitSettings = LimitSettings()
     notify: Notify = Notify()
     tracking: TrackingSettings = TrackingSettings()
+    postprocessing: PostprocessingSettings = PostprocessingSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @property
     def is_built_in(self) -> bool:
         """Whether the task is one of Podium's own."""
         return ".py:" not in self.task
+
+    @property
+    def own_network(self) -> str | None:
+        """The user's function that makes the networks, `file.py:name`; None for the built-in ones."""
+        return self.network if isinstance(self.network, str) else None
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the task or its networks are the user's own."""
+        return not self.is_built_in or self.own_network is not None
 
     def written(self) -> dict[str, Any]:
         """What the user wrote, as JSON types: `SweepSpec.model_validate` of it gives this spec again.
@@ -240,16 +283,19 @@ class SweepSpec(Components):
     def fixed(self) -> dict[str, Value]:
         """Every setting a trial could override and none does, by dotted key."""
         searched = set(self.search.space)
-        everything = {**flatten(self.model_dump(include=set(Components.model_fields))), **self.parameters}
+        everything = {**flatten(self.model_dump(include={*Components.model_fields, "heads"})), **self.parameters}
         if self.data is not None:
-            everything["data.batch_size"] = self.data.batch_size
+            everything |= {f"data.{name}": getattr(self.data, name) for name in SEARCHED_DATA}
         return {key: value for key, value in everything.items() if key not in searched}
 
     def given(self) -> dict[str, Value]:
         """Fixed values that the user wrote under searched keys: trial 0's values for them."""
-        written = flatten(self.model_dump(include=set(Components.model_fields), exclude_unset=True)) | self.parameters
-        if self.data is not None and "batch_size" in self.data.model_fields_set:
-            written["data.batch_size"] = self.data.batch_size
+        written = (
+            flatten(self.model_dump(include={*Components.model_fields, "heads"}, exclude_unset=True)) | self.parameters
+        )
+        if self.data is not None:
+            given = self.data.model_fields_set.intersection(SEARCHED_DATA)
+            written |= {f"data.{name}": getattr(self.data, name) for name in given}
         return {key: written[key] for key in self.search.space if key in written}
 
     def components(self, parameters: Mapping[str, Value]) -> Components:
@@ -261,7 +307,7 @@ class SweepSpec(Components):
         tree = self.model_dump(include=set(Components.model_fields))
         for key, value in parameters.items():
             section, _, name = key.partition(".")
-            if section in tree and name in tree[section]:
+            if isinstance(tree.get(section), dict) and name in tree[section]:
                 tree[section][name] = value
         return Components.model_validate(tree)
 
@@ -271,6 +317,18 @@ class SweepSpec(Components):
         value = parameters.get("data.batch_size", self.data.batch_size)
         assert isinstance(value, int)
         return value
+
+    def data_share(self, parameters: Mapping[str, Value]) -> float:
+        """The share of the train split that one trial is trained on."""
+        assert self.data is not None
+        value = parameters.get("data.share", self.data.share)
+        assert isinstance(value, float | int)
+        return float(value)
+
+    def head_weights(self, parameters: Mapping[str, Value]) -> dict[str, float]:
+        """What the losses of heads are multiplied by in one trial, by dotted key."""
+        own = {head_weight(name): head.weight for name, head in self.heads.items()}
+        return {key: float(parameters.get(key, weight)) for key, weight in own.items()}  # type: ignore[arg-type]
 
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which trials are compared, the full budget last."""

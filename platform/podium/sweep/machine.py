@@ -80,7 +80,8 @@ class Machine:
         self._agenda = Agenda()
         self._drawn: list[int] = []
         self._enqueued: deque[dict[str, Value]] = deque()
-        self._points = deque(([spec.given()] if spec.given() else []) + [dict(p) for p in spec.search.points])
+        points = [] if self._is_listed else [*([spec.given()] if spec.given() else []), *map(dict, spec.search.points)]
+        self._points = deque(points)
         self._closing: SweepState | None = None
         self._exhausted = False
 
@@ -284,7 +285,8 @@ class Machine:
         commands: list[Command] = []
         for lead in leads:
             left = self._num_left() - len(self._enqueued) - len(self._points)
-            for _ in range(self.cohorts.num_mates(lead, self.budget, left, len(self.gangs), running)):
+            drawn = self.cohorts.num_mates(lead, self.budget, left, len(self.gangs), running)
+            for _ in range(left if self._is_listed else drawn):
                 commands.append(self._agenda.propose_mate(self._next_number(), lead))
         return commands
 
@@ -305,7 +307,8 @@ class Machine:
                 break
             commands.append(self._advance(lead, gang))
         proposals: list[Command] = []
-        while self._agenda.num_coming < len(self._agenda.idle()) and self._num_left() > 0:
+        wanted = min(len(self._agenda.idle()), 1 if self._is_listed else self.budget)
+        while self._agenda.num_coming < wanted and self._num_left() > 0:
             proposals.append(self._propose())
         return [*self._lend(commands), *proposals]
 
@@ -349,8 +352,16 @@ class Machine:
         return self._agenda.propose(self._next_number(), points.popleft() if points else {})
 
     def _advance(self, lead: int, gang: str) -> Advance:
-        """A trial goes on, with all mates that are ready."""
-        return self._begin((lead, *self.cohorts.mates(lead, gang, self._ready(gang))), gang)
+        """A trial goes on, with all mates that are ready; of a list, with a gang's share of it at most."""
+        mates = self.cohorts.mates(lead, gang, self._ready(gang))
+        if self._is_listed:
+            mates = mates[: -(-self.budget // len(self.gangs)) - 1]
+        return self._begin((lead, *mates), gang)
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether every point is settled beforehand, so that the trials can wait all together."""
+        return self.spec.search.sampler == "list"
 
     def _begin(self, numbers: Sequence[int], gang: str) -> Advance:
         until = self._judge.next_rung(numbers[0])

@@ -131,6 +131,33 @@ class Saved(Message):
     bytes: int = 0
 
 
+class Stretch(Message):
+    """How a trial was trained from one step on, until the next stretch begins.
+
+    Attributes:
+        epoch: Whole epochs trained before it.
+        step: Steps beyond them.
+        stack: The numbers of the trials in its stack, lane by lane; its own alone if it was trained plainly.
+        stacks_metrics: Whether the task's metrics were gathered for all lanes at once.
+        ranks: How many ranks trained it together.
+        strategy: Whether each of them held the whole network, or a part of every parameter.
+        fold: The fold that was left out to validate; 0 where there are none.
+    """
+
+    epoch: int
+    step: int = 0
+    stack: tuple[int, ...]
+    stacks_metrics: bool = True
+    ranks: int = 1
+    strategy: Literal["replicated", "sharded"] = "replicated"
+    fold: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it begins: whole epochs, and steps beyond them."""
+        return self.epoch, self.step
+
+
 class Report(Message):
     """How an advance ended for one lane.
 
@@ -140,11 +167,14 @@ class Report(Message):
         best_epoch: The epoch they come from.
         metrics: The metrics at `epoch`, `parameters` (the network's size) among them where there is one.
         ending: `until` reached; own `patience`; a function `returned` early; `diverged`; `infeasible` before
-            training by a constraint; `halted` on command.
+            training by a constraint or a screen; `halted` on command.
         device_s: Seconds of the ranks' time, each divided by the lanes that shared it.
         width: Lanes of the stack that the trial was trained in; 1 for plain training.
         ranks: How many ranks trained it together.
         strategy: Whether each of them held the whole network, or a part of every parameter.
+        verdict: What ails the network, in words; empty if nothing does, as far as is known.
+        history: The stretches that led to its state since its first step, those of broken off advances as far as
+            they were saved; empty for a training function.
     """
 
     trial: int
@@ -158,12 +188,15 @@ class Report(Message):
     width: int = 1
     ranks: int = 1
     strategy: Literal["replicated", "sharded"] = "replicated"
+    verdict: str = ""
+    history: tuple[Stretch, ...] = ()
 
 
 class Advanced(Message):
     """An advance ended. Every lane's `Saved` comes before it; the reports stand in the order of its lanes.
 
-    `usage` tells of each rank what it used of its host and its GPU, by the names of MLflow's system metrics.
+    `usage` tells of each rank what it used of its host and its GPU, by the names of MLflow's system metrics;
+    `conditions` what its numbers were computed with: device, threads, and torch's settings that change results.
     """
 
     kind: Literal["advanced"] = "advanced"
@@ -171,6 +204,7 @@ class Advanced(Message):
     gang: str
     reports: tuple[Report, ...]
     usage: tuple[Metrics, ...] = ()
+    conditions: dict[str, Value] = Field(default_factory=dict)
 
 
 class AdvanceFailed(Message):
@@ -210,6 +244,25 @@ class TimeSpent(Message):
     seconds: float
 
 
+class TestRead(Message):
+    """A candidate has read the test split, which promotion alone does; appended before its answers are known.
+
+    Attributes:
+        data: What identifies the test split, by its bytes: `Manifest.test_set`.
+        samples: How many it has.
+        trial: The candidate, a trial of this sweep.
+        model: The name in the registry that it is a candidate for.
+        champion: The version that it is compared with; empty if there is none.
+    """
+
+    kind: Literal["test_read"] = "test_read"
+    data: str
+    samples: int
+    trial: int
+    model: str
+    champion: str = ""
+
+
 class Enqueued(Message):
     """A user wants this point (or part of one) tried next."""
 
@@ -230,6 +283,77 @@ class InterruptRequested(Message):
     kind: Literal["interrupt_requested"] = "interrupt_requested"
 
 
+class Promoting(Message):
+    """This sweep trains finalists again, for a promotion.
+
+    Attributes:
+        sweep: The sweep that they come from.
+        model: The registered model that the best of them may become the champion of.
+        finalists: Their numbers in that sweep, the best first; each is trained by `seeds` trials in a row.
+        seeds: How many fresh seeds each has.
+        settings: How the best is chosen and judged, as JSON types.
+        by: Who wants it.
+    """
+
+    kind: Literal["promoting"] = "promoting"
+    sweep: str
+    model: str
+    finalists: tuple[int, ...]
+    seeds: int
+    settings: dict[str, Any]
+    by: str
+
+
+class Chosen(Message):
+    """The best finalist over fresh seeds is registered, as `version`, with the weights of these trials."""
+
+    kind: Literal["chosen"] = "chosen"
+    finalist: int
+    trials: tuple[int, ...]
+    version: str
+
+
+class Judged(Message):
+    """What a promotion has found; the sentences of `reasons` say why, and `evidence` holds all figures.
+
+    `champion` is the version that the candidate was compared with; empty if there was none.
+    """
+
+    kind: Literal["judged"] = "judged"
+    promotion: str
+    version: str
+    champion: str
+    verdict: Literal["promoted", "refused", "undecided"]
+    reasons: tuple[str, ...]
+    evidence: dict[str, Any]
+
+
+class Crowning(Message):
+    """The alias is about to move to `version`.
+
+    Attributes:
+        version: The new champion; empty if somebody else has left none.
+        previous: The champion until now; empty if there is none.
+        how: By a `promotion`, by a `rollback`, or `found` where somebody else had moved it.
+        promotion: The promotion sweep; empty if there is none.
+        by: Who wants it.
+    """
+
+    kind: Literal["crowning"] = "crowning"
+    version: str
+    previous: str
+    how: Literal["promotion", "rollback", "found"]
+    promotion: str = ""
+    by: str
+
+
+class Crowned(Message):
+    """The alias has moved to `version`."""
+
+    kind: Literal["crowned"] = "crowned"
+    version: str
+
+
 Event = Annotated[
     Launched
     | Extended
@@ -244,9 +368,15 @@ Event = Annotated[
     | AdvanceFailed
     | Measured
     | TimeSpent
+    | TestRead
     | Enqueued
     | StopRequested
-    | InterruptRequested,
+    | InterruptRequested
+    | Promoting
+    | Chosen
+    | Judged
+    | Crowning
+    | Crowned,
     Field(discriminator="kind"),
 ]
 Request = Annotated[Enqueued | StopRequested, Field(discriminator="kind")]
@@ -268,10 +398,26 @@ class Propose(Message):
     mates_of: int | None = None
 
 
+class Repeat(Message):
+    """How a trial has to be trained, as it was before, instead of as is best now.
+
+    Attributes:
+        history: The stretches of its last report.
+        mates: By number the parameters of the trials that were in its stacks. In their lanes copies of the trial stand
+            in for them, with these parameters: a lane's numbers do not depend on what is in the others.
+        is_twin: Whether every initial weight is moved by one unit in its last place.
+    """
+
+    history: tuple[Stretch, ...]
+    mates: dict[int, dict[str, Value]] = Field(default_factory=dict)
+    is_twin: bool = False
+
+
 class Lane(Message):
     """Where one trial of a cohort starts: its last `Saved`, or (0, 0) and no folder.
 
-    `reached` is the last epoch it has reported; a training function that still waits there simply goes on.
+    `reached` is the last epoch it has reported; a training function that still waits there simply goes on. With
+    `repeat` the trial is the only one of its advance.
     """
 
     trial: int
@@ -281,6 +427,7 @@ class Lane(Message):
     step: int = 0
     folder: str = ""
     reached: int = 0
+    repeat: Repeat | None = None
 
 
 class Advance(Message):

@@ -92,6 +92,7 @@ class Roster:
                 width=report.width,
                 ranks=report.ranks,
                 strategy=report.strategy,
+                verdict=report.verdict,
                 usage=ended.usage,
                 efficiency=self.trials[report.trial].efficiency if efficiency is None else efficiency,
             )

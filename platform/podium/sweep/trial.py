@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from podium.spec.space import Value
 
+SCREENED = "screened: "
+"""How the reason of a trial begins that was refused before its first epoch."""
+
 
 class TrialState(StrEnum):
     """Where a trial stands; the last five are endings and never left."""
@@ -59,6 +62,7 @@ class Trial:
         usage: What each of them used of its host and its GPU, by the names of MLflow's system metrics.
         efficiency: How many times as fast as one gang its gangs were when they were several, divided by how many
             they were; None as long as not both were measured.
+        verdict: What ailed its network at its last report, in words; empty if nothing did, as far as is known.
     """
 
     number: int
@@ -89,6 +93,12 @@ class Trial:
     strategy: str = "replicated"
     usage: Sequence[Mapping[str, float | None]] = ()
     efficiency: float | None = None
+    verdict: str = ""
+
+    @property
+    def is_screened(self) -> bool:
+        """Whether it was refused before its first epoch since one batch had shown that it could not learn."""
+        return self.state is TrialState.STOPPED and self.reason.startswith(SCREENED)
 
     @property
     def rung(self) -> int:

@@ -167,7 +167,7 @@ def _parallel(spec: SweepSpec, trials: Sequence[Trial]) -> Parallel:
     for name in spec.search.space:
         values = [trial.parameters.get(name) for trial in trials]
         if any(value != values[0] for value in values):
-            axes.append(_axis(domains[name], values, [name in trial.parameters for trial in trials]))
+            axes.append(axis(domains[name], values, [name in trial.parameters for trial in trials]))
     goodness: tuple[float, ...] = (0.0,) * len(trials)
     for index, objective in enumerate(spec.search.objectives):
         numbers = [float(trial.last_values[index] or 0) for trial in trials]
@@ -179,8 +179,14 @@ def _parallel(spec: SweepSpec, trials: Sequence[Trial]) -> Parallel:
     return Parallel("Parameters that vary, and what they lead to", tuple(axes), goodness)
 
 
-def _axis(parameter: Parameter, values: Sequence[Value], active: Sequence[bool]) -> Axis:
-    """The axis of one parameter: numbers on their scale, choices evenly in the order they first occur."""
+def axis(parameter: Parameter, values: Sequence[Value], active: Sequence[bool]) -> Axis:
+    """The axis of one parameter: numbers on their scale, choices evenly in the space's order.
+
+    Args:
+        parameter: Says which scale.
+        values: Its value in each trial; anything where it is inactive.
+        active: Whether it is active there.
+    """
     absent = () if all(active) else ((INACTIVE, "inactive"),)
     if isinstance(parameter.domain, Float | Int):
         is_log = parameter.domain.log
@@ -194,7 +200,8 @@ def _axis(parameter: Parameter, values: Sequence[Value], active: Sequence[bool])
         ]
         label = f"{parameter.name} (log)" if is_log else parameter.name
         return Axis(label, tuple(places), (*absent, *ends))
-    options = list(dict.fromkeys(value for value, is_active in zip(values, active, strict=True) if is_active))
+    tried = {value for value, is_active in zip(values, active, strict=True) if is_active}
+    options = [option for option in parameter.domain.options if option in tried]
     last = max(len(options) - 1, 1)
     places = [
         options.index(value) / last if is_active else INACTIVE for value, is_active in zip(values, active, strict=True)

@@ -53,6 +53,8 @@ def trial_tags(trial: Trial) -> dict[str, str]:
         tags |= {"podium.ranks": str(trial.ranks), "podium.strategy": trial.strategy}
     if trial.reason:
         tags["podium.reason"] = trial.reason[:REASON_LIMIT]
+    if trial.verdict and trial.state.is_ended:
+        tags |= {"podium.verdict": trial.verdict[:REASON_LIMIT], "mlflow.note.content": f"**Ailing**: {trial.verdict}."}
     if trial.attempts:
         tags["podium.attempts"] = ", ".join(f"{cause} {count}" for cause, count in trial.attempts.items())
     cause = trial.reason.partition(" ")[0]

@@ -15,7 +15,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
 from podium.sweep.trial import Trial
-from podium.tracking import entities, summary
+from podium.tracking import diagnosis, entities, summary
 from podium.tracking.client import connect, masked, once
 from podium.tracking.entities import Point
 
@@ -94,13 +94,16 @@ class Projector:
         self._curves: dict[int, dict[str, list[tuple[int, float | None]]]] = {}
         self.num_over = 0
 
-    def launch(self, at: float, launched: Launched, manifest: Mapping[str, Any] | None) -> None:
+    def launch(
+        self, at: float, launched: Launched, manifest: Mapping[str, Any] | None, code: Path | None = None
+    ) -> None:
         """Finds or makes the experiment and the parent run, and gives the latter what the sweep started from.
 
         Args:
             at: When the sweep was launched, in Unix seconds.
             launched: The first event of the ledger.
             manifest: The data manifest as plain data; None for a sweep without data.
+            code: The folder with the user's code; None for a built-in task.
         """
         self._dataset = [entities.to_dataset(manifest)] if manifest else []
         self._experiment = self._find_experiment()
@@ -122,6 +125,8 @@ class Projector:
         with tempfile.TemporaryDirectory() as folder:
             summary.write_origin(Path(folder), self._spec, launched, manifest)
             self._client.log_artifacts(self._parent, folder)
+        if code is not None:
+            self._client.log_artifacts(self._parent, str(code), "code")
         self._facts.put(
             {"tracking_uri": masked(self._tracking_uri), "experiment": self._experiment, "parent_run": self._parent}
         )
@@ -197,8 +202,27 @@ class Projector:
                 plots.write(Path(folder) / "plots", drawn)
                 pictures.write(Path(folder) / "plots", drawn)
             self._client.log_artifacts(self._parent, folder)
+        if self._spec.tracking.diagnosis:
+            self._diagnose(diagnosis.shown(trials.values(), best))
         if state in entities.SWEEP_STATUS:
             self._client.set_terminated(self._parent, entities.SWEEP_STATUS[state], round(at * 1000))
+
+    def attach(self, number: int, folder: Path) -> None:
+        """Adds a folder, under its own name, to the files of a trial's run; what was there so named is replaced."""
+        self._before()
+        self._client.log_artifacts(self._shown[number].run_id, str(folder), folder.name)
+
+    def _diagnose(self, trials: Iterable[Trial]) -> None:
+        """Shows layer by layer what goes on inside the networks of some trials."""
+        for trial in trials:
+            shown = self._shown[trial.number]
+            if not (moments := diagnosis.read(self._files(trial.number))):
+                continue
+            points = list(diagnosis.points(moments, shown.last_ms))
+            self._client.log_batch(shown.run_id, metrics=entities.to_metrics(points))
+            name = entities.run_name(self._spec, trial.number)
+            title = f"{name}: {trial.verdict}" if trial.verdict else name
+            self._client.log_figure(shown.run_id, diagnosis.draw(moments, title), "diagnosis.png")
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._spec.sweep)

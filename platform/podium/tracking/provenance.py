@@ -1,5 +1,6 @@
 """Provenance: which code, machine and packages a sweep comes from. Imports no MLflow and no torch."""
 
+import hashlib
 import os
 import platform
 import re
@@ -7,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ PACKAGES = (
     "numpy",
     "pandas",
     "pydantic",
-    "SQLAlchemy",
+    "sqlalchemy",
     "safetensors",
     "scikit-learn",
 )
-"""The packages whose versions can change a result."""
+"""Those whose versions can change a result; what else is installed hardly does."""
 
 DIFF_LIMIT = 200_000
 """Characters of uncommitted changes that are kept."""
@@ -47,21 +47,25 @@ def provenance(folder: Path, command: Sequence[str] | None = None) -> dict[str, 
         command: The command line; this process's own if absent.
 
     Returns:
-        `git` (`commit`, `branch`, `dirty`, `diff`; empty outside of a repository), `podium`, `python`,
-        `platform`, `hardware` (`cores`, `memory_bytes`, `gpus`), `packages` (versions) and `command`.
+        `git` (`commit`, `branch`, `dirty`, `diff`; empty outside of a repository), `folder` (where the sweep file
+        lies), `podium`, `source` (the digest of Podium's own code), `python`, `platform`, `hardware` (`processor`,
+        `cores`, `memory_bytes`, `gpus`), `packages` (versions of all that is installed) and `command`.
     """
-    packages = _versions()
+    installed = packages()
     return {
         "git": _git(folder),
-        "podium": packages.get("podium", ""),
+        "folder": str(folder.resolve()),
+        "podium": installed.get("podium", ""),
+        "source": _source_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "hardware": {
+            "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "gpus": _gpus(),
         },
-        "packages": packages,
+        "packages": installed,
         "command": masked(sys.argv if command is None else command),
     }
 
@@ -82,14 +86,38 @@ def masked(command: Sequence[str]) -> list[str]:
     return shown
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+def packages() -> dict[str, str]:
+    """By name the versions of everything that is installed, read off the names of folders, which takes no time."""
+    found: dict[str, str] = {}
+    for entry in sys.path:
+        for path in sorted(Path(entry or ".").glob("*.dist-info")):
+            name, _, version = path.stem.partition("-")
+            found.setdefault(normalized(name), version)
     return found
+
+
+def normalized(name: str) -> str:
+    """A package's name as all ledgers agree on it."""
+    return name.replace("_", "-").lower()
+
+
+def _source_digest() -> str:
+    """Of Podium's own code, which a version's number does not tell from what was changed since."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """The model of the processor; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
 
 
 def _git(folder: Path) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """What a sweep's parent run says in words, tables and files."""
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -50,7 +51,10 @@ def write_origin(folder: Path, spec: SweepSpec, launched: Launched, manifest: Ma
     (folder / "sweep.yaml").write_text(text)
     git = dict(launched.provenance.get("git", {}))
     diff = git.pop("diff", "")
-    _write_json(folder / "provenance.json", {**launched.provenance, "git": git})
+    digests = {"sweep": hashlib.sha256(text.encode()).hexdigest(), "code": launched.code, "data": launched.data}
+    _write_json(folder / "provenance.json", {**launched.provenance, "git": git, "digests": digests})
+    pins = (f"{name}=={version}\n" for name, version in launched.provenance.get("packages", {}).items())
+    (folder / "requirements.txt").write_text("".join(pins))
     if diff:
         (folder / "code.diff").write_text(diff)
     if manifest is not None:

@@ -1,11 +1,17 @@
 """Training: what a task or training function logs beside its metrics: figures and files, kept in the store."""
 
+import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from podium.errors import TaskError
 from podium.store import copy_into
+from podium.training.verdict import Moment, to_plain
+
+MOMENTS = "diagnosis.json"
+"""The file among a trial's artifacts that has what was measured inside its network."""
 
 
 class Log:
@@ -62,6 +68,18 @@ class Log:
         """The metrics logged since the last call."""
         taken, self._metrics = self._metrics, {}
         return taken
+
+
+def keep_moments(store: str, sweep: str, trial: int, moments: Sequence[Moment]) -> None:
+    """Keeps what was measured inside a trial's network among its artifacts.
+
+    Raises:
+        StorageFault: if the store cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MOMENTS
+        path.write_text(json.dumps(to_plain(moments)))
+        copy_into(store, f"{artifact_folder(sweep, trial)}/{MOMENTS}", path)
 
 
 def artifact_folder(sweep: str, trial: int) -> str:

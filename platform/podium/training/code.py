@@ -6,11 +6,12 @@ import importlib.util
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from podium.errors import TaskError
+from podium.errors import TaskError, UserError
 
 _entered: list[tuple[Path, str]] = []
 """The code folder on `sys.path`, with its content's digest: a process works for one sweep at a time."""
@@ -40,6 +41,21 @@ def load(reference: str, folder: Path) -> Any:
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise TaskError(f"{file} has nothing named {name!r}{hint}")
     return getattr(module, name)
+
+
+def run(function: Callable[..., Any], reference: str, folder: Path, *arguments: Any) -> Any:
+    """What a function of the user's returns; `reference` says where it was loaded from.
+
+    Raises:
+        TaskError: naming file and line, if it raises anything that Podium does not know.
+    """
+    try:
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        place = _where(error, folder.resolve() / reference.partition(":")[0])
+        raise TaskError(f"{place}: {reference} failed: {type(error).__name__}: {error}") from error
 
 
 def _import(path: Path, digest: str) -> ModuleType:

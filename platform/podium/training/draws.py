@@ -82,7 +82,7 @@ def uniform_at(key: int, positions: Tensor) -> Tensor:
     return _to_uniform(bits(key, positions))
 
 
-def normal_at(key: int, positions: Tensor, size: int) -> Tensor:
+def normal_at(key: int | Tensor, positions: Tensor, size: int) -> Tensor:
     """`[B, size]` float32 from the standard normal distribution, for the elements at each position (`[B]` int64)."""
     share = ((words(key, positions, size) >> 8).to(torch.float32) + 0.5) * 2.0**-23
     return share.erfinv_().mul_(math.sqrt(2))

@@ -211,6 +211,7 @@ class FoldedTrainer(TaskTrainer[FoldedTrial]):
         for each in ended:
             self._tell([each], max(live.epoch for live in each.lives), command)
         self._save(ended)
+        self._keep_moments([each.lives[0] for each in trials])
         kept = ("until", "halted") if self._ranks.is_first else ("until",)
         self._keep([each for each in trials if endings[each.trial][0] in kept])
         return tuple(self._folded_report(each, *endings[each.trial]) for each in trials)
@@ -244,16 +245,36 @@ class FoldedTrainer(TaskTrainer[FoldedTrial]):
                 "best_epoch": each.record.epoch,
                 "metrics": {**to_plain(each.metrics), "parameters": float(each.lives[0].count)},
                 "device_s": sum(live.device_s for live in each.lives) * self._ranks.count,
+                "history": tuple(
+                    stretch.model_copy(update={"fold": fold})
+                    for fold, live in enumerate(each.lives)
+                    for stretch in live.history
+                ),
             }
         )
 
     def _made(self, lane: Lane) -> FoldedTrial:
-        steps = [reader.steps("train", self._spec.batch_size(lane.parameters)) for reader in self._readers]
-        return FoldedTrial([self._new(lane) for _ in self._readers], steps)
+        assert self._spec.data is not None
+        share, seed = self._spec.data_share(lane.parameters), self._spec.data.seed
+        readers = [reader.subset(share, seed) for reader in self._readers]
+        steps = [reader.steps("train", self._spec.batch_size(lane.parameters)) for reader in readers]
+        return FoldedTrial([self._new(_of(fold, lane), reader) for fold, reader in enumerate(self._readers)], steps)
+
+    def _begin(self, each: FoldedTrial) -> None:
+        for live, reader in zip(each.lives, self._readers, strict=True):
+            super()._begin_one(live, reader)
 
     def _prepare(self, each: FoldedTrial) -> None:
         for live in each.lives:
             super()._prepare_one(live)
+
+
+def _of(fold: int, lane: Lane) -> Lane:
+    """The lane of one fold: what it has to repeat is its own."""
+    if lane.repeat is None:
+        return lane
+    history = tuple(each.model_copy(update={"fold": 0}) for each in lane.repeat.history if each.fold == fold)
+    return lane.model_copy(update={"repeat": lane.repeat.model_copy(update={"history": history})})
 
 
 def _goes_on(outcomes: Sequence[Outcome]) -> bool:

@@ -39,9 +39,11 @@ class Fusing:
         """The widths to train `lives` at, trials of one signature at the same epoch and step.
 
         Several ranks do what the first one knows. They train plainly what is shared out over them, and networks whose
-        norms need all samples of a batch; so does everybody whose networks are compiled.
+        norms need all samples of a batch; so does everybody whose networks are compiled, or who is not to fuse. What
+        is to be trained as before has its stacks from there.
         """
-        if lives[0].is_sharded or lives[0].shared_norms or self._spec.compute.compile:
+        is_plain = self._spec.fuse == "off" or self._spec.compute.compile or lives[0].repeat is not None
+        if is_plain or lives[0].is_sharded or lives[0].shared_norms:
             return Race(len(lives), Known(), fixed=1)
         key = self._key(lives[0])
         if self._ranks.is_first:
@@ -87,8 +89,9 @@ class Fusing:
         """What a trial step on the next batch says."""
         first, data = lives[0], self._spec.data
         assert data is not None
-        steps = self._reader.steps("train", first.batch_size)
-        batches = self._reader.epoch(
+        reader = self._reader.subset(first.data_share, data.seed)
+        steps = reader.steps("train", first.batch_size)
+        batches = reader.epoch(
             "train", batch_size=first.batch_size, seed=data.seed, epoch=first.epoch, start_step=first.step
         )
         samples = first.train_samples(next(iter(batches))).parts(self._spec.compute.microbatch)[0]

@@ -18,11 +18,12 @@ from podium.training import draws
 from podium.training.artifacts import Log
 from podium.training.flat import stack as stack_weights
 from podium.training.live import Gathered, LiveTrial
-from podium.training.plain import Plain, products_in, weighted_sum
+from podium.training.plain import Plain, mean_of, products_in, weighted_sum
+from podium.training.probe import Inspection, Probe, inspection
 from podium.training.ranks import ALONE, Ranks
 from podium.training.samples import Samples
 from podium.training.task import Task
-from podium.training.toolbox.dropout import Dropout, begin_step
+from podium.training.toolbox.chance import Chance, begin_step
 from podium.training.toolbox.hyperparameters import for_lanes
 from podium.training.toolbox.layers import replace_layers
 from podium.training.toolbox.optimizers import stack as stack_optimizers
@@ -40,6 +41,7 @@ class Group(Protocol):
     def lives(self) -> tuple[LiveTrial, ...]: ...  # noqa: D102
     def begin_epoch(self, in_epoch: int, steps: int) -> None: ...  # noqa: D102
     def step(self, samples: Samples) -> None: ...  # noqa: D102
+    def inspect(self, samples: Samples) -> Inspection: ...  # noqa: D102
     def collect(self) -> None: ...  # noqa: D102
     def settle(self) -> None: ...  # noqa: D102
     def begin_validation(self) -> None: ...  # noqa: D102
@@ -73,9 +75,7 @@ class Stack:
         first = lives[0]
         self._task, self._device, self._stacks_metrics = first.task, first.device, stacks_metrics
         self._template = _template(lives)
-        self._dropout = [
-            (site, module) for site, module in self._template.named_modules() if isinstance(module, Dropout)
-        ]
+        self._chance = [(site, module) for site, module in self._template.named_modules() if isinstance(module, Chance)]
         self._flat = stack_weights([live.flat for live in lives])
         self._optimizer = stack_optimizers([live.optimizer for live in lives])
         self._fixed = _stacked([_fixed(live.network) for live in lives])
@@ -107,14 +107,15 @@ class Stack:
         before = first.epoch * in_epoch
         rates = [
             [
-                live.settings.optimizer.learning_rate * factor(live.settings.schedule, before + step, steps)
+                live.settings.optimizer.learning_rate
+                * factor(live.settings.schedule, before + step, steps, live.record.drops)
                 for live in self.lives
             ]
             for step in range(in_epoch)
         ]
         self._rates = torch.tensor(rates, dtype=torch.float64, device=self._device).unsqueeze(2)
         self._before = before
-        for site, _ in self._dropout:
+        for site, _ in self._chance:
             keys = [draws.fold(live.seed, "dropout", site, first.epoch) for live in self.lives]
             self._fixed[f"{site}.key"].copy_(torch.tensor(keys))
 
@@ -135,6 +136,25 @@ class Stack:
             if self._clip is not None:
                 clip(flat.gradients, self._clip, norms_of(flat.gradients))
             self._optimizer.step(flat.weights, flat.gradients, self._rates[step], self._before + step + 1)
+
+    def inspect(self, samples: Samples) -> Inspection:
+        """Looks inside the networks, layer by layer, and changes nothing of the trials."""
+        first, probe = self.lives[0], Probe(self._template, self._flat)
+        fixed = {name: value.clone() for name, value in self._fixed.items()}
+
+        def lane(*tensors: Tensor) -> Any:
+            left = iter(tensors)
+            named = {name: next(left) for name in (*self._weights, *fixed)}
+            values = {**self._same, **{name: next(left) for name in self._own}}
+            batch = samples.batch(values, first.settings.loss, first.class_weights)
+            outputs = functional_call(self._template, named, batch.arguments(self._template))
+            total, weight = weighted_sum(self._task, outputs, batch)
+            return mean_of(total, weight), probe.take()
+
+        with probe.watching(), products_in(first.compute, self._device):
+            losses, seen = vmap(lane)(*self._weights.values(), *fixed.values(), *self._own.values())
+        gradients = torch.autograd.grad(losses.sum(), list(self._weights.values()), allow_unused=True)
+        return inspection(probe, self._flat, losses, seen, gradients)
 
     def collect(self) -> None:
         """Takes over the trials' sums of the epoch so far."""
@@ -158,7 +178,7 @@ class Stack:
         for part in samples.parts(self.lives[0].compute.microbatch):
             outputs = self._run(part, self._weights, self._fixed, self._validation, needs_outputs=bool(logs))[2]
             for lane, (live, log) in enumerate(zip(self.lives, logs, strict=False)):
-                self._task.log(log, _lane(outputs, lane), part.batch(live.values))
+                self._task.log(log, _lane(outputs, lane), live.batch(part))
             logs = ()
 
     def end_validation(self) -> list[Gathered]:
@@ -186,9 +206,9 @@ class Stack:
 
     def _backward(self, samples: Samples, fixed: Named, sums: "_Sums", *, is_whole: bool, adds: bool = False) -> Tensor:
         """Brings the gradients of each lane's mean loss, or of its sum; gives the sums of weights, `[K]`."""
-        begin_step(self._dropout, samples.positions)
+        begin_step(self._chance, samples.positions)
         total, weight, _ = self._run(samples, self._weights, fixed, sums)
-        losses = total / weight if is_whole else total
+        losses = mean_of(total, weight) if is_whole else total
         found = torch.autograd.grad(losses.sum(), list(self._weights.values()), allow_unused=True)
         put = Tensor.add_ if adds else Tensor.copy_
         for target, gradient in zip(self._gradients.values(), found, strict=True):
@@ -199,7 +219,7 @@ class Stack:
         self, samples: Samples, weights: Named, fixed: Named, sums: "_Sums", needs_outputs: bool = False
     ) -> tuple[Tensor, Tensor, Any]:
         """Sums of losses and of weights, `[K]` each, which are also added to `sums`; and the outputs, if needed."""
-        needs_outputs = needs_outputs or not self._stacks_metrics
+        needs_outputs, first = needs_outputs or not self._stacks_metrics, self.lives[0]
 
         # vmap takes a flat list of tensors in a third of the time that it needs for dictionaries
         stacked = [value for each in (weights, fixed, self._own, *sums.states.values()) for value in each.values()]
@@ -207,8 +227,9 @@ class Stack:
         def lane(*tensors: Tensor) -> Any:
             left = iter(tensors)
             named = {name: next(left) for name in (*weights, *fixed)}
-            batch = samples.batch({**self._same, **{name: next(left) for name in self._own}})
-            outputs = functional_call(self._template, named, (batch.inputs,))
+            values = {**self._same, **{name: next(left) for name in self._own}}
+            batch = samples.batch(values, first.settings.loss, first.class_weights)
+            outputs = functional_call(self._template, named, batch.arguments(self._template))
             total, weight = weighted_sum(self._task, outputs, batch)
             found = []
             with torch.no_grad():
@@ -220,7 +241,7 @@ class Stack:
             weight = torch.as_tensor(weight, dtype=total.dtype, device=total.device)
             return total, weight, outputs if needs_outputs else (), *found
 
-        with products_in(self.lives[0].compute, self._device):
+        with products_in(first.compute, self._device):
             total, weight, outputs, *found = vmap(lane)(*stacked)
         left = iter(found)
         states = {name: {key: next(left) for key in state} for name, state in sums.states.items()}
@@ -229,7 +250,7 @@ class Stack:
             sums.weight += weight
             sums.states = states
             if not self._stacks_metrics:
-                sums.update_each(outputs, [samples.batch(live.values) for live in self.lives])
+                sums.update_each(outputs, [live.batch(samples) for live in self.lives])
         return total, weight, outputs
 
     def _number(self, numbers: Sequence[float]) -> Any:
@@ -287,8 +308,8 @@ def _template(lives: Sequence[LiveTrial]) -> nn.Module:
         parameter.grad = None
     networks = [dict(live.network.named_modules()) for live in lives]
     for site, module in template.named_modules():
-        if isinstance(module, Dropout):
-            module.drops = any(network[site].drops for network in networks)
+        if isinstance(module, Chance):
+            module.is_active = any(network[site].is_active for network in networks)
     return template
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,19 +13,21 @@ from podium.data import reader as data
 from podium.data.manifest import Schema
 from podium.errors import SpecError, TaskError
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Lane
-from podium.training import draws
+from podium.sweep.messages import Lane, Stretch
+from podium.training import draws, verdict
 from podium.training.flat import FlatWeights, fixed_state, flatten
 from podium.training.metrics import Metric
 from podium.training.record import Record, from_plain, load_record, to_plain
 from podium.training.samples import Samples, to_device
 from podium.training.task import Batch, Task
 from podium.training.toolbox.augmentations import Augmentation
-from podium.training.toolbox.dropout import replace_torch_dropout, sites
+from podium.training.toolbox.chance import replace_torch_dropout, sites
 from podium.training.toolbox.initializers import initialize
+from podium.training.toolbox.losses import class_weights
 from podium.training.toolbox.norms import BatchNorm, require_whole_batches, share
 from podium.training.toolbox.optimizers import RULES, Optimizer, make_optimizer
 from podium.training.toolbox.penalties import norms_of
+from podium.training.verdict import Moment
 
 ROOM = 0.6
 """The share of a GPU's memory that weights, gradients, optimizer state and the best epoch's weights may take whole."""
@@ -75,8 +78,10 @@ class LiveTrial:
         schema: What a sample looks like.
         lane: The trial's number, parameters and seed; it starts from the beginning.
         device: Where it is trained.
+        class_counts: Samples or pixels of each class in the train split; empty for numbers.
 
     Attributes:
+        data_share: The share of the train split that it is trained on.
         epoch: Whole epochs trained.
         step: Steps beyond them.
         gathered: The train split's sums over those steps.
@@ -90,15 +95,26 @@ class LiveTrial:
         width: Lanes of the stack it was trained in last; 1 for plain training.
         is_sharded: Whether each rank holds a part of every parameter.
         shared_norms: The norms that know whole batches of which ranks have parts; none for one rank.
+        moments: What was measured inside the network so far.
+        history: How it was trained so far.
+        repeat: How it has to be trained; None as is best.
     """
 
     is_sharded = False
 
-    def __init__(self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        task: Task,
+        schema: Schema,
+        lane: Lane,
+        device: torch.device,
+        class_counts: Sequence[int] = (),
+    ) -> None:
         self.task, self.device = task, device
         self.trial, self.seed, self.parameters = lane.trial, lane.seed, dict(lane.parameters)
         self.settings, self.compute = spec.components(lane.parameters), spec.compute
-        self.batch_size = spec.batch_size(lane.parameters)
+        self.batch_size, self.data_share = spec.batch_size(lane.parameters), spec.data_share(lane.parameters)
         assert spec.data is not None
         if task.batch_loss and self.settings.augmentation.mixup:
             raise SpecError(
@@ -109,9 +125,13 @@ class LiveTrial:
         self._augmentation = Augmentation(self.settings.augmentation, spec.data.seed, schema)
         self.network = make_network(spec, task, schema, lane).to(device)
         self.flat: FlatWeights = flatten(self.network)
-        self.optimizer = make_optimizer(self.settings.optimizer, self.flat.weights)
-        self.dropout = sites(self.network)
-        self.values = {"loss.label_smoothing": self.settings.loss.label_smoothing}
+        self.optimizer = make_optimizer(self.settings.optimizer, self.flat)
+        self.chance = sites(self.network)
+        loss = self.settings.loss
+        numbers = ("label_smoothing", "delta", "gamma", "kl_weight", "kl_floor", "sparsity")
+        self.values = {f"loss.{name}": getattr(loss, name) for name in numbers}
+        self.values |= spec.head_weights(lane.parameters)
+        self._classes, self._class_counts = schema.classes or math.prod(schema.targets), tuple(class_counts)
         self.epoch = self.step = 0
         self.gathered = Gathered(task, device)
         self.record = Record()
@@ -121,15 +141,32 @@ class LiveTrial:
         self.folder = ""
         self.device_s, self.width = 0.0, 1
         self.shared_norms: list[BatchNorm] = []
+        self.moments: list[Moment] = []
+        self.history: tuple[Stretch, ...] = ()
+        self.repeat = lane.repeat
 
     @property
     def count(self) -> int:
         """Number of trainable parameters."""
         return self.flat.count
 
+    @cached_property
+    def class_weights(self) -> Tensor | None:
+        """`[C]` float32, what a sample of each class counts; None where all count alike.
+
+        Raises:
+            SpecError: for settings that do not fit the classes.
+        """
+        found = class_weights(self.settings.loss, self._classes, self._class_counts)
+        return None if found is None else found.to(self.device)
+
     def train_samples(self, samples: data.Batch) -> Samples:
         """A train batch on the device, augmented."""
         return self._augmentation(to_device(samples, self.device), self.epoch)
+
+    def batch(self, samples: Samples) -> Batch:
+        """What the task is shown of samples."""
+        return samples.batch(self.values, self.settings.loss, self.class_weights)
 
     def parts(self, samples: Samples) -> Sequence[Samples]:
         """A batch as it goes through the network."""
@@ -178,6 +215,29 @@ class LiveTrial:
         fixed = {f"fixed.{name}": value for name, value in fixed_state(self.network).items()}
         return {"weights": self.flat.weights, **fixed}
 
+    def begin_stretch(self, stack: Sequence[int], stacks_metrics: bool, ranks: int) -> None:
+        """Is trained in that stack, and by so many ranks, from now on."""
+        stretch = Stretch(
+            epoch=self.epoch,
+            step=self.step,
+            stack=tuple(stack),
+            stacks_metrics=stacks_metrics or len(stack) == 1,
+            ranks=ranks,
+            strategy="sharded" if self.is_sharded else "replicated",
+        )
+        self.width = len(stretch.stack)
+        before = tuple(each for each in self.history if each.place < stretch.place)
+        if not before or before[-1].model_copy(update={"epoch": self.epoch, "step": self.step}) != stretch:
+            before += (stretch,)
+        self.history = before
+
+    def become_twin(self) -> None:
+        """Moves every weight by one unit in its last place; those that are zero, gaps among them, stay."""
+        weights = self.flat.weights
+        moved = torch.nextafter(weights, torch.full_like(weights, math.inf))
+        weights.copy_(torch.where(weights == 0, weights, moved))
+        self.spread_weights()
+
     def keep_best(self) -> None:
         """Copies the network's state: the epoch just trained is the best."""
         self.best = {name: value.clone() for name, value in self.network_tensors().items()}
@@ -195,7 +255,10 @@ class LiveTrial:
     def state(self) -> dict[str, Any]:
         """Everything else, as plain data."""
         record, metrics = asdict(self.record), to_plain(self.metrics)
-        return {"epoch": self.epoch, "step": self.step, "record": record, "metrics": metrics}
+        place = {"epoch": self.epoch, "step": self.step}
+        history = [stretch.model_dump(mode="json") for stretch in self.history]
+        told = {"moments": verdict.to_plain(self.moments), "history": history}
+        return {**place, "record": record, "metrics": metrics, **told}
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Takes over what `tensors` and `state` gave."""
@@ -205,6 +268,8 @@ class LiveTrial:
         self.epoch, self.step = state["epoch"], state["step"]
         self.record = load_record(state["record"])
         self.metrics = from_plain(state["metrics"])
+        self.moments = verdict.from_plain(state.get("moments", ()))
+        self.history = tuple(Stretch.model_validate(each) for each in state.get("history", ()))
 
     def best_network(self) -> nn.Module:
         """The network with the weights that count, for evaluation; the trial cannot be trained further."""
@@ -219,8 +284,8 @@ class LiveTrial:
 def make_network(spec: SweepSpec, task: Task, schema: Schema, lane: Lane) -> nn.Module:
     """A trial's network with its initial weights.
 
-    The initializer acts on built-in tasks, and on a user's task where the sweep file names one; else the weights
-    stay as the task made them, with torch's generator seeded by the trial.
+    The initializer acts on built-in tasks with built-in networks, and on a user's own where the sweep file names one;
+    else the weights stay as the user's code made them, with torch's generator seeded by the trial.
 
     Raises:
         TaskError: if the task gives no module.
@@ -234,7 +299,7 @@ def make_network(spec: SweepSpec, task: Task, schema: Schema, lane: Lane) -> nn.
         )
     replace_torch_dropout(network)
     searched = any(name.startswith("initializer.") for name in lane.parameters)
-    if spec.is_built_in or searched or "initializer" in spec.model_fields_set:
+    if not spec.has_code or searched or "initializer" in spec.model_fields_set:
         initialize(network, spec.components(lane.parameters).initializer, lane.seed)
     return network
 

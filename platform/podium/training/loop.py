@@ -14,6 +14,7 @@ from podium.data import reader as data
 from podium.data.reader import Reader
 from podium.spec.sweep import SweepSpec
 from podium.training.artifacts import Log
+from podium.training.diagnosis import Diagnosis
 from podium.training.lanes import Group, groups
 from podium.training.live import Gathered, LiveTrial
 from podium.training.ranks import Ranks
@@ -25,7 +26,10 @@ Outcome = tuple[Ending, str]
 """How a trial's advance ended, and the reason in words where that says more."""
 
 VALIDATION_BATCH = 256
-"""Samples of a validation batch at least; the trials' own batch size if that is larger."""
+"""Samples of a validation batch at most; the trials' own batch size if that is larger."""
+
+VALIDATION_BYTES = 2**22
+"""A validation batch takes at most so much, since what a network makes of its samples is many times as large."""
 
 
 class Loop:
@@ -57,6 +61,7 @@ class Loop:
         self._in_epoch = reader.steps("train", lives[0].batch_size)
         self._steps, self._data_seed = self._in_epoch * spec.budget.epochs.max, spec.data.seed
         self._groups: list[Group] = []
+        self._diagnosis = Diagnosis(spec, reader)
         self._width = 0
         self._endings: dict[int, Outcome] = {}
         self._clock = self._saved_at = time.monotonic()
@@ -74,7 +79,7 @@ class Loop:
             By trial, how it ended.
         """
         while True:
-            self._leave({live: ("patience", f"no improvement in {live.record.stale} epochs") for live in self._stale()})
+            self._leave({live: ("patience", reason) for live in self._lives if (reason := _enough(live))})
             if self._lives and self._lives[0].epoch >= until:
                 self._leave(dict.fromkeys(self._lives, ("until", "")))
             if not self._lives:
@@ -85,14 +90,18 @@ class Loop:
             self._share_time()
             after_epoch(self._lives)
             self._leave({live: ("diverged", problem) for live, problem in problems.items()})
-            goes_on = [live for live in self._lives if live.epoch < until and live not in self._stale()]
+            goes_on = [live for live in self._lives if live.epoch < until and not _enough(live)]
             if goes_on and self._has_to_halt(*self._ranks.hear(self._is_due())):
                 break
         self._leave(dict.fromkeys(self._lives, ("halted", "")))
         return self._endings
 
-    def _stale(self) -> list[LiveTrial]:
-        return [live for live in self._lives if live.record.is_out_of(live.settings.stopping.patience)]
+    def _count_seconds(self, elapsed: float) -> None:
+        """Counts the seconds of some steps, the same on all ranks, where a trial's are limited."""
+        if any(live.settings.stopping.wall_time is not None for live in self._lives):
+            share_s = self._ranks.largest(elapsed) / len(self._lives)
+            for live in self._lives:
+                live.record.seconds += share_s
 
     def _leave(self, endings: Mapping[LiveTrial, Outcome]) -> None:
         if endings:
@@ -117,8 +126,9 @@ class Loop:
         self._groups = groups(self._lives, self._width, self._race.known.metrics, self._ranks)
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)
+            stack = [live.trial for live in group.lives]
             for live in group.lives:
-                live.width = len(group.lives)
+                live.begin_stretch(stack, self._race.known.metrics, self._ranks.count)
 
     def _train_epoch(self) -> bool:
         """Trains to the end of the epoch; False if halted before."""
@@ -139,9 +149,14 @@ class Loop:
             self._arrange()
             self._ranks.begin_step(self._is_due())
             self._step(samples, first)
-            if first.step < self._in_epoch and self._has_to_halt(*self._ranks.end_step()):
-                return False
+            if first.step < self._in_epoch:
+                halted, is_due = self._ranks.end_step()
+                if halted:
+                    self._count_seconds(time.perf_counter() - began)
+                if self._has_to_halt(halted, is_due):
+                    return False
         elapsed = time.perf_counter() - began
+        self._count_seconds(elapsed)
         for live in self._lives:
             live.samples_per_s = (self._reader.size("train") - before * first.batch_size) / elapsed
             live.waiting = (self._ranks.waited_s - waited_s) / elapsed
@@ -150,6 +165,7 @@ class Loop:
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
         is_whole = (first.step + 1) * first.batch_size <= self._reader.size("train")
         is_racing = is_whole and not self._race.is_over
+        self._diagnosis.begin_step(first, self._in_epoch, self._groups)
         began = self._stopwatch()
         shared = first.train_samples(samples)
         for group in self._groups:
@@ -159,6 +175,7 @@ class Loop:
         if is_racing:
             seconds = self._ranks.largest(self._stopwatch() - began)
             self._race.note(first.batch_size * len(self._lives), seconds)
+        self._diagnosis.end_step()
 
     def _stopwatch(self) -> float:
         """Seconds; where one thread does all the work, its own, which other work on the machine does not lengthen."""
@@ -178,6 +195,8 @@ class Loop:
             live.metrics = live.gathered.compute("train") | {"train/samples_per_s": live.samples_per_s}
             if self._ranks.count > 1 and live.device.type == "cpu":  # a GPU exchanges beside
                 live.metrics["train/communication_share"] = live.waiting
+            if live.moments and live.moments[-1].epoch == live.epoch:
+                live.metrics |= live.moments[-1].summary()
             live.gathered = Gathered(live.task, live.device)
         for group in self._groups:
             group.collect()
@@ -198,12 +217,13 @@ class Loop:
         if not all(math.isfinite(value) for value in values):
             return f"the objective is not finite in epoch {live.epoch}"
         counts = live.record.note(live.epoch, values, objectives[0], live.settings.stopping.min_delta)
+        live.record.drop_after(live.settings.schedule.patience)
         if counts and objectives[0].at == "best":
             live.keep_best()
         return ""
 
     def _validate(self) -> None:
-        size = max(VALIDATION_BATCH, self._lives[0].batch_size)
+        size = max(validation_batch(self._reader.schema.inputs), self._lives[0].batch_size)
         for group in self._groups:
             group.begin_validation()
         with torch.no_grad():
@@ -242,3 +262,18 @@ class Loop:
                 group.collect()
             self._saved_at = time.monotonic()
         return halted
+
+
+def validation_batch(inputs: tuple[int, ...]) -> int:
+    """How many samples of that shape, in float32, a validation batch has."""
+    return max(1, min(VALIDATION_BATCH, VALIDATION_BYTES // (4 * math.prod(inputs))))
+
+
+def _enough(live: LiveTrial) -> str:
+    """Why a trial wants no further epoch; empty if it does."""
+    stopping, record = live.settings.stopping, live.record
+    if record.is_out_of(stopping.patience):
+        return f"no improvement in {record.stale} epochs"
+    if stopping.wall_time is not None and record.seconds >= stopping.wall_time:
+        return f"{record.seconds:.3g} s of training; stopping.wall_time is {stopping.wall_time:g}"
+    return ""

@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from podium.errors import TaskError
 from podium.spec.sweep import ComputeSettings
 from podium.training.artifacts import Log
 from podium.training.live import Gathered, LiveTrial
+from podium.training.probe import Inspection, Probe, inspection
 from podium.training.ranks import ALONE, Ranks
 from podium.training.samples import Samples
 from podium.training.task import Batch, Task
-from podium.training.toolbox.dropout import begin_epoch, begin_step
+from podium.training.toolbox.chance import begin_epoch, begin_step
 from podium.training.toolbox.penalties import add_penalties, clip
 from podium.training.toolbox.schedules import factor
 
@@ -44,7 +46,7 @@ class Plain:
         """An epoch of `in_epoch` steps begins or goes on; `epochs.max` epochs have `steps`."""
         self._steps, self._before = steps, self._live.epoch * in_epoch
         self._live.network.train()
-        begin_epoch(self._live.dropout, self._live.seed, self._live.epoch)
+        begin_epoch(self._live.chance, self._live.seed, self._live.epoch)
 
     def step(self, samples: Samples) -> None:
         """One step: forward, backward, penalties, clipping, the optimizer."""
@@ -61,27 +63,41 @@ class Plain:
             add_penalties(flat, settings.penalty.l1, settings.penalty.l2)
             if settings.optimizer.clip is not None:
                 clip(flat.gradients, settings.optimizer.clip, live.gradient_norms())
-            rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps)
+            rate = settings.optimizer.learning_rate * factor(settings.schedule, step, self._steps, live.record.drops)
             live.optimizer.step(flat.weights, flat.gradients, rate, step + 1)
             live.spread_weights()
 
     def _backward(self, samples: Samples, *, is_whole: bool) -> Tensor | int:
         """Adds the gradients of the mean loss to those there are, or of its sum; gives the sum of weights."""
         live = self._live
-        begin_step(live.dropout, samples.positions)
+        begin_step(live.chance, samples.positions)
         for norm in live.shared_norms:
             norm.counts = not samples.stands_in
-        batch = samples.batch(live.values)
+        batch = live.batch(samples)
         with products_in(live.compute, live.device):
-            outputs = self._network(batch.inputs)
+            outputs = self._network(*batch.arguments(live.network))
             total, weight = weighted_sum(live.task, outputs, batch)
         if samples.stands_in:
             (total * 0.0).backward()  # type: ignore[no-untyped-call]
             return 0
-        (total / weight if is_whole else total).backward()  # type: ignore[no-untyped-call]
+        (mean_of(total, weight) if is_whole else total).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             live.gathered.add(total, weight, outputs, batch)
         return weight
+
+    def inspect(self, samples: Samples) -> Inspection:
+        """Looks inside the network, layer by layer, and changes nothing of the trial."""
+        live = self._live
+        probe, batch = Probe(live.network, live.flat), live.batch(samples)
+        weights = dict(live.network.named_parameters())
+        buffers = {name: value.clone() for name, value in live.network.named_buffers()}
+        with probe.watching(), products_in(live.compute, live.device):
+            outputs = functional_call(live.network, buffers, batch.arguments(live.network))
+            total, weight = weighted_sum(live.task, outputs, batch)
+        loss = mean_of(total, weight).view(1)
+        gradients = torch.autograd.grad(loss, [weights[name] for name in live.flat.places], allow_unused=True)
+        seen = {name: each.unsqueeze(0) for name, each in probe.take().items()}
+        return inspection(probe, live.flat, loss, seen, [None if each is None else each[None] for each in gradients])
 
     def collect(self) -> None:
         """Nothing is kept outside of the trial."""
@@ -102,9 +118,9 @@ class Plain:
                 self._validate(part, logs if number == 0 else ())
 
     def _validate(self, samples: Samples, logs: Sequence[Log]) -> None:
-        live, batch = self._live, samples.batch(self._live.values)
+        live, batch = self._live, self._live.batch(samples)
         with products_in(live.compute, live.device):
-            outputs = self._network(batch.inputs)
+            outputs = self._network(*batch.arguments(live.network))
             total, weight = weighted_sum(live.task, outputs, batch)
         if samples.stands_in:
             return
@@ -121,10 +137,10 @@ class Plain:
         return [self._live.is_finite()]
 
 
-def _compiled(network: nn.Module) -> Callable[[Tensor], Any]:
+def _compiled(network: nn.Module) -> Callable[..., Any]:
     # beyond its limit, which 8 structures reach, torch would quietly compile no more
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = VARIANTS
-    compiled: Callable[[Tensor], Any] = torch.compile(network)
+    compiled: Callable[..., Any] = torch.compile(network)
     return compiled
 
 
@@ -149,6 +165,11 @@ def weighted_sum(task: Task, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor
     own = _summed(task, outputs, batch, batch.share.double())
     other = _summed(task, outputs, replace(batch, targets=batch.mixed_in), 1 - batch.share.double())
     return own[0] + other[0], own[1] + other[1]
+
+
+def mean_of(total: Tensor, weight: Tensor | int) -> Tensor:
+    """A sum by the sum of weights; 0 where nothing counts, such as in a batch of classes that are ignored."""
+    return total / weight if isinstance(weight, int) else total / torch.where(weight == 0, 1, weight)
 
 
 def _summed(task: Task, outputs: Any, batch: Batch, share: Tensor | None = None) -> tuple[Tensor, Tensor | int]:

@@ -18,6 +18,7 @@ from podium.errors import SpecError, TaskError, UserError
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane
+from podium.training.answers import require_answer
 from podium.training.live import LiveTrial
 from podium.training.plain import Plain
 from podium.training.stackable import examine
@@ -77,7 +78,8 @@ def measure(
         raise TaskError(f"{spec.task} is a training function; only a task has a network to measure")
     if data is None or spec.data is None:
         raise SpecError("is missing; a task needs data to train on", key="data")
-    reader, seed = Reader(data, sampling=spec.data.sampling), spec.data.seed
+    reader, seed = Reader(data, sampling=spec.data.sampling, trained_on=spec.data.train_on), spec.data.seed
+    require_answer(spec.postprocessing, task, reader.schema)
     lane = Lane(trial=0, parameters=dict(parameters), seed=0)
     is_compiled = spec.compute.compile
     if is_compiled and training_device(spec).type == "cpu" and shutil.which(os.environ.get("CXX", CXX)) is None:
@@ -89,7 +91,11 @@ def measure(
     spec = spec.model_copy(update={"compute": spec.compute.model_copy(update={"compile": False})})
     torch.set_num_threads(spec.resources.cpus)
     try:
-        live = LiveTrial(spec, task, reader.schema, lane, training_device(spec))
+        live = LiveTrial(spec, task, reader.schema, lane, training_device(spec), reader.class_counts)
+        for split in ("train", "validation"):
+            for _, targets in reader.stored(split):
+                task.check_targets(targets)
+        reader = reader.subset(live.data_share, seed)
         samples = next(iter(reader.epoch("train", batch_size=live.batch_size, seed=seed, epoch=0)))
         steps = reader.steps("train", live.batch_size)
         kept = _Kept(live.flat.weights)
@@ -101,7 +107,9 @@ def measure(
         obstacle = "compute.compile is on, and compiled networks are not stacked" if is_compiled else ""
         if mate is not None and not is_compiled:
             other = Lane(trial=1, parameters=dict(mate), seed=1)
-            pair = [LiveTrial(spec, task, reader.schema, each, live.device) for each in (lane, other)]
+            pair = [
+                LiveTrial(spec, task, reader.schema, each, live.device, reader.class_counts) for each in (lane, other)
+            ]
             on_device = live.train_samples(samples).parts(spec.compute.microbatch)[0]
             obstacle = examine(pair, on_device, steps, steps * spec.budget.epochs.max).reason
         live.prepare_norms(spec.resources.most_ranks)
@@ -115,7 +123,7 @@ def measure(
     held = {**live.tensors(), "gradients": live.flat.gradients}
     copies = sum(value.numel() * value.element_size() for value in held.values())
     best = live.flat.weights.numel() * live.flat.weights.element_size()
-    folds = [reader.fold(fold) for fold in range(reader.num_folds)]
+    folds = [reader.fold(fold).subset(live.data_share, seed) for fold in range(reader.num_folds)]
     epoch_s = step_s * sum(fold.steps("train", live.batch_size) for fold in folds)
     return Measured(live.count, step_s, epoch_s, (copies + best) * len(folds) + kept.bytes, obstacle)
 

@@ -147,7 +147,7 @@ class Ranks:
             flags = gradients.new_tensor(self._own)
             self.total([weights, flags] if are_summed else [gradients, weights, flags])
             self._heard = _any(flags, self._heard)
-        gradients.div_(weights.unsqueeze(1))
+        gradients.div_(weights.masked_fill_(weights == 0, 1).unsqueeze(1))  # where nothing counts, they are 0
 
     def emit(self, event: Event) -> None:
         """Tells the driver."""

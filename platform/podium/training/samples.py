@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from podium.data import reader as data
-from podium.training.task import Batch
+from podium.spec.components import LossSettings
+from podium.training.task import DEFAULT_LOSS, Batch
 from podium.training.toolbox.hyperparameters import Number
 
 TENSORS = ("inputs", "targets", "positions", "lengths", "share")
@@ -35,10 +36,15 @@ class Samples:
     share: Tensor | None = None
     stands_in: bool = False
 
-    def batch(self, values: Mapping[str, Number]) -> Batch:
+    def batch(
+        self,
+        values: Mapping[str, Number],
+        loss: LossSettings = DEFAULT_LOSS,
+        class_weights: Tensor | None = None,
+    ) -> Batch:
         """What a task is shown."""
         mixed_in = None if self.partner is None or self.share is None else self.partner.targets
-        return Batch(self.inputs, self.targets, values, self.lengths, mixed_in, self.share)
+        return Batch(self.inputs, self.targets, values, self.lengths, mixed_in, self.share, loss, class_weights)
 
     def parts(self, size: int | None) -> "Sequence[Samples]":
         """The same in parts of at most `size` samples."""

@@ -16,7 +16,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from podium.data.manifest import Schema
-from podium.spec.sweep import SweepSpec
+from podium.errors import SpecError
+from podium.spec.sweep import Components, SweepSpec
 from podium.sweep.messages import Lane
 from podium.training.flat import lay_out
 from podium.training.live import Gathered, LiveTrial
@@ -38,21 +39,30 @@ class ShardedTrial(LiveTrial):
         lane: The trial's number, parameters and seed; it starts from the beginning.
         device: Where it is trained; the whole network has room in the host's memory.
         ranks: Those that train it together.
+        class_counts: Samples or pixels of each class in the train split; empty for numbers.
     """
 
     is_sharded = True
 
     def __init__(
-        self, spec: SweepSpec, task: Task, schema: Schema, lane: Lane, device: torch.device, ranks: Ranks
+        self,
+        spec: SweepSpec,
+        task: Task,
+        schema: Schema,
+        lane: Lane,
+        device: torch.device,
+        ranks: Ranks,
+        class_counts: Sequence[int] = (),
     ) -> None:
-        super().__init__(spec, task, schema, lane, torch.device("cpu"))
+        super().__init__(spec, task, schema, lane, torch.device("cpu"), class_counts)
+        _refuse_whole(self.settings)
         self.device, self._ranks = device, ranks
         self.gathered = Gathered(task, device)
         nothing, self._length = self.flat.weights.new_zeros(1, 0), self.flat.weights.shape[1]
         self._whole = replace(self.flat, weights=nothing, gradients=nothing, penalized=nothing[0])
         self._by_name = self._shard()
         self.flat = lay_out({name: _local(value) for name, value in self._by_name.items()})
-        self.optimizer = make_optimizer(self.settings.optimizer, self.flat.weights)
+        self.optimizer = make_optimizer(self.settings.optimizer, self.flat)
 
     @property
     def count(self) -> int:
@@ -135,6 +145,26 @@ class ShardedTrial(LiveTrial):
             first = min(self._ranks.rank * -(-len(source) // self._ranks.count), len(source))
             view[0].copy_(source[first : first + len(view[0])])
         return flat
+
+
+def _refuse_whole(settings: Components) -> None:
+    """Refuses what needs whole parameters, of which each rank has a part.
+
+    Raises:
+        SpecError: naming the setting.
+    """
+    if settings.optimizer.kind == "lamb":
+        raise SpecError(
+            "is lamb, which needs the norm of each whole parameter, and each rank has a part of it; take adamw or "
+            "lion, or resources.strategy: replicated",
+            key="optimizer.kind",
+        )
+    if settings.initializer.scheme == "lsuv":
+        raise SpecError(
+            "is lsuv, which pushes a batch through the whole network, and each rank has a part of it; take orthogonal, "
+            "or resources.strategy: replicated",
+            key="initializer.scheme",
+        )
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

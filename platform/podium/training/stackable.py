@@ -16,7 +16,7 @@ from podium.training.lanes import Stack
 from podium.training.live import LiveTrial
 from podium.training.plain import products_in, weighted_sum
 from podium.training.samples import Samples
-from podium.training.toolbox.dropout import Dropout, begin_epoch, begin_step
+from podium.training.toolbox.chance import Chance, begin_epoch, begin_step
 
 OURS = ("/torch/", "/podium/")
 """Parts of paths whose frames say nothing to a user about the user's own code."""
@@ -81,12 +81,14 @@ def _compare(lives: Sequence[LiveTrial], samples: Samples, losses: Tensor, fixed
     for lane, live in enumerate(lives):
         buffers = {name: value.clone() for name, value in live.network.named_buffers()}
         live.network.train()
-        begin_epoch(live.dropout, live.seed, live.epoch)
-        buffers |= {f"{site}.key": module.key for site, module in live.dropout}
-        begin_step(live.dropout, samples.positions)
-        batch = samples.batch(live.values)
+        begin_epoch(live.chance, live.seed, live.epoch)
+        buffers |= {f"{site}.key": module.key for site, module in live.chance}
+        begin_step(live.chance, samples.positions)
+        batch = live.batch(samples)
         with torch.no_grad(), products_in(live.compute, live.device):
-            total, _ = weighted_sum(live.task, functional_call(live.network, buffers, (batch.inputs,)), batch)
+            total, _ = weighted_sum(
+                live.task, functional_call(live.network, buffers, batch.arguments(live.network)), batch
+            )
         near = LIKE[live.compute.precision if total.dtype is not torch.float64 else "float64"]
         if not torch.isclose(total.double(), losses[lane], rtol=near, atol=near, equal_nan=True):
             return f"a trial step gave a loss of {float(losses[lane]):g} in a stack, and {float(total):g} alone"
@@ -102,7 +104,7 @@ def _near(one: Tensor, other: Tensor, near: float) -> bool:
 
 def _attributes(module: nn.Module | None) -> dict[str, Any]:
     """What a module holds beside tensors and modules."""
-    left_out = {*vars(nn.Module()), *(("rate", "drops", "positions") if isinstance(module, Dropout) else ())}
+    left_out = {*vars(nn.Module()), *(("rate", "is_active", "positions") if isinstance(module, Chance) else ())}
     is_torchs = type(module).__module__.startswith("torch.")
     return {
         name: value

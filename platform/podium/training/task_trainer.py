@@ -19,16 +19,23 @@ from podium.errors import CheckpointError
 from podium.spec import constraints
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
+from podium.store import at_once
 from podium.sweep.messages import Advance, Lane, LaneProgress, Progress, Report, Saved
-from podium.training.artifacts import Log, artifact_folder
+from podium.sweep.trial import SCREENED
+from podium.training.artifacts import Log, artifact_folder, keep_moments
 from podium.training.checkpoint import Checkpoints, Opened, Storage, reading
+from podium.training.diagnosis import screened
 from podium.training.faults import is_out_of_memory
 from podium.training.fusing import Fusing
 from podium.training.live import Gathered, LiveTrial, is_too_large
 from podium.training.loop import Ending, Loop, Outcome
 from podium.training.ranks import Ranks
+from podium.training.repeating import RepeatingLoop
+from podium.training.samples import to_device
 from podium.training.seats import Seat
 from podium.training.task import Task
+from podium.training.toolbox.initializers import unit_variance
+from podium.training.verdict import verdict
 from podium.training.widths import Notes
 
 CACHED = 4
@@ -134,6 +141,10 @@ class TaskTrainer(ABC, Generic[K]):
         """A trial before its first step."""
 
     @abstractmethod
+    def _begin(self, live: K) -> None:
+        """Finishes the initial weights of a trial by what it is trained on."""
+
+    @abstractmethod
     def _prepare(self, live: K) -> None:
         """Readies a trial for the ranks that train it."""
 
@@ -146,8 +157,11 @@ class TaskTrainer(ABC, Generic[K]):
         save: Callable[[Sequence[LiveTrial]], None],
     ) -> Mapping[int, Outcome] | None:
         """Trains trials that stand at one step; None if memory was too small for it."""
+        assert self._spec.data is not None
+        reader = reader.subset(alike[0].data_share, self._spec.data.seed)
         race = self._fusing.race(alike)
-        loop = Loop(alike, race, self._spec, reader, self._logs(alike), self._ranks, save)
+        arguments, repeats = (alike, race, self._spec, reader, self._logs(alike), self._ranks, save), alike[0].repeat
+        loop = RepeatingLoop(lambda lane: self._new(lane, reader), *arguments) if repeats else Loop(*arguments)
         try:
             endings = loop.train(until, tell)
         except Exception as error:
@@ -161,11 +175,14 @@ class TaskTrainer(ABC, Generic[K]):
         return endings
 
     def _refusal(self, live: LiveTrial) -> str:
-        """Why a trial's network is not trained; empty if it is."""
+        """Why a trial's network is not trained; empty if it is. The ranks do what the first one finds."""
         for limit in self._limits:
             if limit.violation({"parameters": float(live.count)}) > 0:
                 return f"the network has {live.count} parameters; the constraint is {limit}"
-        return ""
+        if not self._spec.screen or live.is_sharded or live.epoch or live.step:
+            return ""
+        (reason,) = self._ranks.told([screened(live, self._spec, self._reader)])
+        return f"{SCREENED}{reason}" if reason else ""
 
     def _report(self, live: LiveTrial, ending: Ending, reason: str) -> Report:
         return Report(
@@ -180,7 +197,18 @@ class TaskTrainer(ABC, Generic[K]):
             width=live.width,
             ranks=self._ranks.count,
             strategy="sharded" if live.is_sharded else "replicated",
+            verdict=self._verdict(live, ending),
+            history=live.history,
         )
+
+    def _verdict(self, live: LiveTrial, ending: Ending) -> str:
+        described, has_diverged = self._spec.is_built_in, ending == "diverged"
+        return verdict(live.moments, live.settings, is_built_in=described, has_diverged=has_diverged)
+
+    def _keep_moments(self, lives: Sequence[LiveTrial]) -> None:
+        """Keeps what was measured inside the networks as artifacts of their trials."""
+        measured = [live for live in lives if live.moments and self._ranks.is_first]
+        at_once(lambda live: keep_moments(self._storage.store, self._spec.sweep, live.trial, live.moments), measured)
 
     def _logs(self, lives: Sequence[LiveTrial]) -> dict[int, Log]:
         return {live.trial: Log(self._storage.store, artifact_folder(self._spec.sweep, live.trial)) for live in lives}
@@ -197,6 +225,15 @@ class TaskTrainer(ABC, Generic[K]):
             live = self._load(lane)
         self._prepare(live)
         return live
+
+    def _begin_one(self, live: LiveTrial, reader: Reader) -> None:
+        if live.settings.initializer.scheme != "lsuv":
+            return
+        assert self._spec.data is not None
+        seed = self._spec.data.seed
+        batches = reader.subset(live.data_share, seed).epoch("train", batch_size=live.batch_size, seed=seed, epoch=0)
+        batch = to_device(next(iter(batches)), live.device).batch(live.values)  # the whole batch, on every rank
+        unit_variance(live.network, *batch.arguments(live.network))
 
     def _prepare_one(self, live: LiveTrial) -> None:
         live.prepare_norms(self._ranks.count)
@@ -219,18 +256,20 @@ class TaskTrainer(ABC, Generic[K]):
     def _load(self, lane: Lane) -> K:
         live = self._made(lane)
         with self._checkpoints(lane.trial).opening(lane.folder) as found:
-            if found is not None:
+            if found is None:
+                self._begin(live)
+            else:
                 restore(live, found)
                 live.folder = found.folder if found.folder == lane.folder else ""
         return live
 
-    def _new(self, lane: Lane) -> LiveTrial:
+    def _new(self, lane: Lane, reader: Reader) -> LiveTrial:
         arguments = (self._spec, self._task, self._reader.schema, lane)
         if self._ranks.count > 1 and self._is_sharded(lane):
             from podium.training.sharded import ShardedTrial
 
-            return ShardedTrial(*arguments, self._device, self._ranks)
-        return LiveTrial(*arguments, self._device)
+            return ShardedTrial(*arguments, self._device, self._ranks, reader.class_counts)
+        return LiveTrial(*arguments, self._device, reader.class_counts)
 
     @property
     def _may_shard(self) -> bool:
@@ -270,6 +309,7 @@ class PlainTrainer(TaskTrainer[LiveTrial]):
         share_s = (time.monotonic() - began) / len(lives)
         for live in lives:
             live.device_s += share_s
+        self._keep_moments(lives)
         # between two epochs all ranks have the same
         kept = ("until", "halted") if self._ranks.is_first else ("until",)
         self._keep([live for live in trained if endings[live.trial][0] in kept])
@@ -283,7 +323,10 @@ class PlainTrainer(TaskTrainer[LiveTrial]):
         return tell
 
     def _made(self, lane: Lane) -> LiveTrial:
-        return self._new(lane)
+        return self._new(lane, self._reader)
+
+    def _begin(self, live: LiveTrial) -> None:
+        self._begin_one(live, self._reader)
 
     def _prepare(self, live: LiveTrial) -> None:
         self._prepare_one(live)

@@ -17,7 +17,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.checkpoint import Storage
-from podium.training.code import load
+from podium.training.code import load, run
 from podium.training.function import FunctionTrainer, TrainingFunction, check_function, saves_checkpoints
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
     from typing_extensions import TypeIs
 
-    from podium.training.task import Task
+    from podium.training.task import OwnNetwork, Task
 
 _NOT_SPLIT = "its loss does not add up over samples, so that no batch can be split"
 
@@ -87,7 +87,7 @@ def make_trainer(
     from podium.training.fusing import circumstances
     from podium.training.task_trainer import PlainTrainer, training_device
 
-    reader = Reader(data, sampling=spec.data.sampling)
+    reader = Reader(data, sampling=spec.data.sampling, trained_on=spec.data.train_on)
     device = training_device(spec)
     about = circumstances(spec, reader, device, "" if code is None else code.name)
     notes, ranks = Notes(storage.cache, about), Ranks(emit, halted, device.type)
@@ -107,7 +107,7 @@ def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
 
         if spec.task not in TASKS:
             raise SpecError(_unknown(spec.task, tuple(TASKS), "built-in task"), key="task")
-        task: Task = TASKS[spec.task]()
+        task: Task = TASKS[spec.task].made_for(spec)
     else:
         if code is None:
             raise TaskError(f"the task {spec.task!r} is in a file, and no code folder was given")
@@ -115,9 +115,11 @@ def load_task(spec: SweepSpec, code: Path | None) -> "Task | TrainingFunction":
         if is_task(loaded):
             task = loaded
         elif inspect.isclass(loaded) and issubclass(loaded, _task_classes()):
-            task = _make(loaded)
+            task = _make(loaded, spec)
         else:
             return _function(spec, loaded)
+    if spec.own_network is not None:
+        task.own_network = _own_network(spec.own_network, code)
     _check_parts(spec, task)
     for objective in spec.search.objectives:
         if objective.metric not in task.metric_names():
@@ -170,8 +172,30 @@ def _task_classes() -> "tuple[type[Task], ...]":
     return (Task,)
 
 
+def _own_network(reference: str, code: Path | None) -> "OwnNetwork":
+    """The user's function that makes networks, which raises `TaskError` for all that goes wrong in it."""
+    if code is None:
+        raise TaskError(f"the network {reference!r} is in a file, and no code folder was given")
+    folder, function = code, load(reference, code)
+
+    def make(parameters: Mapping[str, Value], inputs: tuple[int, ...], outputs: int) -> "nn.Module":
+        from torch import nn
+
+        made = run(function, reference, folder, parameters, inputs, outputs)
+        if not isinstance(made, nn.Module):
+            raise TaskError(f"{reference} returned {type(made).__name__}; it has to return an nn.Module")
+        return made
+
+    return make
+
+
 def _function(spec: SweepSpec, loaded: object) -> TrainingFunction:
     function = check_function(loaded, spec.task)
+    if spec.own_network is not None:
+        raise SpecError(
+            f"is for tasks, and {spec.task} is a training function, which makes its network itself; leave it out",
+            key="network",
+        )
     if spec.compute.model_fields_set:
         raise SpecError(
             f"is for tasks, and {spec.task} is a training function, which computes its steps itself; leave it out",
@@ -194,9 +218,9 @@ def _check_parts(spec: SweepSpec, task: "Task") -> None:
         raise SpecError(f"is {microbatch}; {spec.task} says batch_loss: {_NOT_SPLIT}", key="compute.microbatch")
 
 
-def _make(kind: "type[Task]") -> "Task":
+def _make(kind: "type[Task]", spec: SweepSpec) -> "Task":
     try:
-        return kind()
+        return kind.made_for(spec)
     except Exception as error:
         raise TaskError(
             f"{kind.__name__}() failed: {type(error).__name__}: {error}; it is made without arguments"

@@ -21,20 +21,37 @@ def stage(folder: Path, place: Place) -> str:
         UserError: if the folder holds so many files that it is hardly a sweep's own.
         StorageFault: if the store cannot be written.
     """
+    contents = _contents(folder, place)
+    digest = _digest(contents)
+    make(place.store, staged(digest), place.cache, lambda made: _write(contents, made))
+    return digest
+
+
+def digest(folder: Path, place: Place) -> str:
+    """What `stage` would return, and copies nothing.
+
+    Raises:
+        UserError: if the folder holds so many files that it is hardly a sweep's own.
+    """
+    return _digest(_contents(folder, place))
+
+
+def _contents(folder: Path, place: Place) -> dict[str, bytes]:
     folder = folder.resolve()
     found = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
-    own = _own(place) - {folder}
+    own = _own(place) - {folder, *folder.parents}
     files = [path for path in found if not own.intersection(path.parents)]
     if len(files) > MOST_FILES:
         raise UserError(
             f"{folder} holds {len(files)} Python files, and a sweep may bring at most {MOST_FILES}; "
             "put the sweep file and its task into a folder of their own"
         )
-    contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def _digest(contents: dict[str, bytes]) -> str:
     parts = [part for name, content in contents.items() for part in (name.encode(), content)]
-    digest = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
-    make(place.store, staged(digest), place.cache, lambda made: _write(contents, made))
-    return digest
+    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
 def is_task(reference: str, folder: Path) -> bool:

@@ -83,18 +83,61 @@ def launch(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
         identity=uuid.uuid4().hex,
         spec=spec.written(),
         text=file.text,
-        code="" if spec.is_built_in else code.stage(file.folder, place),
+        code=code.stage(file.folder, place) if spec.has_code else "",
         data="" if data is None else data.name,
         provenance=provenance(file.folder),
         fuses=spec.is_built_in or code.is_task(spec.task, file.folder),
         least_mates=0,
     )
+    return launch_as(launched, place, watcher, began)
+
+
+def launch_as(launched: Launched, place: Place, watcher: Watcher, began: float, *then: Event) -> dict[str, Any]:
+    """Launches a sweep whose code and data are in the store, or goes on with the one of its name.
+
+    Args:
+        launched: Its first event.
+        place: Where it lives.
+        watcher: Told how it goes.
+        began: When its user asked for it, in monotonic seconds.
+        then: What is noted right after the launch.
+
+    Raises:
+        UserError: for what the user has to change.
+        LeaseLost: if another driver runs this sweep.
+    """
+    spec = SweepSpec.model_validate(launched.spec)
     with _attempt(spec.sweep, place, watcher, began) as attempt:
         if not attempt.book.has(spec.sweep):
-            return _drive(attempt, Machine(spec), launched, (launched,))
+            return _drive(attempt, Machine(spec), launched, (launched, *then))
         stored, machine = _replayed(attempt)
         _refuse_changes(machine.spec, spec, stored, launched)
+        attempt.book.facts(spec.sweep).put({"promotion": launched.spec.get("promotion")})
         return _go_on(attempt, machine, stored, spec.budget.trials)
+
+
+def launch_again(spec: SweepSpec, like: Launched, place: Place, watcher: Watcher, *then: Event) -> dict[str, Any]:
+    """Launches a sweep over the code and the data of an earlier one, or goes on with it; returns its summary.
+
+    Args:
+        spec: The sweep.
+        like: How the earlier one was launched.
+        place: Where both live.
+        watcher: Is told how it goes.
+        then: What is noted right after the launch.
+
+    Raises:
+        UserError: if code or data of the earlier sweep are gone.
+        LeaseLost: if another driver runs it.
+    """
+    began = time.monotonic()
+    place.require_writable()
+    folder = like.provenance.get("folder")  # older ledgers do not tell it, and the current one may be of anything
+    now = provenance(Path(folder)) if folder else {**provenance(Path.cwd()), "git": {}}
+    launched = like.model_copy(
+        update={"identity": uuid.uuid4().hex, "spec": spec.written(), "text": "", "provenance": now}
+    )
+    return launch_as(launched, place, watcher, began, *then)
 
 
 def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
@@ -191,12 +234,15 @@ def _replayed(attempt: Attempt) -> tuple[Launched, Machine]:
 
 
 def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: Launched) -> None:
-    """Under one name there is one spec, one code and one data; only `budget.trials` may grow."""
+    """Under one name there is one spec, one code and one data; only `budget.trials` may grow.
+
+    How its best are promoted is no matter of the sweep's trials, and may be written anew.
+    """
     before, after = summaries.flat_settings(old), summaries.flat_settings(new)
     changes = [
         f"{key}: {before.get(key, 'absent')!r} -> {after.get(key, 'absent')!r}"
         for key in sorted({*before, *after} - {"budget.trials"})
-        if before.get(key) != after.get(key)
+        if before.get(key) != after.get(key) and not key.startswith("promotion.")
     ]
     changes += ["the code beside the sweep file"] if stored.code != launched.code else []
     changes += ["the prepared data"] if stored.data != launched.data else []

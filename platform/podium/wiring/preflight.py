@@ -48,7 +48,7 @@ def check(file: SweepFile, place: Place, watcher: Watcher) -> dict[str, Any]:
     place.require_writable()
     report["gangs"] = _gangs(spec, place)
     data = prepare_data(spec, file.folder, place, watcher)
-    code_folder = None if spec.is_built_in else file.folder
+    code_folder = file.folder if spec.has_code else None
     task = load_task(spec, code_folder)
     report["parameters"] = _parameters(spec, is_task=is_task(task))
     if is_task(task):
@@ -72,6 +72,11 @@ def structures(spec: SweepSpec) -> Iterator[dict[str, Value]]:
         points = list(_drawn(structural, spec.search.seed))
     for point in points:
         yield _completed(space, point, end=0)
+
+
+def first_point(spec: SweepSpec) -> dict[str, Value]:
+    """A whole point: what the file says above its space, and else the lower ends or first choices of the domains."""
+    return _completed(spec.space(), spec.given(), end=0)
 
 
 def _completed(space: Space, point: dict[str, Value], end: int) -> dict[str, Value]:

@@ -44,6 +44,8 @@ def enqueue(place: Place, sweep: str, values: Sequence[str]) -> dict[str, Any]:
     """
     book = place.book()
     machine = _open(book, sweep)
+    if machine.spec.search.sampler == "list":
+        raise Refused(f"the trials of {sweep!r} are listed in its search.points, and no other can be tried")
     if len(machine.trials) >= machine.budget:
         raise Refused(
             f"all {machine.budget} trials of {sweep!r} are given; launch it again with a larger budget.trials first"

@@ -10,6 +10,7 @@ from podium.sweep.messages import (
     Advance,
     Advanced,
     AdvanceFailed,
+    Chosen,
     Enqueued,
     Event,
     Exhausted,
@@ -19,10 +20,12 @@ from podium.sweep.messages import (
     InterruptRequested,
     Launched,
     Measured,
+    Promoting,
     Proposed,
     Resumed,
     Saved,
     StopRequested,
+    TestRead,
 )
 from podium.sweep.trial import TrialState
 from podium.wiring import summaries
@@ -185,6 +188,9 @@ _TELLERS: Mapping[type, Callable[[Any], list[Told]]] = {
     Saved: lambda event: [(event.trial, f"saved at {_place(event.epoch, event.step)}: {event.folder}")],
     Advanced: _tell_advanced,
     Measured: _tell_measured,
+    Promoting: lambda event: [(None, f"finalists of sweep {event.sweep} are trained again, for model {event.model}")],
+    Chosen: lambda event: [(event.trials[0], f"was chosen, and is version {event.version}")],
+    TestRead: lambda event: [(event.trial, f"has read the test split, {event.samples} samples, for {event.model}")],
     Enqueued: lambda event: [(None, f"a user wants this tried: {_settings(event.parameters)}")],
     StopRequested: _tell_stop,
     InterruptRequested: lambda event: [(None, "the driver was asked to leave")],

@@ -1,11 +1,9 @@
-"""What is said about sweeps: summaries, tables and comparisons, read from the ledger alone."""
+"""What is said about sweeps: summaries and tables, read from the ledger alone."""
 
 import codecs
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from podium.errors import LookupFailed
 from podium.execution import logs
@@ -33,9 +31,9 @@ def load(book: Book, sweep: str) -> Machine:
     return replay(row.event for row in book.rows(sweep))
 
 
-def summarize(book: Book, sweep: str) -> dict[str, Any]:
-    """What `launch --json` and `status --json` print."""
-    machine = load(book, sweep)
+def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[str, Any]:
+    """What `launch --json` and `status --json` print; of a `machine` that was loaded already, if there is one."""
+    machine = machine or load(book, sweep)
     facts = book.facts(sweep).all()
     best = machine.best()
     driver = book.holder(sweep)
@@ -57,6 +55,12 @@ def summarize(book: Book, sweep: str) -> dict[str, Any]:
             for trial in machine.trials.values()
             if trial.state is TrialState.FAILED
         ],
+        "ailing": [
+            {"trial": trial.number, "state": str(trial.state), "verdict": trial.verdict}
+            for trial in machine.trials.values()
+            if trial.verdict
+        ],
+        "screened": sum(trial.is_screened for trial in machine.trials.values()) if machine.spec.screen else None,
         "startup_s": facts.get("startup_s"),
         "wall_s": facts.get("wall_s"),
         "device_s": round(sum(trial.device_s for trial in machine.trials.values()), 3),
@@ -77,6 +81,7 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
         "trial": trial.number,
         "state": str(trial.state),
         "reason": trial.reason,
+        "verdict": trial.verdict,
         "value": values[0] if len(spec.search.objectives) == 1 and values else values or None,
         "epoch": trial.best_epoch,
         "rung": trial.rung,
@@ -120,46 +125,9 @@ def curves(book: Book, sweep: str) -> dict[int, dict[str, list[tuple[int, float 
     }
 
 
-def top(machine: Machine, count: int) -> list[Trial]:
-    """The best trials, those of the highest rung first."""
-    candidates = filter(machine.ranking.is_candidate, machine.trials.values())
-    return sorted(candidates, key=machine.ranking.order)[:count]
-
-
-def compare(book: Book, sweeps: Sequence[str], count: int) -> dict[str, Any]:
-    """The top trials of one or more sweeps, with only the parameters that differ among them."""
-    rows: list[dict[str, Any]] = []
-    for sweep in sweeps:
-        machine = load(book, sweep)
-        facts = book.facts(sweep).all()
-        fixed = machine.spec.fixed()
-        for trial in top(machine, count):
-            row = describe(trial, machine.spec, facts)
-            row |= {"sweep": sweep, "experiment_id": facts.get("experiment"), "params": {**fixed, **trial.parameters}}
-            rows.append(row)
-    rows.sort(key=lambda row: sweeps.index(row["sweep"]))
-    names = sorted({name for row in rows for name in row["params"]})
-    varying = [name for name in names if len({repr(row["params"].get(name)) for row in rows}) > 1]
-    for row in rows:
-        row["params"] = {name: row["params"][name] for name in varying if name in row["params"]}
-    return {"sweeps": list(sweeps), "varying": varying, "trials": rows, "url": compare_url(rows)}
-
-
-def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1:5000") -> str | None:
-    """The page of the MLflow UI (as `podium ui` serves it) that shows the same runs side by side."""
-    runs = [row["run_id"] for row in rows if row["run_id"]]
-    experiments = sorted({str(row["experiment_id"]) for row in rows if row["experiment_id"]})
-    if not runs:
-        return None
-
-    lists = {"runs": runs, "experiments": experiments}
-    query = urlencode({key: json.dumps(ids, separators=(",", ":")) for key, ids in lists.items()})
-    return f"{base}/#/compare-runs?{query}&{TRAINING_VIEW}"
-
-
 def flat_settings(spec: SweepSpec) -> dict[str, Value]:
-    """Every setting of a spec by dotted key, defaults included."""
-    return flatten(spec.model_dump(mode="json"))
+    """Every setting of a spec by dotted key, defaults included; presets are what other launches may ask for."""
+    return flatten(spec.model_dump(mode="json", exclude={"presets"}))
 
 
 def find_trial(place: Place, trial: str) -> tuple[str, int]:

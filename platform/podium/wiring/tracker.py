@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from podium.data.manifest import MANIFEST, Manifest, parse_manifest
-from podium.data.prepare import shards
 from podium.errors import DataError, Interrupted, LeaseLost, StorageFault, UserError
 from podium.execution.logs import log_name, read_log
 from podium.ledger import Book, HeldLedger
 from podium.ledger.book import Row
-from podium.store import copy_from, local_path, read
-from podium.sweep.machine import Machine, SweepState
+from podium.store import copy_from, local_path
+from podium.sweep.machine import Machine
 from podium.sweep.messages import Launched
+from podium.sweep.trial import Trial
 from podium.tracking.client import connect, explain, is_fault, is_refusal, masked, once
 from podium.training.artifacts import artifact_folder
-from podium.wiring import code, summaries
+from podium.wiring import code, networks, summaries
 from podium.wiring.place import Place
+from podium.wiring.registering import register
 
 if TYPE_CHECKING:
     from podium.tracking.projector import Projector
@@ -51,6 +51,9 @@ SAID = "podium: "
 """How a line begins that is meant for the user."""
 
 PROGRESS = "Writing the last runs to MLflow"
+
+INSIDE = "inside"
+"""The folder of a run's artifacts with pictures of its network."""
 
 
 def require_answer(tracking_uri: str) -> None:
@@ -181,10 +184,13 @@ class _Tracker:
             files=lambda number: _files(place, self._sweep, number),
             before=lambda: self._before(projector),
         )
-        manifest = None
+        manifest, folder = None, None
         with suppress(DataError):  # data that is gone keeps no run from being shown
-            manifest = _manifest(place, self._launched)
-        projector.launch(self._first.at, self._launched, None if manifest is None else json.loads(manifest.to_json()))
+            manifest = networks.load_manifest(place, self._launched)
+        with suppress(UserError):  # nor does code
+            folder = place.fetch(code.staged(self._launched.code)) if self._launched.code else None
+        described = None if manifest is None else json.loads(manifest.to_json())
+        projector.launch(self._first.at, self._launched, described, folder)
         return projector
 
     def _read(self, after: int) -> list[Row]:
@@ -257,13 +263,6 @@ def _files(place: Place, sweep: str, number: int) -> Iterator[Path]:
             yield Path(scratch, artifacts)
 
 
-def _manifest(place: Place, launched: Launched) -> Manifest | None:
-    if not launched.data:
-        return None
-    folder = shards(launched.data)
-    return parse_manifest(read(place.store, f"{folder}/{MANIFEST}"), f"{place.store}/{folder}")
-
-
 def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projector", place: Place) -> None:
     """The end of a sweep: its best model in the registry, its summary and plots on the parent run."""
     spec, best = machine.spec, machine.best()
@@ -275,45 +274,32 @@ def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projec
     model = None
     try:
         with once():
-            model = _log_model(book, machine, launched, place) if spec.tracking.model else None
+            model = register(machine, launched, place) if spec.tracking.model else None
     except Exception as error:
         if is_fault(error) and not is_refusal(error):
             raise
         say(f"the best model of {spec.sweep!r} was not registered: {explain(error)}")
     if model is not None:
         book.facts(spec.sweep).put({"model": model})
+    if best is not None and spec.tracking.plots and spec.tracking.inside:
+        _attach_inside(machine, best, launched, projector, place)
     *_, last = book.rows(spec.sweep)
     projector.finish(last.at, machine.state, machine.reason, machine.trials, best, importances)
     book.facts(spec.sweep).put({"shown": last.sequence})
 
 
-def _log_model(book: Book, machine: Machine, launched: Launched, place: Place) -> dict[str, str] | None:
-    """Registers the best model under the sweep's name; None where there is none to register."""
-    spec, best = machine.spec, machine.best()
-    ended = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED, SweepState.STOPPED)
-    manifest = _manifest(place, launched)
-    if not ended or best is None or not best.folder or manifest is None:
-        return None
-    from podium.registry.models import log_best
-    from podium.training.trainer import load_best
+def _attach_inside(machine: Machine, best: Trial, launched: Launched, projector: "Projector", place: Place) -> None:
+    """Adds pictures of the best network to its run, if it is one for images."""
+    try:
+        network = networks.trained_on_images(place, machine, launched, best)
+        if network is None:
+            return
+        from podium.wiring import insides
 
-    schema = manifest.schema
-    if schema.series or schema.target_dtype == "uint8" or manifest.folds:
-        return None  # predict.py takes samples of one shape, and gives classes or numbers; folds have a network each
-    module = load_best(
-        spec,
-        code=place.fetch(code.staged(launched.code)) if launched.code else None,
-        schema=schema,
-        store=place.store,
-        folder=best.folder,
-        parameters=best.parameters,
-    )
-    return log_best(
-        module,
-        schema,
-        run_id=book.facts(spec.sweep).get(f"run/{best.number}"),
-        spec=spec,
-        trial=best,
-        tracking_uri=place.tracking_uri,
-        registered_name=spec.sweep,
-    )
+        with tempfile.TemporaryDirectory() as scratch:
+            insides.write(network, Path(scratch, INSIDE))
+            projector.attach(best.number, Path(scratch, INSIDE))
+    except Exception as error:
+        if is_fault(error) and not is_refusal(error):
+            raise
+        say(f"there are no pictures of the inside of trial {best.number} of {machine.spec.sweep!r}: {explain(error)}")

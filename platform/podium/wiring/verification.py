@@ -13,14 +13,15 @@ a check looks at all trials, and what is broken once stays so."""
 
 
 def verify(book: Book, sweep: str) -> list[str]:
-    """What is wrong with a sweep's ledger, in words; empty if it is whole.
+    """What is wrong with a sweep's ledger, or a model's (`model/NAME`), in words; empty if it is whole.
 
     Raises:
         LookupFailed: if there is no such sweep.
     """
     book.require(sweep)
     problems = audit(book, sweep)
-    if not any("cannot be read" in problem for problem in problems):
+    is_sweep = "/" not in sweep
+    if is_sweep and not any("cannot be read" in problem for problem in problems):
         problems += _replayed(book, sweep)
     return problems
 

@@ -1,4 +1,16 @@
-"""Training, the toolbox: activations by name."""
+"""Training, the toolbox: activations by name, each of a number x.
+
+| name | formula | source |
+| --- | --- | --- |
+| relu | max(0, x) | Nair and Hinton, "Rectified linear units", ICML 2010 |
+| sigmoid | 1 / (1 + exp(-x)) | Rumelhart et al., "Learning representations", Nature 323, 1986 |
+| tanh | (exp(x) - exp(-x)) / (exp(x) + exp(-x)) | LeCun et al., "Efficient BackProp", 1998 |
+| leaky_relu | x where x > 0, else 0.01 x | Maas et al., "Rectifier nonlinearities", ICML 2013 |
+| elu | x where x > 0, else exp(x) - 1 | Clevert et al., 2015, arXiv:1511.07289 |
+| selu | 1.0507 x where x > 0, else 1.7581 (exp(x) - 1) | Klambauer et al., 2017, arXiv:1706.02515 |
+| gelu | x P(X <= x), X standard normal | Hendrycks and Gimpel, 2016, arXiv:1606.08415 |
+| swish | x / (1 + exp(-x)) | Ramachandran et al., 2017, arXiv:1710.05941 |
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -14,9 +26,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "swish": nn.SiLU,
 }
-"""Modules without parameters. Sources: gelu Hendrycks and Gimpel 2016 (arXiv:1606.08415), elu Clevert et al. 2015
-(arXiv:1511.07289), selu Klambauer et al. 2017 (arXiv:1706.02515), leaky_relu (slope 0.01) Maas et al. 2013, swish
-Ramachandran et al. 2017 (arXiv:1710.05941)."""
+"""Modules without parameters."""
 
 MONOTONE = frozenset({"relu", "sigmoid", "tanh", "elu", "selu", "leaky_relu"})
 """Those that keep the order of their inputs."""

@@ -68,7 +68,9 @@ class _Convolve(torch.autograd.Function):
             folded, groups = _folded(inputs, in_dims[0], lanes), groups * lanes
         weights = _lanes_first(weight, in_dims[1], lanes).flatten(0, 1)
         biases = None if bias is None else _lanes_first(bias, in_dims[2], lanes).flatten()
-        if inputs.device.type == "cpu":
+        if len(inputs) == 1:  # whatever its strides are, it counts as channels last, and torch's gradient may be wrong
+            folded = folded.clone(memory_format=torch.contiguous_format)
+        elif inputs.device.type == "cpu":
             folded, weights = (each.contiguous(memory_format=torch.channels_last) for each in (folded, weights))
         return _unfolded(functional.conv2d(folded, weights, biases, stride, padding, dilation, groups), lanes), 1
 

@@ -1,0 +1,111 @@
+"""Small charts as SVG within an HTML page: scales, axes and marks. Colours are the classes of the page's style.
+
+The elements are a tree, so that whatever a user's name holds is escaped when it is written.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
+
+WIDTH, HEIGHT = 460, 290
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 24, 40
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values between `low` and `high` to coordinates between `start` and `end`; beyond them, to the nearer."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The coordinate of a value."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
+
+    def ticks(self, *, whole: bool = False) -> list[tuple[float, str]]:
+        """About five round values with their labels."""
+        from matplotlib.ticker import MaxNLocator
+
+        found = MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=whole).tick_values(self.low, self.high)
+        return [(float(value), f"{value:.4g}") for value in found if self.low <= value <= self.high]
+
+
+class Plot:
+    """A chart with two axes.
+
+    Args:
+        parent: The element that it becomes part of.
+        label: What it shows, for those who cannot see it.
+        x: The lowest and the highest value across.
+        y: Those upwards.
+        names: What the axes show.
+    """
+
+    def __init__(self, parent: Element, label: str, x: Point, y: Point, names: tuple[str, str]) -> None:
+        self.svg = canvas(parent, label, WIDTH, HEIGHT)
+        self.x, self.y = Scale(*x, LEFT, WIDTH - RIGHT), Scale(*y, HEIGHT - BOTTOM, TOP)
+        write(self.svg, ((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4), names[0], "soft middle")
+        write(self.svg, (4, 13), names[1], "soft")
+
+    def grid(self, x: Iterable[tuple[float, str]], y: Iterable[tuple[float, str]]) -> None:
+        """Draws labelled ticks, and a line across at each of `y`."""
+        for value, label in y:
+            path(self.svg, [(LEFT, self.y(value)), (WIDTH - RIGHT, self.y(value))], "grid")
+            write(self.svg, (LEFT - 6, self.y(value) + 4), label, "tick end")
+        for value, label in x:
+            write(self.svg, (self.x(value), HEIGHT - BOTTOM + 15), label, "tick middle")
+
+    def line(self, points: Sequence[Point], kind: str, title: str = "") -> None:
+        """Draws a line through points; a title shows when one points at it."""
+        path(self.svg, [(self.x(x), self.y(y)) for x, y in points], f"line {kind}", title)
+
+    def area(self, x: Sequence[float], low: Sequence[float], high: Sequence[float], kind: str) -> None:
+        """Fills the space between two lines."""
+        there = [*zip(x, high, strict=True), *reversed(list(zip(x, low, strict=True)))]
+        path(self.svg, [(self.x(x), self.y(y)) for x, y in there], f"area {kind}")
+
+    def dot(self, at: Point, radius: float, kind: str, title: str = "", shift: float = 0.0) -> None:
+        """Draws a dot, `shift` units right of where it belongs."""
+        circle = SubElement(
+            self.svg,
+            "circle",
+            {
+                "cx": f"{self.x(at[0]) + shift:g}",
+                "cy": f"{self.y(at[1]):g}",
+                "r": f"{radius:g}",
+                "class": f"dot {kind}",
+            },
+        )
+        _title(circle, title)
+
+    def bar(self, x: float, low: float, high: float, kind: str, shift: float = 0.0) -> None:
+        """Draws a line upwards from `low` to `high`, `shift` units right of where it belongs."""
+        path(self.svg, [(self.x(x) + shift, self.y(low)), (self.x(x) + shift, self.y(high))], kind)
+
+
+def canvas(parent: Element, label: str, width: float, height: float) -> Element:
+    """An empty drawing as wide as the page lets it be."""
+    return SubElement(parent, "svg", {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label})
+
+
+def path(parent: Element, points: Sequence[Point], kind: str, title: str = "") -> None:
+    """Draws a line through points, in coordinates; nothing through none."""
+    if not points:
+        return
+    d = "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
+    _title(SubElement(parent, "path", {"d": d, "class": kind}), title)
+
+
+def write(parent: Element, at: Point, text: str, kind: str) -> None:
+    """Writes text, in coordinates."""
+    SubElement(parent, "text", {"x": f"{at[0]:g}", "y": f"{at[1]:g}", "class": kind}).text = text
+
+
+def _title(element: Element, text: str) -> None:
+    if text:
+        SubElement(element, "title").text = text

@@ -1,0 +1,1 @@
+"""Training: seeing inside of a trained network. Pictures as plain tensors, of nothing but validation data."""
