@@ -1,0 +1,19 @@
+"""Commands about clusters: what names them, what starts them, what writes files that start them."""
+
+from types import ModuleType
+
+import click
+
+_MODULES: tuple[ModuleType, ...] = ()
+
+
+@click.group()
+def cluster() -> None:
+    """Name clusters, start them, and write the files that start them."""
+
+
+for _module in _MODULES:
+    for _command in _module.COMMANDS:
+        cluster.add_command(_command)
+
+COMMANDS = (cluster,)

@@ -1,0 +1,1 @@
+"""Clusters: their names and addresses, what starts them, and what runs on them for someone elsewhere."""
