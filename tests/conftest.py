@@ -13,6 +13,7 @@ import hypothesis
 import postgresql_server
 import pytest
 import s3_server
+from forked import Process
 
 pytest.register_assert_rewrite("podium.testing")
 
@@ -20,6 +21,21 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Properties are left out of the coverage, which would make them take three times as long."""
+    for item in items:
+        if isinstance(item, pytest.Function) and getattr(item.function, "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_trackers() -> Iterator[None]:
+    """The tracker of a launch within this process is forked, too."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("podium.wiring.follower.Popen", Process)
+        yield
 
 
 @pytest.fixture(scope="session")

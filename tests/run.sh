@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests in three processes side by side: those on Ray, the others that mostly wait, and those that compute.
-# Coverage is measured of the last alone: it would cost the others, whose work is done by other processes, more than it
-# would tell.
+# Coverage is measured of the last alone, and without its properties (conftest.py): it would cost the others, whose work
+# is done by other processes, and these, which say the same a hundred times, more than it would tell.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

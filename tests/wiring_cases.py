@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 from empty_runs import make_empty_runs
+from forked import Process
 
 from podium.cli import main
 
@@ -28,6 +29,7 @@ tracking: {plots: false}
 """
 TRAIN = """
 import json
+import subprocess
 import time
 
 
@@ -74,6 +76,16 @@ class Outcome:
 
 def podium(folder: Path, *arguments: str) -> Outcome:
     """Runs the command line in `folder`, in one process with its trials."""
+    process = Process([sys.executable, "-m", "podium", *arguments], cwd=folder)
+    try:
+        output, problems = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return Outcome(process.wait(), output, problems)
+
+
+def podium_anew(folder: Path, *arguments: str) -> Outcome:
+    """The like in a new process, which has imported nothing before."""
     command = [sys.executable, "-m", "podium", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_runs import make_empty_runs
 from sklearn.datasets import load_digits
 from wiring_cases import podium_here
 
@@ -93,6 +94,8 @@ def test_two_short_trials_beat_whoever_always_says_the_same(name: str, tmp_path:
 @pytest.mark.slow
 def test_a_forest_that_was_paused_grows_on_as_if_it_had_not_waited(tmp_path: Path) -> None:
     changes = {**SMALL, "budget.trials": 3, "budget.epochs.max": 9}
+    for name in ("a", "b"):
+        make_empty_runs(tmp_path / name / "mlflow.db")
     paused = podium.launch(podium.load_sweep(sweep_file("forest"), changes), home=tmp_path / "a", cluster="inline")
     undisturbed = podium.launch(
         podium.load_sweep(sweep_file("forest"), {**changes, "budget.policy": "none"}),

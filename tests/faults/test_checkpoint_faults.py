@@ -1,9 +1,7 @@
 """Launches whose checkpoints meet a full disk, a killed driver, damage, or a budget: whole sweeps, in one process."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from empty_runs import make_empty_runs
+from forked import Process
 
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Advanced, Progress
@@ -93,13 +92,10 @@ class Launch:
         points = np.eye(3, 4)[labels] * 2 + draws.normal(0, 1.0, (300, 4))
         np.savez(folder / "blobs.npz", x=points.astype(np.float32), y=labels)
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+    def begin(self, *arguments: str) -> Process:
         options = ["--home", "home", "--store", str(self.store), "--cluster", "inline", "--json"]
         command = [sys.executable, "-m", "podium", *arguments, *options]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
+        return Process(command, cwd=self.folder)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.begin(*arguments)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 from empty_runs import make_empty_runs
+from forked import Process
 from s3_server import Store
 
 from podium.execution.logs import read_log
@@ -74,16 +74,9 @@ class Launch:
         points = np.eye(3, 8)[labels] * 2 + draws.normal(0, 1.0, (samples, 8))
         np.savez(folder / "clouds.npz", x=points.astype(np.float32), y=labels)
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+    def begin(self, *arguments: str) -> Process:
         options = ["--home", str(self.home), "--store", self.store, "--cluster", "inline", "--json"]
-        return subprocess.Popen(
-            [sys.executable, "-m", "podium", *arguments, *options],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        return Process([sys.executable, "-m", "podium", *arguments, *options], cwd=self.folder)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.begin(*arguments)
@@ -96,10 +89,10 @@ class Launch:
         try:
             self.wait_for(advances, process)
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.kill()
+            process.wait()
 
-    def wait_for(self, advances: int, process: "subprocess.Popen[str]") -> None:
+    def wait_for(self, advances: int, process: Process) -> None:
         deadline = time.monotonic() + 300
         while sum(isinstance(event, Advanced) for event in self.events) < advances:
             assert process.poll() is None, process.communicate()

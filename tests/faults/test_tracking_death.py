@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from empty_runs import make_empty_runs
+from forked import Process
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_server import Mode, Proxy, Server
@@ -96,7 +98,7 @@ class Launch:
     def start(self, *arguments: str) -> None:
         environment = os.environ | {"GATE": str(self.folder), "MLFLOW_TRACKING_URI": self.tracking_uri}
         with self._output.open("w") as output, self._problems.open("w") as problems:
-            self.process = subprocess.Popen(
+            self.process = Process(
                 [sys.executable, "-m", "podium", *arguments, "--home", "home", "--cluster", "inline", "--json"],
                 cwd=self.folder,
                 env=environment,
@@ -336,7 +338,7 @@ def test_a_tracker_that_was_taken_over_writes_nothing_more(
     sweep.end()
     proxy.mode = "hang"
     command = [sys.executable, "-m", "podium", "sync", sweep.name, "--home", "home", "--tracking-uri", proxy.address]
-    process = subprocess.Popen(command, cwd=sweep.folder, stderr=subprocess.PIPE, text=True)
+    process = Process(command, cwd=sweep.folder)
     proxy.mode = "slow"  # it is on its way to the first run
     until(lambda: sweep.book.holder(f"{sweep.name}/tracker"))
     until(lambda: proxy.calls > 1)
@@ -357,7 +359,7 @@ def test_every_run_is_rebuilt_in_an_empty_server(launch, server: Server, tmp_pat
     sweep = launch(server.address)
     sweep.open_gate()
     sweep.end()
-    other = f"sqlite:///{tmp_path / 'other.db'}"
+    other = make_empty_runs(tmp_path / "other.db")
     shown = []
     for _ in range(2):
         assert sweep.sync(other).code == 0
@@ -372,7 +374,7 @@ def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
     labels = source.integers(0, 3, 300)
     points = np.eye(4)[labels] + source.normal(0, 0.5, (300, 4))
     np.savez(tmp_path / "sweep" / "blobs.npz", x=points.astype(np.float32), y=labels)
-    first, other, third = (f"sqlite:///{tmp_path / name}.db" for name in ("first", "other", "third"))
+    first, other, third = (make_empty_runs(tmp_path / f"{name}.db") for name in ("first", "other", "third"))
     sweep = launch(first, text=BLOBS)
     version = sweep.end()["model"]["version"]
     done = sweep.sync(other)
@@ -425,8 +427,7 @@ def locked(database: Path) -> Iterator[None]:
 
 def test_a_locked_file_of_runs(launch, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
-    tracking_uri = f"sqlite:///{database}"
-    MlflowClient(tracking_uri).search_experiments()
+    tracking_uri = make_empty_runs(database)
     with locked(database):
         sweep = launch(tracking_uri)
         sweep.wait_at_gate()
@@ -445,8 +446,7 @@ def test_a_full_disk_under_the_runs(launch, tmp_path: Path) -> None:
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     try:
-        tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
-        MlflowClient(tracking_uri).search_experiments()
+        tracking_uri = make_empty_runs(folder / "mlflow.db")
         filler = folder / "filler"
         with suppress(OSError), filler.open("wb", buffering=0) as file:
             while file.write(bytes(4096)):

@@ -16,7 +16,7 @@ import jsonschema
 import mlflow
 import pytest
 from click.testing import CliRunner
-from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium, podium_here, write_quick
+from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium_anew, podium_here, write_quick
 
 from podium.cli import podium as command_line
 
@@ -234,7 +234,7 @@ def train(trial):
     trial.report(1, {"score": 100 * before + torch.get_num_threads()})
 """
     write_quick(tmp_path, QUICK.replace("trials: 6", "trials: 1"), train)
-    done = podium(tmp_path, "launch", "sweep.yaml", "resources.cpus=1", *INLINE, "--json")
+    done = podium_anew(tmp_path, "launch", "sweep.yaml", "resources.cpus=1", *INLINE, "--json")
     assert (done.code, done.json["best"]["value"]) == (0, 1), done.problems
 
 

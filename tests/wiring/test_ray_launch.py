@@ -15,6 +15,7 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from forked import Process
 from wiring_cases import QUICK, TRAIN, Outcome, paced, podium, podium_here, write_blobs, write_quick
 
 from podium.ledger import Row
@@ -77,21 +78,18 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def launching(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def launching(folder: Path, *arguments: str) -> Iterator[Process]:
     """A launch in the background whose workers have begun to train; ended with the block."""
-    command = [sys.executable, "-m", "podium", *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            deadline = time.monotonic() + 300
-            while not events(folder, Progress) and time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.1)
-            assert process.poll() is None
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    process = Process([sys.executable, "-m", "podium", *arguments], cwd=folder, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not events(folder, Progress) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        assert process.poll() is None
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def rows(folder: Path) -> list[Row]:

@@ -1,10 +1,10 @@
 """The driver's side of the tracker: a process that is started, tended, and waited for in the end."""
 
-import subprocess
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired
 from typing import TYPE_CHECKING
 
 from podium.errors import Interrupted, UserError
@@ -87,12 +87,12 @@ class Follower:
             return False
         self._starts += 1
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            self._process = Popen(  # noqa: S603 - our own command line
                 self._command,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=STDOUT,
                 start_new_session=True,
             )
         return True
@@ -100,7 +100,7 @@ class Follower:
     def _poll(self) -> int | None:
         try:
             return self._process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             return None
 
     def _pass_on(self) -> None:
