@@ -52,6 +52,8 @@ class Leaves(Classification):
 """
 COUNTS = (1, 2, 3, 4)
 
+EPOCHS = 2
+
 STORIES: dict[str, dict[str, Any]] = {
     "an mlp with batch norm and dropout": {
         "network": {"width": 6, "norm": "batch", "dropout": 0.3},
@@ -147,7 +149,7 @@ def told(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, lis
             folder / str(count),
             blobs,
             count,
-            [story(folder / str(count), name, changes, 4, lanes) for name, changes in STORIES.items()],
+            [story(folder / str(count), name, changes, EPOCHS, lanes) for name, changes in STORIES.items()],
         )
         for count in COUNTS
     }
@@ -158,7 +160,7 @@ def told(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, lis
 def test_a_curve_is_the_same_whatever_the_number_of_ranks(told: dict[int, list[Any]], count: int, number: int) -> None:
     alone, together = told[1][0][number], told[count][0][number]
     for trial in (0, 1):
-        assert len(losses(alone, trial)) == 16
+        assert len(losses(alone, trial)) == 4 * EPOCHS
         assert losses(together, trial) == pytest.approx(losses(alone, trial), abs=1e-9)
     assert [report["best_epoch"] for report in together["reports"]] == [
         report["best_epoch"] for report in alone["reports"]
@@ -184,7 +186,7 @@ def test_of_what_is_sharded_each_rank_holds_its_part(blobs: Path, tmp_path: Path
 def test_the_first_rank_alone_saves_and_tells(told: dict[int, list[Any]]) -> None:
     first, *others = (rank[0] for rank in told[3])
     assert len(first["saved"]) == 2
-    assert len(first["curve"]) == 8
+    assert len(first["curve"]) == 2 * EPOCHS
     for other in others:
         assert (other["saved"], other["curve"]) == ([], [])
         assert [each["values"] for each in other["reports"]] == [each["values"] for each in first["reports"]]
@@ -199,28 +201,32 @@ def test_lanes_and_ranks_compose_but_for_norms_that_need_the_whole_batch(told: d
             assert {report["ranks"] for report in rank[number]["reports"]} == {3}
 
 
-@pytest.mark.parametrize(
-    "name", ["an mlp with batch norm and dropout", "sharded, with batch norm and dropout, clipped"]
-)
-def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(
-    name: str, blobs: Path, tmp_path: Path
-) -> None:
-    changes = STORIES[name]
-    lane = Lane(trial=0, parameters={}, seed=7)
-    (undisturbed,) = train(tmp_path / "one", blobs, 1, [story(tmp_path / "one", name, changes, 3, [lane])])[0]
-    curve: dict[int, Any] = {}
+def test_a_trial_goes_on_in_the_middle_of_an_epoch_on_another_number_of_ranks(blobs: Path, tmp_path: Path) -> None:
+    names = ("an mlp with batch norm and dropout", "sharded, with batch norm and dropout, clipped")
+    lanes = dict.fromkeys(names, Lane(trial=0, parameters={}, seed=7))
+
+    def go_on(count: int, folder: str, halt_after: int | None) -> list[Any]:
+        """What the first rank says of each story."""
+        stories = [
+            story(tmp_path, f"{folder} {name}", STORIES[name], 3, [lane], halt_after=halt_after)
+            for name, lane in lanes.items()
+        ]
+        return train(tmp_path / folder / str(count), blobs, count, stories)[0]
+
+    undisturbed = go_on(1, "one", None)
+    curves: dict[str, dict[int, Any]] = {name: {} for name in names}
     for count, halt_after in ((2, 20), (3, 9), (1, 4), (2, None)):
-        here = [story(tmp_path / "one", "moving", changes, 3, [lane], halt_after=halt_after)]
-        (first,) = train(tmp_path / str(count), blobs, count, here)[0]
-        curve |= {epoch: metrics for _, epoch, metrics in first["curve"]}
-        (report,) = first["reports"]
-        assert report["ending"] == ("until" if halt_after is None else "halted")
-        saved = first["saved"][-1]
-        place = {"epoch": saved["epoch"], "step": saved["step"], "folder": saved["folder"]}
-        assert halt_after is None or saved["step"] > 0
-        lane = lane.model_copy(update=place)
-    moved = {"curve": [[0, epoch, curve[epoch]] for epoch in sorted(curve)]}
-    assert losses(moved) == pytest.approx(losses(undisturbed), abs=1e-9)
+        for name, told in zip(names, go_on(count, "moving", halt_after), strict=True):
+            curves[name] |= {epoch: metrics for _, epoch, metrics in told["curve"]}
+            (report,) = told["reports"]
+            assert report["ending"] == ("until" if halt_after is None else "halted")
+            saved = told["saved"][-1]
+            assert halt_after is None or saved["step"] > 0
+            place = {"epoch": saved["epoch"], "step": saved["step"], "folder": saved["folder"]}
+            lanes[name] = lanes[name].model_copy(update=place)
+    for curve, whole in zip(curves.values(), undisturbed, strict=True):
+        moved = {"curve": [[0, epoch, curve[epoch]] for epoch in sorted(curve)]}
+        assert losses(moved) == pytest.approx(losses(whole), abs=1e-9)
 
 
 def test_a_rank_that_dies_leaves_nobody_waiting(blobs: Path, tmp_path: Path) -> None:

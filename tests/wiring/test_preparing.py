@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Process
 from wiring_cases import BLOBS, podium, write_blobs
 
 INLINE = ("--cluster", "inline", "--json")
@@ -35,7 +36,8 @@ def folder(tmp_path: Path) -> Path:
 def leave_while_preparing(folder: Path, begun: str) -> None:
     """Interrupts a launch once there is such a file, and checks how it ends."""
     command = [sys.executable, "-m", "podium", "launch", "sweep.yaml", *INLINE]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as launch:
+    launch = Process(command, cwd=folder)
+    try:
         end = time.monotonic() + 300
         while not any(folder.glob(begun)):
             assert launch.poll() is None
@@ -43,6 +45,8 @@ def leave_while_preparing(folder: Path, begun: str) -> None:
             time.sleep(0.05)
         launch.send_signal(signal.SIGINT)
         _, said = launch.communicate(timeout=300)
+    finally:
+        launch.kill()
     assert launch.returncode == 75, said
     assert "interrupted while the data were prepared; launch again, and it goes on from there" in said
     assert "Traceback" not in said

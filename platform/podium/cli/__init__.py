@@ -1,5 +1,7 @@
 """The command line: thin. Every command prints for people, or with --json one JSON object as its last line."""
 
+import atexit
+import gc
 import sys
 import traceback
 
@@ -12,6 +14,7 @@ from podium.errors import DEFECT, Interrupted, PodiumError, UserError
 
 def main() -> None:
     """Runs the command line; a mistake of the user's is one message, never a traceback."""
+    atexit.register(gc.freeze)  # or the interpreter looks through all that torch and MLflow made before it ends
     try:
         podium(standalone_mode=False)
     except click.exceptions.Exit as ending:
