@@ -68,7 +68,7 @@ DRIVE_S = 300.0
 DRIVES = 8
 """How many drivers a sweep may need."""
 
-POLL_S = 0.005
+POLL_S = 0.02
 
 FINISHED, INTERRUPTED = 0, 75
 
@@ -123,15 +123,23 @@ class Stage:
         name: The sweep.
         place: Where the sweep lives.
         environment: That of every driver.
+        make: Starts a process, as `subprocess.Popen` does; the killer finds the trackers of none but its processes.
 
     Attributes:
         name: The sweep.
         place: Where it lives.
     """
 
-    def __init__(self, folder: Path, name: str, place: Place, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        place: Place,
+        environment: Mapping[str, str],
+        make: Callable[..., Any] = subprocess.Popen,
+    ) -> None:
         self.name, self.place = name, place
-        self._folder, self._environment = folder, environment
+        self._folder, self._environment, self._make = folder, environment, make
         self._drives = 0
         self._driver: subprocess.Popen[bytes] | None = None
 
@@ -145,7 +153,7 @@ class Stage:
         where = ["--home", str(self.place.home), "--cluster", self.place.cluster]
         where += ["--tracking-uri", self.place.tracking_uri]
         with self._log.open("ab") as log:
-            self._driver = subprocess.Popen(
+            self._driver = self._make(
                 [sys.executable, "-m", "podium", *what, *where, "--json"],
                 cwd=self._folder,
                 env=self._environment,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chaos import FINISHED, Kill, Round, Stage, assert_same_trials, plan, play
+from forked import Process
 from services import Services
 from verdict import assert_nothing_lost
 
@@ -70,7 +71,7 @@ def one_gang(services: Services, folder: Path, name: str) -> Stage:
     np.savez(folder / "clouds.npz", x=points.astype(np.float32), y=labels)
     (folder / "sweep.yaml").write_text(CLOUDS.format(name=name))
     place = Place.of(folder / "home", tracking_uri=services.tracking_uri, cluster="inline")
-    return Stage(folder, name, place, services.environment)
+    return Stage(folder, name, place, services.environment, Process)
 
 
 def story(stage: Stage) -> tuple[Machine, dict[int, dict[str, Any]]]:
