@@ -20,6 +20,7 @@ from postgresql_server import Server, find_binaries
 
 from podium.spec.files import read_sweep
 from podium.spec.running import LimitSettings
+from podium.wiring.code import stage, staged
 from podium.wiring.place import Place
 
 KUBERNETES = "1.33"
@@ -318,6 +319,30 @@ def test_the_sweep_of_the_job_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text(named("sweep", "ConfigMap", "sweep")["data"]["sweep.yaml"])
     assert read_sweep(file).spec.sweep == "digits"
+
+
+def test_a_task_beside_the_sweep_is_found_in_a_mounted_config_map(tmp_path: Path) -> None:
+    """Kubernetes mounts it as links into a hidden folder, which is exchanged as a whole."""
+    folder, hidden = tmp_path / "sweep", tmp_path / "sweep" / "..2026_11_29"
+    hidden.mkdir(parents=True)
+    (folder / "..data").symlink_to(hidden.name)
+    for name, content in {"sweep.yaml": SWEEP, "task.py": "def train(trial): ..."}.items():
+        (hidden / name).write_text(content)
+        (folder / name).symlink_to(f"..data/{name}")
+    read = read_sweep(folder / "sweep.yaml")
+    place = Place.of(home=tmp_path / "home", store=str(tmp_path / "store"))
+    copy_of = tmp_path / "store" / staged(stage(read.folder, place))
+    assert [path.name for path in copy_of.glob("*.py")] == ["task.py"]
+
+
+SWEEP = """
+sweep: tiny
+task: task.py:train
+search:
+  objective: {metric: score, direction: maximize}
+  space: {x: {float: [0, 1]}}
+budget: {trials: 3, epochs: {min: 1, max: 3}}
+"""
 
 
 def test_roles_and_databases_are_made_as_written(postgresql: Server, tmp_path: Path) -> None:

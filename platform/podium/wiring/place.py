@@ -44,7 +44,7 @@ class Place:
         Raises:
             UserError: if the store's address holds a password.
         """
-        store = store or os.environ.get("PODIUM_STORE")
+        store = store or os.environ.get("PODIUM_STORE") or None
         refuse_password(store or "")
         folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").expanduser().resolve()
         return cls(
