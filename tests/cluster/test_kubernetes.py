@@ -91,9 +91,7 @@ def test_kuberay_accepts_it(overlay: str, kuberay: dict[str, jsonschema.Draft202
 
 
 def test_misspelt_fields_are_refused(kuberay: dict[str, jsonschema.Draft202012Validator]) -> None:
-    cluster, claim = copy.deepcopy(of_kind("small", "RayCluster", "PersistentVolumeClaim"))[:2]
-    if cluster["kind"] != "RayCluster":
-        cluster, claim = claim, cluster
+    claim, cluster = named("small", "PersistentVolumeClaim", "store"), named("small", "RayCluster", "podium")
     claim["spec"]["acessModes"] = claim["spec"].pop("accessModes")
     with pytest.raises(kubernetes_validate.ValidationError, match="acessModes"):
         kubernetes_validate.validate(claim, KUBERNETES, strict=True)
