@@ -4,16 +4,20 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from podium.errors import UserError
 from podium.execution.token import ensure_token
+from podium.sweep.messages import Host
 from podium.sweep.placement import Node
 
 ensure_token()
 
 import ray  # noqa: E402
+
+ACCELERATOR_LABEL, GROUP_LABEL = "ray.io/accelerator-type", "ray.io/node-group"
+"""Ray's labels of a host: the type of its accelerators, which Ray finds by itself, and the group it was started in."""
 
 
 def connect(address: str | None) -> None:
@@ -60,6 +64,11 @@ def connected(address: str | None) -> Iterator[list[Node]]:
         yield nodes()
     finally:
         ray.shutdown()
+
+
+def host_of(labels: Mapping[str, str]) -> Host:
+    """What a host is, by Ray's labels."""
+    return Host(accelerator=labels.get(ACCELERATOR_LABEL, ""), group=labels.get(GROUP_LABEL, ""))
 
 
 def nodes() -> list[Node]:

@@ -14,7 +14,7 @@ from podium.execution.pulse import Beats, Heart
 from podium.execution.rank import Rank, Whereabouts
 from podium.execution.worker import Assignment
 from podium.spec.sweep import Resources
-from podium.sweep.messages import Advance
+from podium.sweep.messages import Advance, Host
 from podium.training.seats import Seat
 
 HERE = "127.0.0.1"
@@ -91,6 +91,11 @@ class Gang:
     def devices(self) -> str:
         """Where its ranks are."""
         return "; ".join(str(member.where) for member in self.members)
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """What the hosts of its ranks are."""
+        return tuple(member.where.host for member in self.members if member.where is not None)
 
 
 @dataclass

@@ -9,15 +9,17 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, replace
+from typing import cast
 
 import ray
 
 from podium.execution.autopsy import count_oom_kills
+from podium.execution.connection import host_of
 from podium.execution.mailbox import Mailbox
 from podium.execution.pulse import GONE_S, ORPHANED_S, Pulse, Silence
 from podium.execution.worker import Assignment, Worker
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt
+from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt, Host
 from podium.training.seats import Seat, listen
 
 POLL_S = 30.0
@@ -40,6 +42,7 @@ class Whereabouts:
         process: The process's identifier.
         gpus: The identifiers of its GPUs.
         oom_kills: How many processes the kernel of its host had killed because memory ran out, when it began.
+        host: What its host is.
     """
 
     node: str
@@ -47,6 +50,7 @@ class Whereabouts:
     process: int
     gpus: tuple[str, ...]
     oom_kills: int
+    host: Host
 
     @property
     def subject(self) -> str:
@@ -68,7 +72,8 @@ class Rank:
     def __init__(self, assignment: Assignment) -> None:
         context = ray.get_runtime_context()
         gpus = tuple(map(str, ray.get_gpu_ids()))
-        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills())
+        host = host_of(cast(dict[str, str], context.get_node_labels()))
+        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills(), host)
         self._limits = SweepSpec.model_validate(assignment.spec).limits
         self._mailbox = Mailbox()
         self._terminated, self._leaving = threading.Event(), threading.Event()

@@ -208,7 +208,7 @@ class RayExecutor:
             if not member.is_heard:
                 member.is_heard = True
                 self._listen(member)
-        return [GangReady(gang=gang.name, devices=gang.devices)]
+        return [GangReady(gang=gang.name, devices=gang.devices, hosts=gang.hosts)]
 
     # gangs work and tell
 
