@@ -63,7 +63,7 @@ class Whereabouts:
 
 
 class Rank:
-    """A worker that can be asked, told to leave by SIGTERM, and that leaves by itself when it has no driver any more.
+    """A worker that can be asked and told to leave, by SIGTERM too; it leaves by itself when it has no driver any more.
 
     Args:
         assignment: What to work on.
@@ -77,6 +77,7 @@ class Rank:
         self._limits = SweepSpec.model_validate(assignment.spec).limits
         self._mailbox = Mailbox()
         self._terminated, self._leaving = threading.Event(), threading.Event()
+        self._why = "was told to end by SIGTERM"
         self._unheard = Silence(most_s=1.0)
         self._worker = Worker(assignment, self._put, is_interrupted=self._leaving.is_set)
         self._begun: set[str] = set()
@@ -143,6 +144,11 @@ class Rank:
         """Ends the running advance at its next step."""
         self._worker.halt(command)
 
+    def leave(self, why: str) -> None:
+        """Checkpoints at the next step, and ends this process."""
+        self._why = why
+        self._terminated.set()
+
     def events(self) -> list[Event]:
         """What has happened since the last call; waits for something."""
         return self._mailbox.take(POLL_S)
@@ -166,7 +172,7 @@ class Rank:
                 self._show_stacks()
             has_shown = is_stuck
         if self._terminated.is_set():
-            self._leave("was told to end by SIGTERM", self._limits.grace_s)
+            self._leave(self._why, self._limits.grace_s)
         else:
             self._leave(f"left, since it had heard nothing from the driver for {ORPHANED_S:g} s", GONE_S)
 

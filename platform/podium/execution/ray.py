@@ -10,7 +10,7 @@ from typing import Any
 
 from podium.errors import CapacityError, MeetingFailed, PodiumError
 from podium.execution.autopsy import Findings, examine
-from podium.execution.connection import nodes
+from podium.execution.connection import draining, may_add_hosts, nodes
 from podium.execution.worker import Assignment
 from podium.spec.sweep import SweepSpec
 from podium.store import local_path
@@ -76,11 +76,12 @@ class RayExecutor:
         """Begins to start as many gangs as fit.
 
         Raises:
-            CapacityError: if not one gang fits.
+            CapacityError: if not one gang fits, and there is no autoscaler that may add hosts.
             UserError: if the hosts do not share the store.
         """
         require_shared(self._assignment.store)
-        count_gangs(nodes(), self._spec.resources)
+        if not (self._may_grow and may_add_hosts()):
+            count_gangs(nodes(), self._spec.resources)
         self._follow()
         self._beats.start()
 
@@ -112,6 +113,7 @@ class RayExecutor:
         self._beats.check()
         if time.monotonic() - self._followed > FOLLOW_EVERY_S:
             self._follow()
+            self._clear(draining())
         if not self._questions:
             time.sleep(timeout_s)
             return []
@@ -155,6 +157,14 @@ class RayExecutor:
             self._recruiter.dismiss(gang)
         for _ in range(wanted - len(self._gangs)):
             self._welcome(self._recruiter.gang())
+
+    def _clear(self, leaving: set[str]) -> None:
+        """Has the ranks on hosts that are about to leave save and end, so that what they train goes on elsewhere."""
+        for gang in self._gangs.values():
+            for member in gang.members:
+                if member.where is not None and member.where.node in leaving and not member.is_leaving:
+                    member.is_leaving = True
+                    self._ask(member, member.actor.leave.remote("left, since its host is drained"), lambda _: [])
 
     def _welcome(self, gang: Gang) -> None:
         """Waits until each rank has said where it is; then they warm up, at one table if they are several."""
