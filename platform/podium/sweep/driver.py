@@ -100,6 +100,7 @@ class Driver:
             return []
         self._ledger.append(events)
         commands = [command for event in events for command in self._machine.handle(event)]
+        self._executor.expect(self._machine.num_gangs_wanted)
         self._watch(events)
         return commands
 

@@ -8,6 +8,7 @@ from podium.errors import LedgerError
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
 from podium.sweep.cohorts import Cohorts
+from podium.sweep.demand import Demand
 from podium.sweep.elastic import Elastic
 from podium.sweep.judge import Judge
 from podium.sweep.messages import (
@@ -77,6 +78,8 @@ class Machine:
         self._agenda = Agenda()
         self._supply = Supply(spec, self._roster, self.cohorts, self._agenda)
         self.spending = Spending(spec, self._roster)
+        most_gangs = spec.resources.most_gangs
+        self._demand = Demand(self._agenda, self._supply, self.cohorts, self.spending, most_gangs)
         self._closing: SweepState | None = None
 
     def handle(self, event: Event) -> list[Command]:
@@ -90,6 +93,13 @@ class Machine:
     def pending(self) -> list[Command]:
         """The open commands: what a driver that took over has to carry out."""
         return self._agenda.pending()
+
+    @property
+    def num_gangs_wanted(self) -> int:
+        """For how many gangs there is work."""
+        if self._closing is not None or self.is_ended:
+            return sum(key is not None for key in self.gangs.values())
+        return self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1))
 
     @property
     def budget(self) -> int:

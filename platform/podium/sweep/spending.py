@@ -14,9 +14,10 @@ HOUR_S = 3600.0
 
 @dataclass
 class Meter:
-    """What one advance has taken so far, for each of its lanes; and by trial, what of that is in the books."""
+    """What one advance has taken so far, for each of its lanes; how long; and by trial, what of it is in the books."""
 
     each: Spent = NOTHING
+    seconds: float = 0.0
     booked: dict[int, Spent] = field(default_factory=dict)
 
 
@@ -37,12 +38,18 @@ class Spending:
         self._per_hour: dict[str, Spent] = {}
         self._meters: dict[str, Meter] = {}
         self._epoch: dict[object, Spent] = {}
+        self._ended, self._ended_s = 0, 0.0
         self.total = NOTHING
 
     @property
     def is_limited(self) -> bool:
         """Whether the sweep may take only so much."""
         return self._budget.gpu_hours is not None or self._budget.cost is not None
+
+    @property
+    def advance_s(self) -> float | None:
+        """How many seconds an advance has taken on average; None before the first has ended."""
+        return self._ended_s / self._ended if self._ended else None
 
     # books
 
@@ -60,6 +67,7 @@ class Spending:
             self.total += taken
             meter = self._meters.setdefault(advance.key, Meter())
             meter.each += taken * (1 / len(advance.lanes))
+            meter.seconds += seconds
 
     def book(self, advance: Advance, trials: Iterable[int], *, is_lost: bool = False) -> None:
         """Enters what trials have taken since the last entry: it has led to a checkpoint or a report, or is lost."""
@@ -78,6 +86,7 @@ class Spending:
         trials = [self._roster.trials[lane.trial] for lane in advance.lanes]
         epochs = max(trial.epoch for trial in trials) - advance.lanes[0].epoch
         if meter is not None and not is_lost and epochs > 0:
+            self._ended, self._ended_s = self._ended + 1, self._ended_s + meter.seconds
             taken, kind = meter.each * (len(trials) / epochs), self._kind(trials[0])
             self._epoch[kind] = self._epoch.get(kind, NOTHING).at_least(taken)
 
