@@ -212,6 +212,7 @@ def test_gangs_keep_to_hosts_with_their_accelerator_and_leave_those_that_are_dra
                 told = [lane.epoch for event in driver.all(Progress) for lane in event.lanes]
                 assert last_saved(driver.events).epoch >= max(told), "no step has to be trained again"
                 worker.wait(GONE_S + LATE_S)
+                assert cluster.stdout.readline() == "0\n", "nobody is left there"
                 driver.train(trial=1)
                 assert len(driver.all(GangReady)) == 2, "nothing is placed on a host that leaves"
         finally:
