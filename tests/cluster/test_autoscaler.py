@@ -1,22 +1,23 @@
-"""A Ray that adds hosts: a sweep asks for them, and trains on those that come."""
+"""A Ray that adds hosts: a sweep asks for those that its trials need, trains on them, and gives them back."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.verdict import assert_nothing_lost
 from namespaces import HANG_S, HEAD, two_hosts, until
 from test_partition import podium, start_ray
 
-from podium.sweep.messages import GangReady
+from podium.sweep.messages import Advanced, GangLost, GangReady
 from podium.wiring.place import Place
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-MOST_HOSTS = 2
-FAKE = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-"""Has Ray take more processes on this host for more hosts."""
+MOST_HOSTS, TRIALS = 3, 3
+FAKE = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_raylet_start_wait_time_s": "240"}
+"""Has Ray take more processes on this host for more hosts, and be patient on a busy one."""
 
 HEAD_TYPE = "ray.head.default"
 AUTOSCALER = {
@@ -24,7 +25,7 @@ AUTOSCALER = {
     "provider": {"type": "fake_multinode", "use_node_id_as_ip": True},
     "max_workers": MOST_HOSTS,
     "upscaling_speed": 1.0,
-    "idle_timeout_minutes": 1,
+    "idle_timeout_minutes": 0.05,
     "head_node_type": HEAD_TYPE,
     "available_node_types": {
         HEAD_TYPE: {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0},
@@ -47,7 +48,7 @@ task: train.py:train
 search:
   objective: {metric: score, direction: maximize}
   space: {x: {float: [0, 1]}}
-budget: {trials: 40, policy: none, epochs: {min: 1, max: 20}}
+budget: {trials: 3, policy: none, epochs: {min: 1, max: 1}}
 tracking: {plots: false}
 """
 TRAIN = """
@@ -55,14 +56,25 @@ import time
 from pathlib import Path
 
 
+def may_end():
+    for ticket in Path.home().glob("ticket-*"):
+        try:
+            ticket.unlink()
+            return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
 def train(trial):
-    for step in range(1, 21):
-        time.sleep(0.001 if (Path.home() / "hurry").exists() else 0.5)
-        trial.report(step, {"score": trial.params["x"] * step})
+    while not may_end():
+        time.sleep(0.5)
+    trial.report(1, {"score": trial.params["x"]})
 """
 
 
-def test_a_sweep_grows_with_the_cluster_that_its_waiting_gangs_make_grow(tmp_path: Path) -> None:
+def test_the_autoscaler_adds_the_hosts_that_trials_need_and_ends_those_that_none_does(tmp_path: Path) -> None:
+    """Three trials want two hosts beside the head, though three may be had; the last trial wants none of them."""
     (tmp_path / "hosts").mkdir()
     with two_hosts(tmp_path / "hosts") as hosts:
         head = replace(hosts.head, environment={**hosts.head.environment, **FAKE})
@@ -73,15 +85,21 @@ def test_a_sweep_grows_with_the_cluster_that_its_waiting_gangs_make_grow(tmp_pat
         driver = head.start(podium("launch", "sweep.yaml", "--cluster", f"{HEAD}:6379"), "growing.log")
         place = Place.of(home=head.disk / "podium")
 
-        def gangs() -> set[str]:
+        def told(kind: type) -> list[Any]:
             assert driver.poll() is None, (head.disk / "growing.log").read_text()
             book = place.book()
             try:
-                return {row.event.gang for row in book.rows("growing") if isinstance(row.event, GangReady)}
+                return [row.event for row in book.rows("growing") if isinstance(row.event, kind)]
             finally:
                 book.close()
 
-        until(lambda: len(gangs()) == 1 + MOST_HOSTS, HANG_S, "a gang trains on each host that the autoscaler may add")
-        (head.disk / "hurry").touch()
+        until(lambda: len(told(GangReady)) == TRIALS, HANG_S, "each trial has a gang, two of them on hosts that came")
+        for number in range(TRIALS - 1):
+            (head.disk / f"ticket-{number}").touch()
+        until(lambda: len(told(Advanced)) == TRIALS - 1, HANG_S, "two trials have ended")
+        until(lambda: len(told(GangLost)) == TRIALS - 1, HANG_S, "two gangs have given their places back")
+        assert {event.detail for event in told(GangLost)} == {"given back, for want of work"}
+        assert len(told(GangReady)) == TRIALS, "nobody has asked for the third host"
+        (head.disk / "ticket-last").touch()
         assert driver.wait(HANG_S) == 0, (head.disk / "growing.log").read_text()
         assert_nothing_lost(place, "growing")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from podium.execution import ray as executors  # isort: skip  # before all else that imports Ray: it settles the token
-from podium.execution import gangs
+from podium.execution import following, gangs
 from podium.execution.gangs import Gang, Member
 from podium.execution.worker import Assignment
 from podium.sweep.placement import Node
@@ -18,7 +18,10 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, ranks: int = 1, *, may_grow: bool = True) -> None:
         self.hosts = 0
+        self.now, self.has_autoscaler = 1000.0, may_grow
         monkeypatch.setattr(executors, "nodes", lambda: [Node(str(number), cpus=2) for number in range(self.hosts)])
+        monkeypatch.setattr(executors, "may_add_hosts", lambda: self.has_autoscaler)
+        monkeypatch.setattr(executors, "time", SimpleNamespace(monotonic=lambda: self.now))
         spec = toy_spec(resources={"ranks": ranks, "cpus": 2, "hosts": "spread"})
         assignment = Assignment(spec.written(), None, None, "store", holder=1, cache="cache")
         self.executor = executors.RayExecutor(assignment, most, may_grow=may_grow)
@@ -35,8 +38,9 @@ class Stage:
         heart: Any = None
         return Gang(str(self._made), [Member(actor, heart, number) for number in range(self._ranks)], group=None)
 
-    def follow(self, hosts: int) -> list[Gang]:
+    def follow(self, hosts: int, work: int = 0) -> list[Gang]:
         self.hosts = hosts
+        self.executor.expect(work)
         self.executor._follow()
         return list(self.executor._gangs.values())
 
@@ -50,31 +54,60 @@ class Stage:
         gang.advance = training if gang.is_ready and busy else None
 
 
-def test_one_gang_asks_for_a_host_while_all_others_have_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_autoscaler_is_asked_for_what_work_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, most=10)
-    assert len(stage.follow(hosts=2)) == 3
-    for gang in stage.follow(hosts=2)[:2]:
+    assert len(stage.follow(hosts=2)) == 2, "what fits is warm before there is work"
+    assert len(stage.follow(hosts=2, work=5)) == 5
+    for gang in stage.follow(hosts=2, work=5)[:2]:
         stage.come(gang)
-    assert len(stage.follow(hosts=2)) == 3
-    assert len(stage.follow(hosts=3)) == 4, "the host came, and the next one is asked for"
-    stage.follow(hosts=3)[0].advance = None
-    assert len(stage.follow(hosts=3)) == 3, "an idle gang needs no other host"
-    assert [gang.holds_places for gang in stage.dismissed] == [False]
+    assert len(stage.follow(hosts=3, work=5)) == 5, "a host came, and two more are asked for"
+    assert len(stage.follow(hosts=3, work=3)) == 3, "the sweep is about to end: nobody waits for a host any more"
+    assert [gang.holds_places for gang in stage.dismissed] == [False, False]
+    assert len(stage.follow(hosts=3, work=500)) == 10, "no more gangs than trials can use"
+    assert len(Stage(monkeypatch, most=500).follow(hosts=2, work=500)) == 2 + following.MOST_AHEAD
+    assert len(Stage(monkeypatch, most=10, may_grow=False).follow(hosts=2, work=10)) == 2
+    stage = Stage(monkeypatch, most=10)
+    stage.has_autoscaler = False
+    assert len(stage.follow(hosts=2, work=10)) == 2, "nobody would hear it"
 
 
-def test_no_more_gangs_wait_than_trials_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(Stage(monkeypatch, most=2).follow(hosts=2)) == 2
-    assert len(Stage(monkeypatch, most=10, may_grow=False).follow(hosts=2)) == 2
+def test_idle_gangs_give_their_places_back_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, most=10)
+    first, second, third = stage.follow(hosts=3, work=3)
+    for gang in (first, second, third):
+        stage.come(gang, busy=gang is second)
+    assert len(stage.follow(hosts=3, work=1)) == 3
+    stage.now += following.IDLE_S - 1
+    assert len(stage.follow(hosts=3, work=2)) == 3
+    assert len(stage.follow(hosts=3, work=3)) == 3, "work has come again"
+    stage.now += following.IDLE_S
+    assert len(stage.follow(hosts=3, work=1)) == 3
+    stage.now += following.IDLE_S
+    assert stage.follow(hosts=3, work=1) == [second], "it trains"
+    assert {event.gang for event in stage.executor.wait(0)} == {first.name, third.name}  # type: ignore[union-attr]
+    assert len(stage.follow(hosts=3, work=1)) == 1, "the places stay free"
+    assert len(stage.follow(hosts=3, work=2)) == 2, "there is more to do"
+    stage.follow(hosts=3, work=0)
+    assert len(stage.follow(hosts=3, work=0)) == 1, "none but the one that trains"
+
+
+def test_the_last_idle_gang_of_a_ray_of_its_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, most=10, may_grow=False)
+    for gang in stage.follow(hosts=2, work=2):
+        stage.come(gang, busy=False)
+    stage.follow(hosts=2, work=0)
+    stage.now += 10 * following.IDLE_S
+    assert len(stage.follow(hosts=2, work=0)) == 2
 
 
 def test_a_sweep_that_has_lost_all_its_hosts_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, most=2)
-    for gang in stage.follow(hosts=2):
+    for gang in stage.follow(hosts=2, work=1):
         stage.come(gang)
     stage.executor._gangs.clear()
-    (waiting,) = stage.follow(hosts=0)
+    (waiting,) = stage.follow(hosts=0, work=1)
     assert not waiting.holds_places
-    assert Stage(monkeypatch, most=2, may_grow=False).follow(hosts=0) == []
+    assert Stage(monkeypatch, most=2, may_grow=False).follow(hosts=0, work=1) == []
 
 
 def test_of_more_half_gangs_than_fit_the_first_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from executor_driver import arguments
 from podium.errors import PodiumError, TaskError
 from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
-from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Lane, Saved
+from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Host, Lane, Progress, Saved
 from podium.testing.executors import SLOW, TRAIN, Stage, last_saved, process_of, suite_spec
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -186,6 +186,35 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
                 cluster.stdin.flush()
                 driver.until(lambda _: len(driver.all(GangReady)) == 3)
                 assert len(driver.all(GangLost)) == 1
+        finally:
+            cluster.stdin.close()
+
+
+def test_gangs_keep_to_hosts_with_their_accelerator_and_leave_those_that_are_drained(assignment: Assignment) -> None:
+    ensure_token()
+    labelled = replace(assignment, spec=assignment.spec | {"resources": {"accelerator": ["H100", "B200"]}})
+    program, pipe = Path(__file__).with_name("labelled_cluster.py"), subprocess.PIPE
+    with subprocess.Popen([sys.executable, program], stdin=pipe, stdout=pipe, text=True) as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        try:
+            with other_driver(cluster.stdout.readline().strip(), 4, labelled) as driver:
+                driver.until(lambda _: len(driver.all(GangReady)) == 2)
+                first, second = driver.all(GangReady)
+                assert first.hosts == second.hosts == (Host(accelerator="H100", group="spot"),)
+                worker = driver.train()
+                cluster.stdin.write(first.devices.removeprefix("node ")[:8] + "\n")
+                cluster.stdin.flush()
+                driver.until(lambda _: driver.all(GangLost))
+                (lost,) = driver.all(GangLost)
+                assert (lost.gang, lost.cause) == (first.gang, "preempted")
+                assert lost.detail.endswith("left, since its host is drained")
+                told = [lane.epoch for event in driver.all(Progress) for lane in event.lanes]
+                assert last_saved(driver.events).epoch >= max(told), "no step has to be trained again"
+                worker.wait(GONE_S + LATE_S)
+                assert cluster.stdout.readline() == "0\n", "nobody is left there"
+                driver.train(trial=1)
+                assert len(driver.all(GangReady)) == 2, "nothing is placed on a host that leaves"
         finally:
             cluster.stdin.close()
 

@@ -6,7 +6,7 @@ from podium.errors import Interrupted, LeaseLost
 from podium.execution.simulated import SimulatedExecutor
 from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
-from podium.sweep.messages import Enqueued, InterruptRequested, Resumed, StopRequested, TimeSpent
+from podium.sweep.messages import Enqueued, InterruptRequested, Resumed, StopRequested
 from podium.sweep.trial import TrialState
 from podium.testing.ledgers import MemoryBook
 from podium.testing.simulation import RandomProposer, launched, toy_spec
@@ -87,10 +87,16 @@ def test_an_interruption_is_asked_for_once_and_can_be_resumed():
     assert len(rig.machine.trials) == 4
 
 
-def test_the_wall_time_is_counted_only_where_it_is_limited():
-    unlimited, limited = Rig(trials=4), Rig(budget={"trials": 40, "wall_time": 5.0})
-    unlimited.run([launched(unlimited.spec)])
-    assert not any(isinstance(event, TimeSpent) for event in unlimited.ledger.events())
+def test_the_time_of_advances_is_counted():
+    rig = Rig(trials=4)
+    rig.run([launched(rig.spec)])
+    trials = rig.machine.trials.values()
+    assert [trial.spent.cpu_s for trial in trials] == [float(trial.epoch) for trial in trials]
+    assert sum(trial.spent.cpu_s for trial in trials) == rig.machine.spending.total.cpu_s > 0
+
+
+def test_the_wall_time_ends_a_sweep():
+    limited = Rig(budget={"trials": 40, "wall_time": 5.0})
     limited.run([launched(limited.spec)])
     assert limited.machine.state is SweepState.FINISHED
     assert limited.machine.reason == "the wall time of 5 s is spent"

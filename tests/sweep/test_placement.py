@@ -32,6 +32,11 @@ RESOURCES = st.builds(
         (Node("n", 8, 2), Resources(gpus=0.3), 6),
         (Node("n", 8), Resources(gpus=0.5), 0),
         (Node("n", 0.5), Resources(), 0),
+        (Node("n", 8, 2, "H100"), Resources(gpus=1.0, accelerator="H100"), 2),
+        (Node("n", 8, 2, "H100"), Resources(gpus=1.0, accelerator=("A100", "H100")), 2),
+        (Node("n", 8, 2, "H100"), Resources(gpus=1.0), 2),
+        (Node("n", 8, 2, "A100"), Resources(gpus=1.0, accelerator="H100"), 0),
+        (Node("n", 8, 2), Resources(gpus=1.0, accelerator="H100"), 0),
     ],
 )
 def test_ranks_on_one_node(node, resources, ranks):
@@ -111,3 +116,11 @@ def test_a_thousand_devices_are_never_overcommitted_nor_left_idle():
         except CapacityError:
             gangs = 0
         assert 0 <= devices.sum() - gangs * ranks < ranks
+
+
+def test_hosts_without_the_accelerator_are_told():
+    nodes = [Node("a", 8, 2, "A100"), Node("b", 8)]
+    with pytest.raises(
+        CapacityError, match=r"on a host with H100 or B200, .*: a has 8 CPUs and 2 GPUs of type A100; b "
+    ):
+        count_gangs(nodes, Resources(gpus=1.0, accelerator=("H100", "B200")))

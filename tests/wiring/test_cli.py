@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from wiring_cases import BLOBS_METRIC, QUICK, Outcome, paced, podium_anew, podium_here, write_quick
 
 from podium.cli import podium as command_line
+from podium.cli.output import spent_on
 
 INLINE = ("--cluster", "inline")
 
@@ -59,8 +60,27 @@ def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
     history = client.get_metric_history(best.info.run_id, BLOBS_METRIC)
     assert [point.step for point in history] == [1, 2, 3]
     assert max(point.value for point in history) == summary["best"]["value"]
+    assert parent.data.metrics["cpu_hours"] == pytest.approx(sum(run.data.metrics["cpu_hours"] for run in children))
+    assert parent.data.metrics["cpu_hours"] == pytest.approx(summary["cpu_hours"])
+    assert 0 < summary["cpu_hours"] * 3600 < summary["startup_s"] + summary["wall_s"]
+    assert (summary["gpu_hours"], summary["cost"], summary["wasted_share"]) == (0, 0, 0)
     names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert "plots" in names
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({}, ""),
+        ({"gpu_hours": 12.3456}, "12.35 GPU hours"),
+        (
+            {"gpu_hours": 3.0, "cost": 7.5, "wasted_share": 0.125},
+            "3 GPU hours, 7.5 by budget.prices, 12% of it in vain",
+        ),
+    ],
+)
+def test_what_was_spent_is_told_where_it_is_counted(figures: dict[str, float], text: str) -> None:
+    assert spent_on({"gpu_hours": 0.0, "cost": 0.0, "wasted_share": 0.0, **figures}) == text
 
 
 def test_launching_a_finished_sweep_again_does_nothing(launched) -> None:

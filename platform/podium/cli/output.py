@@ -41,6 +41,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         lines += _stack_of(summary["best"])
     if summary["wall_s"] is not None:
         lines.append(("time", f"{duration(summary['wall_s'])}, after {duration(summary['startup_s'])} to start"))
+    lines += [("spent", spent)] if (spent := spent_on(summary)) else []
     if summary["model"]:
         model = f"{summary['model']['name']} version {summary['model']['version']}"
         lines.append(("model", f"{model} (`podium promote {summary['sweep']}` asks whether it is the best)"))
@@ -52,6 +53,15 @@ def print_summary(summary: dict[str, Any]) -> None:
         click.echo(f"{key:>8}  {value}")
     _print_ailing(summary)
     _print_failures(summary)
+
+
+def spent_on(summary: dict[str, Any]) -> str:
+    """What training took of GPUs and money, and how much of that in vain; empty if neither is counted."""
+    parts = [f"{summary['gpu_hours']:.4g} GPU hours"] if summary["gpu_hours"] else []
+    parts += [f"{summary['cost']:.4g} by budget.prices"] if summary["cost"] else []
+    if parts and summary["wasted_share"]:
+        parts.append(f"{summary['wasted_share']:.0%} of it in vain")
+    return ", ".join(parts)
 
 
 def _stack_of(trial: dict[str, Any]) -> list[tuple[str, str]]:

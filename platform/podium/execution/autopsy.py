@@ -6,6 +6,7 @@ from pathlib import Path
 
 from podium.errors import StorageFault
 from podium.execution.logs import log_path, publish, tail
+from podium.sweep.messages import Advance
 
 VMSTAT = Path("/proc/vmstat")
 
@@ -44,3 +45,13 @@ def count_oom_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def pointer(advance: Advance | None) -> str:
+    """Whose log has what the lanes of an advance printed; nothing if none ran."""
+    return "" if advance is None else f"; the log of trial {advance.lanes[0].trial} may say more"
+
+
+def host_died(error: Exception) -> bool:
+    """Whether Ray says that a gang's host died, and not its process alone."""
+    return "its node has died" in str(error)

@@ -1,19 +1,27 @@
 """The connection to a Ray: one at an address, or one of our own on this machine."""
 
+import json
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from podium.errors import UserError
 from podium.execution.token import ensure_token
+from podium.sweep.messages import Host
 from podium.sweep.placement import Node
 
 ensure_token()
 
 import ray  # noqa: E402
+from ray._private.accelerators import get_accelerator_manager_for_resource  # noqa: E402
+from ray.autoscaler.v2.utils import is_autoscaler_v2  # noqa: E402
+from ray.experimental.internal_kv import _internal_kv_get  # noqa: E402
+
+ACCELERATOR_LABEL, GROUP_LABEL = "ray.io/accelerator-type", "ray.io/node-group"
+"""Ray's labels of a host: the type of its accelerators, which Ray finds by itself, and the group it was started in."""
 
 
 def connect(address: str | None) -> None:
@@ -62,10 +70,42 @@ def connected(address: str | None) -> Iterator[list[Node]]:
         ray.shutdown()
 
 
+def host_of(labels: Mapping[str, str]) -> Host:
+    """What a host is, by Ray's labels."""
+    return Host(accelerator=labels.get(ACCELERATOR_LABEL, ""), group=labels.get(GROUP_LABEL, ""))
+
+
 def nodes() -> list[Node]:
-    """The hosts of the connected Ray that are alive, with what they offer."""
+    """The hosts of the connected Ray that are there to stay, with what they offer."""
+    leaving = draining()
     return [
-        Node(node["NodeManagerHostname"], node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
+        Node(
+            node["NodeManagerHostname"],
+            node["Resources"].get("CPU", 0),
+            node["Resources"].get("GPU", 0),
+            host_of(node["Labels"]).accelerator,
+        )
         for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
+        if node["Alive"] and node["NodeID"] not in leaving
     ]
+
+
+def draining() -> set[str]:
+    """Ray's identifiers of the hosts that are about to leave: they are idle, or their provider wants them back."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def may_add_hosts() -> bool:
+    """Whether an autoscaler looks after the connected Ray; one that only watches calls each host a type of its own."""
+    if is_autoscaler_v2():
+        return True
+    told = _internal_kv_get("__autoscaling_status")
+    types = json.loads(told).get("autoscaler_report", {}).get("active_nodes", {}) if told else {}
+    known = {f"node_{node['NodeID']}" for node in ray.nodes()}  # type: ignore[no-untyped-call]
+    return not known.issuperset(types)
+
+
+def accelerator_here() -> str:
+    """The type of this machine's GPUs, as Ray calls it; empty if there is none."""
+    manager = get_accelerator_manager_for_resource("GPU")
+    return (manager and manager.get_current_node_accelerator_type()) or ""

@@ -10,11 +10,12 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from podium.execution.connection import ACCELERATOR_LABEL
 from podium.execution.pulse import Beats, Heart
 from podium.execution.rank import Rank, Whereabouts
 from podium.execution.worker import Assignment
 from podium.spec.sweep import Resources
-from podium.sweep.messages import Advance
+from podium.sweep.messages import Advance, Host
 from podium.training.seats import Seat
 
 HERE = "127.0.0.1"
@@ -40,6 +41,7 @@ class Member:
         bundle: The place it holds in its gang's group.
         where: Where it is; None until it has said so.
         is_heard: Whether its events are asked for.
+        is_leaving: Whether it was asked to leave.
     """
 
     actor: Any
@@ -47,6 +49,7 @@ class Member:
     bundle: int
     where: Whereabouts | None = None
     is_heard: bool = False
+    is_leaving: bool = False
 
 
 def _patience_from(now: float) -> float:
@@ -92,6 +95,11 @@ class Gang:
         """Where its ranks are."""
         return "; ".join(str(member.where) for member in self.members)
 
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """What the hosts of its ranks are."""
+        return tuple(member.where.host for member in self.members if member.where is not None)
+
 
 @dataclass
 class Recruiter:
@@ -121,9 +129,18 @@ class Recruiter:
             bundle = {"CPU": self.resources.cpus * each, "GPU": self.resources.gpus * each}
             needed = {name: amount for name, amount in bundle.items() if amount}
             group = placement_group(
-                [needed] * (count // each), strategy=STRATEGIES.get(self.resources.hosts, "STRICT_SPREAD")
+                [needed] * (count // each),
+                strategy=STRATEGIES.get(self.resources.hosts, "STRICT_SPREAD"),
+                bundle_label_selector=[self._labels] * (count // each) if self._labels else None,
             )
         return Gang(self.name(), [self._member(group, number // each) for number in range(count)], group)
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        """What Ray's labels of a host have to be."""
+        types = self.resources.accelerators
+        wanted = types[0] if len(types) == 1 else f"in({','.join(types)})"
+        return {ACCELERATOR_LABEL: wanted} if types else {}
 
     def again(self, gang: Gang, dead: Member) -> Gang:
         """A gang of the ranks that are left of another one, and a new one in the place of that which has died."""
@@ -147,6 +164,7 @@ class Recruiter:
             "num_cpus": self.resources.cpus,
             "num_gpus": self.resources.gpus,
             "max_concurrency": THREADS,
+            "label_selector": self._labels if group is None else {},
         }
         if group is not None:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, bundle)

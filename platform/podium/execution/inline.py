@@ -47,6 +47,9 @@ class InlineExecutor:
         """Reaches an advance only before it began; a running one asks `is_interrupted` itself."""
         self._worker.halt(command)
 
+    def expect(self, gangs: int) -> None:
+        """There is one gang, whatever there is to do."""
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """Carries out what was commanded; returns all events."""
         while self._commands and not self._news:

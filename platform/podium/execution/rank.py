@@ -9,15 +9,17 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, replace
+from typing import cast
 
 import ray
 
 from podium.execution.autopsy import count_oom_kills
+from podium.execution.connection import host_of
 from podium.execution.mailbox import Mailbox
 from podium.execution.pulse import GONE_S, ORPHANED_S, Pulse, Silence
 from podium.execution.worker import Assignment, Worker
 from podium.spec.sweep import SweepSpec
-from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt
+from podium.sweep.messages import Advance, Advanced, Event, GangLost, Halt, Host
 from podium.training.seats import Seat, listen
 
 POLL_S = 30.0
@@ -40,6 +42,7 @@ class Whereabouts:
         process: The process's identifier.
         gpus: The identifiers of its GPUs.
         oom_kills: How many processes the kernel of its host had killed because memory ran out, when it began.
+        host: What its host is.
     """
 
     node: str
@@ -47,6 +50,7 @@ class Whereabouts:
     process: int
     gpus: tuple[str, ...]
     oom_kills: int
+    host: Host
 
     @property
     def subject(self) -> str:
@@ -59,7 +63,7 @@ class Whereabouts:
 
 
 class Rank:
-    """A worker that can be asked, told to leave by SIGTERM, and that leaves by itself when it has no driver any more.
+    """A worker that can be asked and told to leave, by SIGTERM too; it leaves by itself when it has no driver any more.
 
     Args:
         assignment: What to work on.
@@ -68,10 +72,12 @@ class Rank:
     def __init__(self, assignment: Assignment) -> None:
         context = ray.get_runtime_context()
         gpus = tuple(map(str, ray.get_gpu_ids()))
-        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills())
+        host = host_of(cast(dict[str, str], context.get_node_labels()))
+        self._where = Whereabouts(context.get_node_id(), _address(), os.getpid(), gpus, count_oom_kills(), host)
         self._limits = SweepSpec.model_validate(assignment.spec).limits
         self._mailbox = Mailbox()
         self._terminated, self._leaving = threading.Event(), threading.Event()
+        self._why = "was told to end by SIGTERM"
         self._unheard = Silence(most_s=1.0)
         self._worker = Worker(assignment, self._put, is_interrupted=self._leaving.is_set)
         self._begun: set[str] = set()
@@ -138,6 +144,11 @@ class Rank:
         """Ends the running advance at its next step."""
         self._worker.halt(command)
 
+    def leave(self, why: str) -> None:
+        """Checkpoints at the next step, and ends this process."""
+        self._why = why
+        self._terminated.set()
+
     def events(self) -> list[Event]:
         """What has happened since the last call; waits for something."""
         return self._mailbox.take(POLL_S)
@@ -161,7 +172,7 @@ class Rank:
                 self._show_stacks()
             has_shown = is_stuck
         if self._terminated.is_set():
-            self._leave("was told to end by SIGTERM", self._limits.grace_s)
+            self._leave(self._why, self._limits.grace_s)
         else:
             self._leave(f"left, since it had heard nothing from the driver for {ORPHANED_S:g} s", GONE_S)
 

@@ -1,16 +1,14 @@
 """The Ray executor: warm actors, one a rank, that stay between trials."""
 
 import functools
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from podium.errors import CapacityError, MeetingFailed, PodiumError
-from podium.execution.autopsy import Findings, examine
-from podium.execution.connection import nodes
+from podium.execution.autopsy import Findings, examine, host_died, pointer
+from podium.execution.connection import draining, may_add_hosts, nodes
 from podium.execution.worker import Assignment
 from podium.spec.sweep import SweepSpec
 from podium.store import local_path
@@ -23,8 +21,10 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from podium.execution.following import Following
 from podium.execution.gangs import Gang, Member, Recruiter, addresses, seats
 from podium.execution.pulse import GONE_S, Beats
+from podium.execution.questions import Question
 from podium.execution.rank import Whereabouts
 from podium.execution.sharing import require_shared
 from podium.training.seats import MEET_S, Seat
@@ -35,21 +35,8 @@ START_ATTEMPTS = 3
 FOLLOW_EVERY_S = 3.0
 """How often the executor looks whether more gangs fit, since hosts come and go."""
 
-AHEAD = 1
-"""So many gangs beyond those that fit wait for a host, which is enough for an autoscaler to add one."""
-
 EXAMINE_S = 15.0
 """How long a host may take to say what it knows of a gang that died on it."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is done with an answer from afar, with an error in its place, and when nobody wants it any more."""
-
-    answer: Callable[[Any], list[Event]]
-    failed: Callable[[Exception], list[Event]]
-    is_stale: Callable[[], bool] = lambda: False
-    due: float = math.inf
 
 
 class RayExecutor:
@@ -58,11 +45,14 @@ class RayExecutor:
     Args:
         assignment: What the workers work on.
         most: No more gangs than this are started.
-        may_grow: Whether hosts may come to this Ray: gangs beyond those that fit then ask its autoscaler for them.
+        may_grow: Whether the Ray is not this sweep's alone: gangs that do not fit ask its autoscaler for hosts, and
+            those for which there is no work give their places back.
     """
 
     def __init__(self, assignment: Assignment, most: int, *, may_grow: bool = False) -> None:
-        self._assignment, self._most, self._may_grow = assignment, most, may_grow
+        self._assignment, self._may_grow = assignment, may_grow
+        self._following = Following(most, gives_back=may_grow)
+        self._news: list[Event] = []
         self._spec = SweepSpec.model_validate(assignment.spec)
         self._gangs: dict[str, Gang] = {}
         self._questions: dict[Any, Question] = {}
@@ -76,11 +66,12 @@ class RayExecutor:
         """Begins to start as many gangs as fit.
 
         Raises:
-            CapacityError: if not one gang fits.
+            CapacityError: if not one gang fits, and there is no autoscaler that may add hosts.
             UserError: if the hosts do not share the store.
         """
         require_shared(self._assignment.store)
-        count_gangs(nodes(), self._spec.resources)
+        if not (self._may_grow and may_add_hosts()):
+            count_gangs(nodes(), self._spec.resources)
         self._follow()
         self._beats.start()
 
@@ -103,6 +94,10 @@ class RayExecutor:
             for member in gang.members:
                 self._ask(member, member.actor.halt.remote(command), lambda _: [])
 
+    def expect(self, gangs: int) -> None:
+        """Has work for so many gangs: hosts for those that do not fit are asked for, and idle ones given back."""
+        self._following.expected = gangs
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What the gangs have told, waiting at most `timeout_s`.
 
@@ -112,6 +107,10 @@ class RayExecutor:
         self._beats.check()
         if time.monotonic() - self._followed > FOLLOW_EVERY_S:
             self._follow()
+            self._clear(draining())
+        if self._news:
+            news, self._news = self._news, []
+            return news
         if not self._questions:
             time.sleep(timeout_s)
             return []
@@ -132,29 +131,29 @@ class RayExecutor:
     # gangs come
 
     def _follow(self) -> None:
-        """Starts gangs up to the number that fits now, and one that waits for another host while all have work.
-
-        Where fewer fit than hold places, those that wait for a rank make room for each other; so do those that have
-        waited for long, since another sweep's may hold what they wait for.
-        """
+        """Starts and ends gangs, so that there are as many as should be."""
         self._followed = now = time.monotonic()
         try:
-            fit = min(self._most, count_gangs(nodes(), self._spec.resources))
+            fit = count_gangs(nodes(), self._spec.resources)
         except CapacityError:
             fit = 0
-        have_work = not any(gang.is_ready and gang.advance is None for gang in self._gangs.values())
-        wanted = min(self._most, fit + AHEAD * (self._may_grow and have_work))
-        holding = [gang for gang in self._gangs.values() if gang.holds_places]
-        incomplete = [gang for gang in holding if gang.lacks_places]
-        too_many = max(0, len(holding) - fit)
-        tired = [gang for gang in incomplete[too_many:] if now > gang.patient_until]
-        outside = [gang for gang in self._gangs.values() if not gang.holds_places]
-        surplus = outside[: max(0, len(self._gangs) - wanted)]
-        for gang in [*incomplete[:too_many], *tired, *surplus]:
+        gangs, is_growing = list(self._gangs.values()), self._may_grow and may_add_hosts()
+        wanted = self._following.wanted(gangs, fit, now, is_growing=is_growing)
+        for gang in self._following.unwanted(gangs, fit, wanted, now):
             del self._gangs[gang.name]
             self._recruiter.dismiss(gang)
+            if gang.is_ready:
+                self._news.append(GangLost(gang=gang.name, cause="preempted", detail="given back, for want of work"))
         for _ in range(wanted - len(self._gangs)):
             self._welcome(self._recruiter.gang())
+
+    def _clear(self, leaving: set[str]) -> None:
+        """Has the ranks on hosts that are about to leave save and end, so that what they train goes on elsewhere."""
+        for gang in self._gangs.values():
+            for member in gang.members:
+                if member.where is not None and member.where.node in leaving and not member.is_leaving:
+                    member.is_leaving = True
+                    self._ask(member, member.actor.leave.remote("left, since its host is drained"), lambda _: [])
 
     def _welcome(self, gang: Gang) -> None:
         """Waits until each rank has said where it is; then they warm up, at one table if they are several."""
@@ -208,7 +207,7 @@ class RayExecutor:
             if not member.is_heard:
                 member.is_heard = True
                 self._listen(member)
-        return [GangReady(gang=gang.name, devices=gang.devices)]
+        return [GangReady(gang=gang.name, devices=gang.devices, hosts=gang.hosts)]
 
     # gangs work and tell
 
@@ -337,7 +336,7 @@ class RayExecutor:
         self._follow()
 
     def _note_early_death(self, error: Exception) -> None:
-        if _host_died(error) or self._beats.was_stopped():
+        if host_died(error) or self._beats.was_stopped():
             return
         self._early_deaths += 1
         if self._early_deaths >= START_ATTEMPTS:
@@ -386,15 +385,6 @@ class RayExecutor:
             return "preempted", "left, since the driver was stopped"
         if gang.gone is not None:
             return "worker_lost", "is out of reach"
-        if _host_died(error):
+        if host_died(error):
             return "worker_lost", "died with its host"
-        return "worker_lost", "died: it was killed, or crashed" + _pointer(advance)
-
-
-def _pointer(advance: Advance | None) -> str:
-    """Whose log has what the lanes of an advance printed; nothing if none ran."""
-    return "" if advance is None else f"; the log of trial {advance.lanes[0].trial} may say more"
-
-
-def _host_died(error: Exception) -> bool:
-    return "its node has died" in str(error)
+        return "worker_lost", "died: it was killed, or crashed" + pointer(advance)

@@ -100,6 +100,9 @@ class SimulatedExecutor:
         self._news.append(GangLost(gang=gang, cause=cause, detail="killed"))
         self._start_gang()
 
+    def expect(self, gangs: int) -> None:
+        """There are as many gangs as there are."""
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """Moves the clock to the next end of an advance, if nothing has happened yet and there is time to wait."""
         while not self._news and self._due and timeout_s > 0:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
+from podium.spec.domains import one_or_several
 from podium.spec.settings import Settings, is_name
+
+AcceleratorType = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 
 
 class RankRange(Settings):
@@ -37,6 +40,8 @@ class Resources(Settings):
         ranks: Processes that train it together; `{min: 1, max: 8}` has the search decide at each rung.
         cpus: Torch's threads in each rank.
         gpus: GPUs of each rank; fractions are allowed.
+        accelerator: The type of the hosts' accelerators, as Ray's label `ray.io/accelerator-type` has it, such as
+            `H100`; of a list, any of them. Gangs are placed on such hosts only; on any host if absent.
         hosts: Where the ranks of a gang go: on as few hosts as possible (`pack`), on as many (`spread`), or so many on
             each of several hosts.
         strategy: Whether each rank holds the whole network (`replicated`) or a part of every parameter (`sharded`);
@@ -49,11 +54,25 @@ class Resources(Settings):
     ] = 1
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0.0, ge=0)
+    accelerator: (
+        Annotated[
+            Annotated[AcceleratorType, Tag("<one>")]
+            | Annotated[tuple[AcceleratorType, ...], Strict(False), Field(min_length=1), Tag("<several>")],
+            Discriminator(one_or_several),
+        ]
+        | None
+    ) = None
     hosts: Annotated[
         Annotated[Literal["pack", "spread"], Tag("<name>")] | Annotated[int, Field(ge=1), Tag("<other>")],
         Discriminator(is_name),
     ] = "pack"
     strategy: Literal["auto", "replicated", "sharded"] = "auto"
+
+    @property
+    def accelerators(self) -> tuple[str, ...]:
+        """The types of accelerators that will do; any will if there is none."""
+        one = self.accelerator
+        return (one,) if isinstance(one, str) else one or ()
 
     @property
     def ranks_per_bundle(self) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Discriminator, Field, Strict, Tag, model_validator
+from pydantic import AliasChoices, Discriminator, Field, Strict, Tag
 
+from podium.spec.budget import Budget, Epochs, Policy
 from podium.spec.components import (
     Components,
     InitializerSettings,
@@ -53,7 +54,6 @@ __all__ = [
     "flatten",
 ]
 
-Policy = Literal["asha", "asha_stop", "hyperband", "median", "none"]
 Sampler = Literal["tpe", "random", "qmc", "cmaes", "gp", "grid", "list"]
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
@@ -116,46 +116,6 @@ class SearchSettings(Settings):
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives, also where there is one."""
         return self.objective if isinstance(self.objective, tuple) else (self.objective,)
-
-
-class Epochs(Settings):
-    """Epochs (a training function's steps) a trial may take: rungs are min x factor^k below max, then max.
-
-    Attributes:
-        min: The first rung.
-        max: The full budget of a trial.
-        factor: What separates a rung from the next.
-    """
-
-    min: int = Field(default=1, ge=1)
-    max: int = Field(ge=1)
-    factor: int = Field(default=3, ge=2)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Epochs":
-        if self.min > self.max:
-            raise ValueError(f"min is {self.min} and max is {self.max}; the first rung must not lie above the last")
-        return self
-
-
-class Budget(Settings):
-    """When a sweep ends.
-
-    Attributes:
-        trials: How many trials; may be raised later.
-        epochs: What a trial may take.
-        policy: Which trials get more than `epochs.min`.
-        wall_time: Seconds of running, all launches together; none if absent.
-        target: Value of the objective at which the sweep is done; none if absent.
-        failures: Failed trials after which the sweep is failed.
-    """
-
-    trials: int = Field(ge=1)
-    epochs: Epochs
-    policy: Policy = "asha"
-    wall_time: float | None = Field(default=None, gt=0)
-    target: float | None = None
-    failures: int = Field(default=5, ge=1)
 
 
 class Notify(Settings):

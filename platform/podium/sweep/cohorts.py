@@ -1,5 +1,6 @@
 """Cohorts: which ready trials share a stack, and how many mates a new one gets. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import islice
@@ -114,6 +115,20 @@ class Cohorts:
         return list(
             islice((n for n in ready if n != lead and self._joins(n, gang) and self._kind(n) == kind), limit - 1)
         )
+
+    def count(self, numbers: Iterable[int]) -> int:
+        """How many cohorts some trials that are ready form."""
+        alone, kinds = 0, Counter[tuple[Signature, int, int, int]]()
+        limits: dict[tuple[Signature, int, int, int], int] = {}
+        for number in numbers:
+            limit = self.limit(number)
+            if limit == 1 or self._roster.trials[number].alone:
+                alone += 1
+                continue
+            kind = self._kind(number)
+            kinds[kind] += 1
+            limits[kind] = limit
+        return alone + sum(-(-count // limits[kind]) for kind, count in kinds.items())
 
     def _joins(self, number: int, gang: str) -> bool:
         trial = self._roster.trials[number]

@@ -22,7 +22,7 @@ class Driver:
         ledger: Where events are appended.
         proposer: Draws parameters.
         executor: Runs advances; started and closed by the caller.
-        clock: Measures `budget.wall_time`.
+        clock: Measures how long advances run.
         watch: Called with new events after the machine has taken them, and with none now and then.
         is_interrupted: Whether the user asked the driver to leave.
     """
@@ -66,13 +66,22 @@ class Driver:
         if now - self._asked >= REQUESTS_EVERY_S:
             self._asked = now
             news += self._ledger.requests()
-        if self._machine.spec.budget.wall_time is not None and now - self._counted >= TIME_EVERY_S:
-            news.append(TimeSpent(seconds=now - self._counted))
-            self._counted = now
         if self._is_interrupted() and self._leaving_since is None:
             self._leaving_since = now
             news.append(InterruptRequested())
-        return news
+        return [*self._count_time(now, has_news=bool(news)), *news]
+
+    def _count_time(self, now: float, *, has_news: bool) -> list[Event]:
+        """The time since the last count, before all news, and each second where the sweep may take only so much."""
+        passed_s, budget = now - self._counted, self._machine.spec.budget
+        is_training = any(self._machine.gangs.values())
+        is_due = budget.wall_time is not None or (is_training and self._machine.spending.is_limited)
+        if (is_training and has_news and passed_s > 0) or (is_due and passed_s >= TIME_EVERY_S):
+            self._counted = now
+            return [TimeSpent(seconds=passed_s)]
+        if not is_training and budget.wall_time is None:
+            self._counted = now
+        return []
 
     def _require_grace(self) -> None:
         """Leaves when running trials have had their time to write checkpoints."""
@@ -91,6 +100,7 @@ class Driver:
             return []
         self._ledger.append(events)
         commands = [command for event in events for command in self._machine.handle(event)]
+        self._executor.expect(self._machine.num_gangs_wanted)
         self._watch(events)
         return commands
 

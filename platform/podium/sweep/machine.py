@@ -1,15 +1,14 @@
 """The machine: events in, commands out. State is a function of events, open commands of the state. Pure."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from podium.errors import LedgerError
-from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.agenda import Agenda
 from podium.sweep.cohorts import Cohorts
+from podium.sweep.demand import Demand
 from podium.sweep.elastic import Elastic
 from podium.sweep.judge import Judge
 from podium.sweep.messages import (
@@ -27,7 +26,6 @@ from podium.sweep.messages import (
     InterruptRequested,
     Launched,
     Measured,
-    Propose,
     Proposed,
     Resumed,
     Saved,
@@ -37,7 +35,8 @@ from podium.sweep.messages import (
 from podium.sweep.outcomes import Outcomes
 from podium.sweep.ranking import Ranking
 from podium.sweep.roster import Roster
-from podium.sweep.seeds import trial_seed
+from podium.sweep.spending import Spending
+from podium.sweep.supply import Supply
 from podium.sweep.trial import Trial, TrialState
 
 
@@ -59,17 +58,16 @@ class Machine:
         spec: Its settings.
         state: Where the sweep stands.
         reason: Why it ended, in words.
-        budget: How many trials it may have.
         spent_s: Seconds of running that `budget.wall_time` has counted.
         ranking: Compares its trials.
         cohorts: Which of its trials share stacks.
+        spending: What they have taken of devices and money.
     """
 
     def __init__(self, spec: SweepSpec) -> None:
         self.spec = spec
         self.state = SweepState.RUNNING
         self.reason = ""
-        self.budget = spec.budget.trials
         self.spent_s = 0.0
         self.ranking = Ranking(spec)
         self._roster = Roster(self.ranking)
@@ -78,12 +76,11 @@ class Machine:
         self.cohorts = Cohorts(spec, self._roster, self._judge)
         self._elastic = Elastic(spec, self._roster.trials)
         self._agenda = Agenda()
-        self._drawn: list[int] = []
-        self._enqueued: deque[dict[str, Value]] = deque()
-        points = [] if self._is_listed else [*([spec.given()] if spec.given() else []), *map(dict, spec.search.points)]
-        self._points = deque(points)
+        self._supply = Supply(spec, self._roster, self.cohorts, self._agenda)
+        self.spending = Spending(spec, self._roster)
+        most_gangs = spec.resources.most_gangs
+        self._demand = Demand(self._agenda, self._supply, self.cohorts, self.spending, most_gangs)
         self._closing: SweepState | None = None
-        self._exhausted = False
 
     def handle(self, event: Event) -> list[Command]:
         """Takes one event; returns the commands that follow. Stale and repeated events change nothing."""
@@ -96,6 +93,18 @@ class Machine:
     def pending(self) -> list[Command]:
         """The open commands: what a driver that took over has to carry out."""
         return self._agenda.pending()
+
+    @property
+    def num_gangs_wanted(self) -> int:
+        """For how many gangs there is work."""
+        if self._closing is not None or self.is_ended:
+            return sum(key is not None for key in self.gangs.values())
+        return self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1))
+
+    @property
+    def budget(self) -> int:
+        """How many trials it may have."""
+        return self._supply.budget
 
     @property
     def trials(self) -> Mapping[int, Trial]:
@@ -152,18 +161,20 @@ class Machine:
             self.cohorts.enable(event.least_mates)
 
     def _on_extended(self, event: Extended) -> None:
-        self.budget = max(self.budget, event.trials)
-        if self._num_left() > 0:
+        self._supply.budget = max(self.budget, event.trials)
+        if self._supply.num_left > 0:
             self._reopen()
 
     def _on_resumed(self, event: Resumed) -> None:
+        for advance in self._agenda.advances:
+            self.spending.close(advance, is_lost=True)
         self._agenda.lose_all()
         for trial in self._roster.ones(TrialState.RUNNING):
             self._outcomes.go_back(trial.number)
         if self._closing is SweepState.INTERRUPTED:
             self._closing, self.reason = None, ""
         resumable = self.state in (SweepState.INTERRUPTED, SweepState.FAILED, SweepState.STOPPED)
-        if resumable and (self.state is SweepState.INTERRUPTED or self._num_left() > 0):
+        if resumable and (self.state is SweepState.INTERRUPTED or self._supply.num_left > 0):
             self._reopen()
 
     def _reopen(self) -> None:
@@ -171,6 +182,7 @@ class Machine:
 
     def _on_gang_ready(self, event: GangReady) -> None:
         self._agenda.welcome(event.gang)
+        self.spending.welcome(event)
 
     def _on_gang_lost(self, event: GangLost) -> None:
         key = self._agenda.lose(event.gang)
@@ -179,24 +191,15 @@ class Machine:
             self._break_off(key, event.gang, event.cause, detail, event.log_tail)
 
     def _on_proposed(self, event: Proposed) -> None:
-        proposal = self._agenda.answer(event.number)
-        if proposal is None:
-            return
-        seed = trial_seed(self.spec, event.number, event.parameters)
-        self._roster.add(
-            Trial(number=event.number, parameters=event.parameters, seed=seed, attributes=event.attributes)
-        )
-        self.cohorts.add(event.number)
-        if proposal.mates_of is None:
-            self._drawn.append(event.number)
+        self._supply.add(event)
 
     def _on_exhausted(self, event: Exhausted) -> None:
-        if self._agenda.answer(event.number):
-            self._agenda.withdraw(event.number)
-            self._exhausted = True
+        self._supply.exhaust(event.number)
 
     def _on_saved(self, event: Saved) -> None:
-        self._roster.save(event)
+        if self._roster.save(event):
+            advance = next(each for each in self._agenda.advances if event.trial in [lane.trial for lane in each.lanes])
+            self.spending.book(advance, [event.trial])
 
     def _on_advanced(self, event: Advanced) -> None:
         advance = self._agenda.end(event.key)
@@ -208,6 +211,7 @@ class Machine:
         self._elastic.note(advance, reports)
         self._roster.note_lanes(advance, event, self._elastic.efficiency(advance))
         reports = [self._judge.record(report, advance.until) for report in reports]
+        self.spending.close(advance)
         for report in reports:
             self._outcomes.settle(report, advance.until)
         target = self.spec.budget.target
@@ -224,12 +228,15 @@ class Machine:
 
     def _on_time_spent(self, event: TimeSpent) -> None:
         self.spent_s += event.seconds
+        self.spending.charge(self._agenda.advances, event.seconds)
         limit = self.spec.budget.wall_time
         if limit is not None and self.spent_s >= limit:
             self._begin_closing(SweepState.FINISHED, f"the wall time of {limit:g} s is spent")
+        if self.spending.is_exhausted:
+            self._begin_closing(SweepState.FINISHED, self.spending.reason)
 
     def _on_enqueued(self, event: Enqueued) -> None:
-        self._enqueued.append(dict(event.parameters))
+        self._supply.enqueue(event.parameters)
 
     def _on_stop_requested(self, event: StopRequested) -> None:
         if event.trial is None:
@@ -246,6 +253,7 @@ class Machine:
         advance = self._agenda.end(key)
         if advance is None:
             return
+        self.spending.close(advance, is_lost=True)
         for lane in advance.lanes:
             has_mates = len(advance.lanes) > 1
             self._outcomes.break_off(lane.trial, gang, cause, detail, log_tail, has_mates=has_mates)
@@ -271,23 +279,9 @@ class Machine:
             for advance in self._agenda.advances
             if all(self._outcomes.is_cancelled(lane.trial) for lane in advance.lanes)
         ]
-        commands = [*self._halt(unwanted), *self._ask_for_mates(), *self._assign()]
+        commands = [*self._halt(unwanted), *self._supply.ask_for_mates(), *self._assign()]
         if not self._agenda.advances and not self._agenda.num_proposing:
             commands += self._last_resort()
-        return commands
-
-    def _ask_for_mates(self) -> list[Command]:
-        """Mates for what was drawn freely; how many depends on the gangs, so that it waits for one."""
-        if not self.gangs:
-            return []
-        leads, self._drawn = self._drawn, []
-        running = sum(len(advance.lanes) for advance in self._agenda.advances)
-        commands: list[Command] = []
-        for lead in leads:
-            left = self._num_left() - len(self._enqueued) - len(self._points)
-            drawn = self.cohorts.num_mates(lead, self.budget, left, len(self.gangs), running)
-            for _ in range(left if self._is_listed else drawn):
-                commands.append(self._agenda.propose_mate(self._next_number(), lead))
         return commands
 
     def _assign(self) -> list[Command]:
@@ -299,18 +293,14 @@ class Machine:
         for gang in self._agenda.idle():
             waiting = (self.trials[number] for number in self._roster.waiting)
             own = next((trial.number for trial in waiting if trial.gang == gang and trial.avoids != gang), None)
-            if own is not None:
+            if own is not None and self._affords(own):
                 commands.append(self._advance(own, gang))
         for gang in self._agenda.idle():
-            lead = next(self._ready(gang), None)
+            lead = next(filter(self._affords, self._ready(gang)), None)
             if lead is None:
                 break
             commands.append(self._advance(lead, gang))
-        proposals: list[Command] = []
-        wanted = min(len(self._agenda.idle()), 1 if self._is_listed else self.budget)
-        while self._agenda.num_coming < wanted and self._num_left() > 0:
-            proposals.append(self._propose())
-        return [*self._lend(commands), *proposals]
+        return [*self._lend(commands), *self._supply.ask(self._affords_new)]
 
     def _lend(self, advances: Sequence[Advance]) -> list[Advance]:
         """Gangs that no trial will need soon join the advances that begin."""
@@ -331,37 +321,31 @@ class Machine:
 
     def _last_resort(self) -> list[Command]:
         """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""
-        if not self.gangs and (self._roster.has_unfinished or self._num_left() > 0):
+        if not self.gangs and (self._roster.has_unfinished or self._supply.num_left > 0):
             return []
         number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
-        if number is not None:
+        if number is not None and self._affords(number):
             return [*self._lend([self._begin((number,), self._agenda.idle()[0])])]
-        self.reason = "every point of the grid was tried" if self._exhausted else "budget spent"
-        self._end_if_idle(SweepState.EXHAUSTED if self._exhausted else SweepState.FINISHED)
+        self.reason = "every point of the grid was tried" if self._supply.is_exhausted else "budget spent"
+        state = SweepState.EXHAUSTED if self._supply.is_exhausted else SweepState.FINISHED
+        if self.spending.is_limited and (self._supply.num_left > 0 or any(True for _ in self._ready(""))):
+            state, self.reason = SweepState.FINISHED, self.spending.reason
+        self._end_if_idle(state)
         return []
 
-    def _num_left(self) -> int:
-        """How many trials may still be asked for."""
-        return 0 if self._exhausted else self.budget - self._next_number()
+    def _affords(self, number: int) -> bool:
+        """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
+        return self.spending.affords(self._judge.next_rung(number), self._agenda.advances, self.trials[number])
 
-    def _next_number(self) -> int:
-        return len(self.trials) + self._agenda.num_proposing
-
-    def _propose(self) -> Propose:
-        points = self._enqueued or self._points
-        return self._agenda.propose(self._next_number(), points.popleft() if points else {})
+    def _affords_new(self, count: int) -> bool:
+        return self.spending.affords(self.spec.budget.epochs.min, self._agenda.advances, count=count)
 
     def _advance(self, lead: int, gang: str) -> Advance:
         """A trial goes on, with all mates that are ready; of a list, with a gang's share of it at most."""
         mates = self.cohorts.mates(lead, gang, self._ready(gang))
-        if self._is_listed:
+        if self._supply.is_listed:
             mates = mates[: -(-self.budget // len(self.gangs)) - 1]
         return self._begin((lead, *mates), gang)
-
-    @property
-    def _is_listed(self) -> bool:
-        """Whether every point is settled beforehand, so that the trials can wait all together."""
-        return self.spec.search.sampler == "list"
 
     def _begin(self, numbers: Sequence[int], gang: str) -> Advance:
         until = self._judge.next_rung(numbers[0])

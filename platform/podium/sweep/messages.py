@@ -70,12 +70,20 @@ class Resumed(Message):
     holder: str
 
 
+class Host(Message):
+    """What a rank's host is, by Ray's labels: the type of its accelerators, and the group it was started in."""
+
+    accelerator: str = ""
+    group: str = ""
+
+
 class GangReady(Message):
-    """A gang's ranks are up and idle."""
+    """A gang's ranks are up and idle; `hosts` are theirs, rank by rank, as far as they are known."""
 
     kind: Literal["gang_ready"] = "gang_ready"
     gang: str
     devices: str = ""
+    hosts: tuple[Host, ...] = ()
 
 
 class GangLost(Message):
@@ -238,7 +246,10 @@ class Measured(Message):
 
 
 class TimeSpent(Message):
-    """Seconds of running since the last such event; written where `budget.wall_time` is set."""
+    """Seconds that the advances which are open have run; it comes before whatever has happened by then.
+
+    Where `budget.wall_time` is set, it counts all seconds of running.
+    """
 
     kind: Literal["time_spent"] = "time_spent"
     seconds: float

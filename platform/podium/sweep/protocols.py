@@ -30,6 +30,10 @@ class Executor(Protocol):
         """Asks a gang to checkpoint at its next step and end its advance. Harmless if it already has."""
         ...
 
+    def expect(self, gangs: int) -> None:
+        """For so many gangs there is work now: more may be started, and those that are idle may be given up."""
+        ...
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What has happened, in order, waiting at most `timeout_s` for the first event.
 

@@ -59,13 +59,15 @@ class Roster:
         elif state is TrialState.PAUSED:
             self._paused.add(number)
 
-    def save(self, saved: Saved) -> None:
-        """Notes the newest checkpoint of a running trial."""
+    def save(self, saved: Saved) -> bool:
+        """Notes the newest checkpoint of a running trial; returns whether it is one."""
         trial = self.trials.get(saved.trial)
         if trial is None or trial.state is not TrialState.RUNNING:
-            return
-        if (saved.epoch, saved.step) >= (trial.saved_epoch, trial.saved_step):
+            return False
+        is_new = (saved.epoch, saved.step) >= (trial.saved_epoch, trial.saved_step)
+        if is_new:
             self.change(saved.trial, folder=saved.folder, saved_epoch=saved.epoch, saved_step=saved.step)
+        return is_new
 
     def lane(self, number: int) -> Lane:
         """Where a trial starts: at its last checkpoint."""

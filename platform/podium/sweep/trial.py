@@ -28,6 +28,34 @@ class TrialState(StrEnum):
         return self not in (TrialState.WAITING, TrialState.RUNNING, TrialState.PAUSED)
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What training has taken.
+
+    Attributes:
+        gpu_s: Seconds of GPUs, a fraction of one counting as such.
+        cpu_s: Seconds of cores.
+        cost: Money, by `budget.prices`.
+    """
+
+    gpu_s: float = 0.0
+    cpu_s: float = 0.0
+    cost: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.gpu_s + other.gpu_s, self.cpu_s + other.cpu_s, self.cost + other.cost)
+
+    def __mul__(self, factor: float) -> "Spent":
+        return Spent(self.gpu_s * factor, self.cpu_s * factor, self.cost * factor)
+
+    def at_least(self, other: "Spent") -> "Spent":
+        """The larger of both, amount by amount."""
+        return Spent(max(self.gpu_s, other.gpu_s), max(self.cpu_s, other.cpu_s), max(self.cost, other.cost))
+
+
+NOTHING = Spent()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One trial as the ledger knows it.
@@ -53,6 +81,8 @@ class Trial:
         cause: Of the last time; empty if it never did.
         log_tail: The last lines of its log then.
         device_s: Seconds of its ranks' time, divided by the lanes that shared it.
+        spent: What it has taken of devices and money, its part of what its lanes shared.
+        lost: What of that had to be trained again, or still has.
         cohort: The advance of its last report; empty if it has none.
         lane: Its index in that cohort.
         lanes: How many lanes the cohort had.
@@ -85,6 +115,8 @@ class Trial:
     cause: str = ""
     log_tail: str = ""
     device_s: float = 0.0
+    spent: Spent = NOTHING
+    lost: Spent = NOTHING
     cohort: str = ""
     lane: int = 0
     lanes: int = 1

@@ -62,6 +62,10 @@ class ChaosExecutor:
         """Ends an advance."""
         self._inner.halt(command)
 
+    def expect(self, gangs: int) -> None:
+        """Passes on how much there is to do."""
+        self._inner.expect(gangs)
+
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """Some of what has happened, and perhaps a fault."""
         if not self._lines or self._random.random() < 0.6:
@@ -213,6 +217,10 @@ class FragileExecutor:
         """Ends an advance, then may kill."""
         self._inner.halt(command)
         self._killer.strike()
+
+    def expect(self, gangs: int) -> None:
+        """Passes on how much there is to do."""
+        self._inner.expect(gangs)
 
     def wait(self, timeout_s: float) -> Sequence[Event]:
         """What has happened."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
+from podium.sweep.spending import figures, total, wasted
 from podium.sweep.trial import Trial
 from podium.tracking import diagnosis, entities, summary
 from podium.tracking.client import connect, masked, once
@@ -183,6 +184,7 @@ class Projector:
         metrics: dict[str, float | None] = {
             "trials": float(len(trials)),
             "device_s": sum(trial.device_s for trial in trials.values()),
+            **figures(total(trial.spent for trial in trials.values()), total(map(wasted, trials.values()))),
         }
         if best is not None:
             tags |= {"podium.best": str(best.number), "podium.best_run": self._shown[best.number].run_id}
@@ -331,7 +333,7 @@ class Projector:
         if not shown.is_over:
             points, tags = shown.points, self._tags(trial)
             if trial.state.is_ended:
-                spent: dict[str, float | None] = {"device_s": trial.device_s}
+                spent: dict[str, float | None] = {"device_s": trial.device_s, **figures(trial.spent, wasted(trial))}
                 if trial.efficiency is not None:
                     spent["scaling_efficiency"] = trial.efficiency
                 points += entities.points(spent, shown.last_ms, trial.epoch)

@@ -10,6 +10,7 @@ from typing import Any
 
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Launched
+from podium.sweep.spending import figures, wasted
 from podium.sweep.trial import Trial
 from podium.tracking.entities import objective_names, run_name
 
@@ -75,6 +76,7 @@ def rows(spec: SweepSpec, trials: Mapping[int, Trial], runs: Mapping[int, str]) 
             **dict(zip(objectives, trial.last_values or (None,) * len(objectives), strict=True)),
             "best_epoch": trial.best_epoch,
             "device_s": trial.device_s,
+            **figures(trial.spent, wasted(trial)),
             "seed": trial.seed,
             **{name: trial.parameters.get(name) for name in spec.search.space},
         }

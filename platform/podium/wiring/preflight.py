@@ -157,7 +157,8 @@ def _gangs(spec: SweepSpec, place: Place) -> int:
     if place.cluster == "inline":
         return 1
     here = place.cluster == "local"
-    nodes = [Node("this machine", os.cpu_count() or 1, _count_gpus())] if here else _join(place)
+    accelerator = _accelerator_here() if here and spec.resources.accelerators else ""
+    nodes = [Node("this machine", os.cpu_count() or 1, _count_gpus(), accelerator)] if here else _join(place)
     return min(spec.budget.trials, count_gangs(nodes, spec.resources))
 
 
@@ -168,6 +169,12 @@ def _join(place: Place) -> list[Node]:
     with connected(place.cluster) as nodes:
         require_shared(place.store)
         return nodes
+
+
+def _accelerator_here() -> str:
+    from podium.execution.connection import accelerator_here
+
+    return accelerator_here()
 
 
 def _count_gpus() -> int:

@@ -12,6 +12,7 @@ from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec, flatten
 from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Advance, Launched, Progress
+from podium.sweep.spending import figures, total, wasted
 from podium.sweep.trial import Trial, TrialState
 from podium.wiring.place import Place
 
@@ -64,6 +65,7 @@ def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[st
         "startup_s": facts.get("startup_s"),
         "wall_s": facts.get("wall_s"),
         "device_s": round(sum(trial.device_s for trial in machine.trials.values()), 3),
+        **figures(machine.spending.total, total(map(wasted, machine.trials.values()))),
         "driver": driver,
         "tracking_uri": facts.get("tracking_uri"),
         "parent_run_id": facts.get("parent_run"),
@@ -88,6 +90,7 @@ def describe(trial: Trial, spec: SweepSpec, facts: Mapping[str, Any]) -> dict[st
         "params": dict(trial.parameters),
         "metrics": dict(trial.metrics),
         "device_s": round(trial.device_s, 3),
+        **figures(trial.spent, wasted(trial)),
         "cohort": trial.cohort,
         "lane": trial.lane,
         "lanes": trial.lanes,
