@@ -20,7 +20,7 @@ class Stage:
         self.hosts = 0
         monkeypatch.setattr(executors, "nodes", lambda: [Node(str(number), cpus=2) for number in range(self.hosts)])
         spec = toy_spec(resources={"ranks": ranks, "cpus": 2, "hosts": "spread"})
-        assignment = Assignment(spec.written(), None, None, "store", holder=1, cache="cache")
+        assignment = Assignment(spec.written(), None, "", None, "store", holder=1, cache="cache")
         self.executor = executors.RayExecutor(assignment, most, may_grow=may_grow)
         self.dismissed: list[Gang] = []
         self._ranks, self._made = ranks, 0
