@@ -1,4 +1,4 @@
-"""Nothing is unpickled, or run from text, that somebody else may have written; the exceptions have their reason here."""
+"""Nothing is unpickled, or run from text, that somebody else may have written; what does has its reason here."""
 
 import ast
 from collections.abc import Iterator

@@ -18,6 +18,7 @@ from podium.errors import StorageFault
 from podium.execution.logs import captured, log_path, publish, tail
 from podium.execution.meter import Meter
 from podium.folders import fetch
+from podium.masking import mask
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt
 from podium.training.conditions import conditions
@@ -194,7 +195,7 @@ class Worker:
         log_tail = ""
         with contextlib.suppress(OSError):
             log_tail = tail(log)
-        return AdvanceFailed(key=command.key, gang=command.gang, cause=cause, detail=detail, log_tail=log_tail)
+        return AdvanceFailed(key=command.key, gang=command.gang, cause=cause, detail=mask(detail), log_tail=log_tail)
 
     def _free_memory(self) -> None:
         """Gives back what trials that do not run still hold, here and on the device."""
