@@ -1,7 +1,7 @@
 """Compares constraints.txt with the known vulnerabilities of its packages, and says how many it could not ask about.
 
 `pip-audit` by itself finds "no known vulnerabilities" in packages that it was told nothing of.
-Ends with 1 if a package has a known vulnerability, and with 0 if nothing is known against any, or nobody could be asked.
+Ends with 1 if a package has a known vulnerability; with 0 if nothing is known against any, or nobody could be asked.
 """
 
 import json
