@@ -71,8 +71,13 @@ def free_block(count: int, start: int) -> int:
 
 
 def ports_of_a_host(start: int) -> dict[str, str]:
-    first = free_block(1 + NODE_PORTS + WORKER_PORTS, start)
-    ports = {"HEAD_PORT": first, "NODE_PORTS": first + 1, "WORKER_PORTS": first + 1 + NODE_PORTS}
+    first = free_block(2 + NODE_PORTS + WORKER_PORTS, start)
+    ports = {
+        "HEAD_PORT": first,
+        "CLIENT_PORT": first + 1,
+        "NODE_PORTS": first + 2,
+        "WORKER_PORTS": first + 2 + NODE_PORTS,
+    }
     return {name: str(port) for name, port in ports.items()}
 
 
