@@ -17,6 +17,11 @@ die() {
     exit 2
 }
 
+quietly() {
+    local said
+    said=$("$@" 2>&1) || die "$1 failed: $said"
+}
+
 [[ $# -ge 2 && $1 != -* ]] || die "give a folder, and the address by which the others reach each host: certificates.sh FOLDER ADDRESS..."
 command -v openssl >/dev/null || die "there is no openssl on the PATH"
 folder=$1
@@ -28,9 +33,9 @@ done
 umask 077
 mkdir -p "$folder"
 if [[ ! -e $folder/authority.crt ]]; then
-    openssl req -x509 "${NEW_KEY[@]}" -days "$AUTHORITY_DAYS" -subj "/CN=authority of a Ray cluster" \
+    quietly openssl req -x509 "${NEW_KEY[@]}" -days "$AUTHORITY_DAYS" -subj "/CN=authority of a Ray cluster" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign \
-        -keyout "$folder/authority.key" -out "$folder/authority.crt" 2>/dev/null
+        -keyout "$folder/authority.key" -out "$folder/authority.crt" 
 fi
 
 for address in "$@"; do
@@ -38,10 +43,10 @@ for address in "$@"; do
     [[ ! -e $host ]] || continue
     [[ $address =~ ^[0-9.]+$|: ]] && kind=IP || kind=DNS
     made=$(mktemp -d -p "$folder")
-    openssl req -x509 -CA "$folder/authority.crt" -CAkey "$folder/authority.key" "${NEW_KEY[@]}" -days "$HOST_DAYS" \
+    quietly openssl req -x509 -CA "$folder/authority.crt" -CAkey "$folder/authority.key" "${NEW_KEY[@]}" -days "$HOST_DAYS" \
         -subj "/CN=$address" -addext "subjectAltName=$kind:$address,IP:127.0.0.1,DNS:localhost" \
         -addext basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth,clientAuth \
-        -keyout "$made/host.key" -out "$made/host.crt" 2>/dev/null
+        -keyout "$made/host.key" -out "$made/host.crt"
     cp "$folder/authority.crt" "$made/authority.crt"
     cat >"$made/environment" <<'EOF'
 # To be sourced: Ray speaks TLS with the certificate beside this file.

@@ -3,7 +3,6 @@
 They are the values of variables of the environment whose names say so, passwords in addresses, and Ray's token.
 """
 
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +16,9 @@ MASK = "***"
 SHORTEST = 8
 """Characters of a secret; what is shorter would be masked in words that have nothing to do with it."""
 
+PIECE_BYTES = 1 << 20
+"""So much of a file is looked through at once."""
+
 _TELLING = re.compile(r"(?i)(token|secret|passw|pwd|credential|key)")
 _PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
@@ -27,13 +29,9 @@ class Secrets:
     def __init__(self) -> None:
         self._found = sorted(set(_found()), key=len, reverse=True)
 
-    @cached_property
-    def _pattern(self) -> "re.Pattern[str]":
-        return re.compile("|".join(map(re.escape, self._found)) or r"(?!)")
-
     def mask(self, text: str) -> str:
         """The text with `***` in the place of secrets."""
-        return _PASSWORD.sub(rf"\1:{MASK}", self._pattern.sub(MASK, text))
+        return _PASSWORD.sub(rf"\1:{MASK}", self._in_text.sub(MASK, text))
 
     def mask_file(self, path: Path, start: int = 0) -> None:
         """Overwrites secrets in a file from byte `start` on with as many stars; who reads it meanwhile keeps the place.
@@ -41,14 +39,29 @@ class Secrets:
         Raises:
             OSError: if the file cannot be written.
         """
-        if not path.exists() or path.stat().st_size <= start:
-            return
-        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
-            for secret in (each.encode() for each in self._found):
-                place = content.find(secret, start)
-                while place >= 0:
-                    content[place : place + len(secret)] = b"*" * len(secret)
-                    place = content.find(secret, place)
+        places = list(self._places(path, start)) if self._found and path.exists() else []
+        if places:
+            with path.open("r+b") as file:
+                for place, length in places:
+                    file.seek(place)
+                    file.write(b"*" * length)
+
+    def _places(self, path: Path, place: int) -> Iterator[tuple[int, int]]:
+        """Where in a file secrets begin, and how many bytes each has."""
+        secrets = [each.encode() for each in self._found]
+        pattern = re.compile(b"|".join(map(re.escape, secrets)))
+        with path.open("rb") as file:
+            while True:
+                file.seek(place)
+                piece = file.read(PIECE_BYTES)
+                yield from ((place + found.start(), len(found[0])) for found in pattern.finditer(piece))
+                if len(piece) < PIECE_BYTES:
+                    return
+                place += PIECE_BYTES - len(max(secrets, key=len))  # one may lie across the end
+
+    @cached_property
+    def _in_text(self) -> "re.Pattern[str]":
+        return re.compile("|".join(map(re.escape, self._found)) or r"(?!)")
 
 
 class MaskedStream:

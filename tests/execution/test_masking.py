@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from podium.execution.logs import tail
-from podium.masking import Secrets, mask
+from podium.masking import PIECE_BYTES, Secrets, mask
 
 SECRETS = {
     "WANDB_API_KEY": "0123456789abcdef",
@@ -85,6 +85,13 @@ def test_what_a_dead_process_left_is_masked_in_place(tmp_path: Path) -> None:
     assert log.read_text() == f"kept: correct horse\nÄ: {'*' * 13}, {'*' * 16}\n"
     assert log.stat().st_size == size
     assert "horse" not in tail(log)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_secret_across_pieces_of_a_long_file_is_masked(tmp_path: Path) -> None:
+    (log := tmp_path / "log").write_bytes(b"." * (PIECE_BYTES - 4) + b"correct horse" + b"." * PIECE_BYTES)
+    Secrets().mask_file(log)
+    assert log.read_bytes().strip(b".") == b"*" * 13
 
 
 def test_whatever_prints_it(tmp_path: Path) -> None:

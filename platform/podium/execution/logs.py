@@ -99,11 +99,11 @@ def captured(path: Path) -> Iterator[None]:
                 yield
             sys.stdout.flush()
             sys.stderr.flush()
-        Secrets().mask_file(path, start)
     finally:
         for number, copy in zip((1, 2), kept, strict=True):
             os.dup2(copy, number)
             os.close(copy)
+        Secrets().mask_file(path, start)
 
 
 class _Tee:
