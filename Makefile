@@ -1,13 +1,15 @@
 # make sweep   installs Podium and runs the main job: a sweep over networks for handwritten digits
 # make test    installs what the tests need and runs them
-# make check   lint, types, import contracts
+# make check   lint, types, import contracts; audit and sbom
+# make audit   known vulnerabilities of the packages in constraints.txt, if the network lets it ask
+# make sbom    build/sbom.json, a software bill of materials (CycloneDX)
 # make clean   removes what these made, except results
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: sweep test check clean
+.PHONY: sweep test check audit sbom clean
 
 sweep: $(STAMP)
 	$(BIN)/podium launch experiments/digits/sweep.yaml
@@ -21,6 +23,15 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory audit sbom
+
+audit: $(STAMP)
+	$(BIN)/python tests/audit.py
+
+sbom: $(STAMP)
+	mkdir -p build
+	$(BIN)/python -W ignore -m cyclonedx_py requirements constraints.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file build/sbom.json
 
 $(STAMP): pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

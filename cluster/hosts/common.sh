@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What head.sh and worker.sh share: the Podium of this checkout, one token for all hosts, fixed ports. To be sourced.
 
 die() {
@@ -12,10 +13,24 @@ export RAY_AUTH_MODE=token
 export RAY_AUTH_TOKEN_PATH="${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"
 unset RAY_AUTH_TOKEN # it would win over the file, and other users of this host could read it in the process list
 
+# What certificates.sh has made for this host, if anything: then Ray's messages are encrypted.
+RAY_TLS="${RAY_TLS:-$HOME/.ray/tls}"
+if [[ -e $RAY_TLS/environment ]]; then
+    # shellcheck source=/dev/null
+    source "$RAY_TLS/environment"
+fi
+
 # Ports of one host. Two Rays on one host need different ones.
-HEAD_PORT="${HEAD_PORT:-6379}"       # the head's one more
-NODE_PORTS="${NODE_PORTS:-6380}"     # the first of thirty-six
+HEAD_PORT="${HEAD_PORT:-6379}"        # the head's one more
+CLIENT_PORT="${CLIENT_PORT:-10001}"   # and another, for Ray's own client, which Ray does not leave out
+NODE_PORTS="${NODE_PORTS:-6380}"      # the first of thirty-six
 WORKER_PORTS="${WORKER_PORTS:-10100}" # the first of two hundred
+
+# Ray shows its metrics to everybody, on every address of the host and without a token, and has no option against it. So
+# there are none unless they are asked for; a port that cannot be opened leaves two of the three switched off.
+export RAY_enable_metrics_collection="${RAY_enable_metrics_collection:-false}"
+export DASHBOARD_METRIC_PORT="${DASHBOARD_METRIC_PORT:--1}"
+export AUTOSCALER_METRIC_PORT="${AUTOSCALER_METRIC_PORT:--1}"
 
 # A host that is cut off is given up after 5 checks of 3 s each and 3 s apart, and learns it within seconds of its return;
 # Ray's own figures make each of the two last a minute.
@@ -31,9 +46,14 @@ check_address() {
 
 check_token() {
     [[ -s $RAY_AUTH_TOKEN_PATH ]] || die "there is no token at $RAY_AUTH_TOKEN_PATH; copy the head's: $1"
-    case "$(stat -c %a "$RAY_AUTH_TOKEN_PATH")" in
+    check_private "$RAY_AUTH_TOKEN_PATH" token
+    if [[ -n ${RAY_TLS_SERVER_KEY:-} ]]; then check_private "$RAY_TLS_SERVER_KEY" key; fi
+}
+
+check_private() {
+    case "$(stat -c %a "$1")" in
     ?00) ;;
-    *) die "others can read the token at $RAY_AUTH_TOKEN_PATH; run: chmod 600 $RAY_AUTH_TOKEN_PATH" ;;
+    *) die "others can read the $2 at $1; run: chmod 600 $1" ;;
     esac
 }
 

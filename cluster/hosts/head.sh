@@ -19,4 +19,5 @@ if [[ ! -e $RAY_AUTH_TOKEN_PATH ]]; then
 fi
 check_token "remove the empty file, and head.sh makes one"
 
-start_ray --head --node-ip-address="$address" --port="$HEAD_PORT" --include-dashboard=false "$@"
+start_ray --head --node-ip-address="$address" --port="$HEAD_PORT" --ray-client-server-port="$CLIENT_PORT" \
+    --include-dashboard=false "$@"

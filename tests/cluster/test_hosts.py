@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -70,8 +71,13 @@ def free_block(count: int, start: int) -> int:
 
 
 def ports_of_a_host(start: int) -> dict[str, str]:
-    first = free_block(1 + NODE_PORTS + WORKER_PORTS, start)
-    ports = {"HEAD_PORT": first, "NODE_PORTS": first + 1, "WORKER_PORTS": first + 1 + NODE_PORTS}
+    first = free_block(2 + NODE_PORTS + WORKER_PORTS, start)
+    ports = {
+        "HEAD_PORT": first,
+        "CLIENT_PORT": first + 1,
+        "NODE_PORTS": first + 2,
+        "WORKER_PORTS": first + 2 + NODE_PORTS,
+    }
     return {name: str(port) for name, port in ports.items()}
 
 
@@ -182,9 +188,12 @@ def test_the_token_is_for_its_owner_alone(hosts: Hosts) -> None:
     assert token.parent.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("script", ["common.sh", "head.sh", "worker.sh"])
-def test_the_scripts_are_bash(scripts: Path, script: str) -> None:
-    subprocess.run(["bash", "-n", scripts / script], check=True)
+def test_the_scripts_have_no_known_mistakes(scripts: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("there is no shellcheck")
+    looked = ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts.glob("*.sh")]
+    done = subprocess.run(looked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -197,6 +206,10 @@ def test_the_scripts_are_bash(scripts: Path, script: str) -> None:
         (["worker.sh", "10.77.0.2"], 0o600, "give the head's address: worker.sh 10.77.0.2 HEAD"),
         (["worker.sh", "10.77.0.2", "10.77.0.1"], None, "there is no token"),
         (["worker.sh", "10.77.0.2", "10.77.0.1"], 0o644, "chmod 600"),
+        (["firewall.sh"], 0o600, "give the addresses of all hosts of the cluster"),
+        (["firewall.sh", "10.77.0.1", "lab; rm"], 0o600, "lab; rm is no IPv4 address or network"),
+        (["certificates.sh", "10.77.0.1"], 0o600, "give a folder, and the address"),
+        (["certificates.sh", "/nowhere", "../x"], 0o600, "../x is no address or name of a host"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -23,7 +23,7 @@ class Stage:
         monkeypatch.setattr(executors, "may_add_hosts", lambda: self.has_autoscaler)
         monkeypatch.setattr(executors, "time", SimpleNamespace(monotonic=lambda: self.now))
         spec = toy_spec(resources={"ranks": ranks, "cpus": 2, "hosts": "spread"})
-        assignment = Assignment(spec.written(), None, None, "store", holder=1, cache="cache")
+        assignment = Assignment(spec.written(), None, "", None, "store", holder=1, cache="cache")
         self.executor = executors.RayExecutor(assignment, most, may_grow=may_grow)
         self.dismissed: list[Gang] = []
         self._ranks, self._made = ranks, 0

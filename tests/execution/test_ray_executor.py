@@ -19,6 +19,7 @@ from podium.execution.token import ensure_token
 from podium.execution.worker import Assignment
 from podium.sweep.messages import EVENT, Advance, Advanced, Event, GangLost, GangReady, Host, Lane, Progress, Saved
 from podium.testing.executors import SLOW, TRAIN, Stage, last_saved, process_of, suite_spec
+from podium.training.sources import digest_of, read_sources
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -36,7 +37,8 @@ def assignment(tmp_path: Path) -> Assignment:
     (tmp_path / "code" / "train.py").write_text(TRAIN.replace("sleep(0.2", "sleep(0.5").replace("10)", "100)"))
     spec = suite_spec().written() | {"budget": {"trials": 8, "epochs": {"max": 99}, "policy": "none"}}
     folders = {"code": str(tmp_path / "code"), "store": str(tmp_path / "store"), "cache": str(tmp_path / "cache")}
-    return Assignment(spec=spec, data=None, holder=1, **folders)
+    digest = digest_of(read_sources(tmp_path / "code"))
+    return Assignment(spec=spec, data=None, holder=1, digest=digest, **folders)
 
 
 class OtherDriver:

@@ -83,7 +83,7 @@ COMMAND = Advance(key="advance/1", gang="g", until=1, lanes=(Lane(trial=0, param
 
 def advance(store: Path, trainer: Trainer) -> Advanced | AdvanceFailed:
     told = []
-    assignment = Assignment(suite_spec().written(), None, None, str(store), holder=1, cache=str(store / "cache"))
+    assignment = Assignment(suite_spec().written(), None, "", None, str(store), holder=1, cache=str(store / "cache"))
     worker = Worker(assignment, told.append)
     worker._trainer = trainer
     worker.advance(COMMAND)

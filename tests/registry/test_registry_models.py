@@ -13,7 +13,9 @@ import torch
 from mlflow import MlflowClient
 from torch import nn
 
+from podium.errors import ModelError
 from podium.registry.models import Model, log_best
+from podium.registry.serving import Version, folder_of, load
 from podium.spec.postprocessing import PostprocessingSettings
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
@@ -192,3 +194,16 @@ def test_an_altered_network_is_refused(log: Callable[..., dict[str, str]], regis
     network.write_bytes(network.read_bytes() + b"\0")
     with pytest.raises(ValueError, match="was altered"):
         mlflow.pyfunc.load_model(location)
+
+
+def test_altered_code_of_a_model_is_not_run(
+    log: Callable[..., dict[str, str]], registry_uri: str, tmp_path: Path
+) -> None:
+    version = Version("shapes", log(perceptron(1), RAW)["version"])
+    assert load(registry_uri, version).about["sweep"] == "shapes"
+    with folder_of(registry_uri, version) as folder:
+        code = folder / "predict.py"
+    code.write_text(f"open({str(tmp_path / 'was-run')!r}, 'w').close()\n{code.read_text()}")
+    with pytest.raises(ModelError, match=r"shapes version 1 cannot be loaded: the model was altered: .* nothing of it"):
+        load(registry_uri, version)
+    assert not (tmp_path / "was-run").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from podium.errors import StorageFault
 from podium.execution.logs import log_path, publish, tail
+from podium.masking import Secrets
 from podium.sweep.messages import Advance
 
 VMSTAT = Path("/proc/vmstat")
@@ -31,8 +32,10 @@ def examine(store: str, sweep: str, trial: int | None, cache: Path) -> Findings:
     """
     log_tail = ""
     if trial is not None:
+        log = log_path(store, sweep, trial, cache)
         with contextlib.suppress(OSError):
-            log_tail = tail(log_path(store, sweep, trial, cache))
+            Secrets().mask_file(log)
+            log_tail = tail(log)
         with contextlib.suppress(StorageFault):
             publish(store, sweep, trial, cache)
     return Findings(log_tail, count_oom_kills())

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from podium.errors import UserError
 from podium.execution.token import ensure_token
@@ -16,6 +16,7 @@ from podium.sweep.placement import Node
 ensure_token()
 
 import ray  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
 from ray._private.accelerators import get_accelerator_manager_for_resource  # noqa: E402
 from ray.autoscaler.v2.utils import is_autoscaler_v2  # noqa: E402
 from ray.experimental.internal_kv import _internal_kv_get  # noqa: E402
@@ -25,7 +26,7 @@ ACCELERATOR_LABEL, GROUP_LABEL = "ray.io/accelerator-type", "ray.io/node-group"
 
 
 def connect(address: str | None) -> None:
-    """Joins the Ray at `address`, or starts one on this machine.
+    """Joins the Ray at `address`, or starts one on this machine, which nobody else can reach.
 
     Raises:
         UserError: if there is no Ray at the address.
@@ -33,12 +34,13 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
+        with nullcontext() if address else _on_loopback():
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
         # what Ray prints of a dead worker, on the standard output, is no news to whoever reads GangLost
         ray._private.worker._worker_logs_enabled = False
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -51,6 +53,20 @@ def connect(address: str | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put a handler in its place that ends the process
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Has a Ray that is started meanwhile listen on loopback alone, as it does by itself on Windows and macOS."""
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    given = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # for its processes, and for this one
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        os.environ |= {} if given is None else {name: given}
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

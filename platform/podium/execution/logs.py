@@ -2,6 +2,9 @@
 
 In a store at an address nothing can be appended, so there each host writes its part into its cache, and `publish` moves
 it behind what the store has.
+
+No secret of the environment stays in them. What Python prints is masked on its way; what C code or another program
+prints, when the advance has ended, or its process.
 """
 
 import contextlib
@@ -10,8 +13,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
+from podium.masking import MaskedStream, Secrets, mask
 from podium.store import copy_from, copy_into, local_path, read, size
 
 TAIL_LINES = 20
@@ -66,14 +70,14 @@ def read_log(store: str, sweep: str, trial: int, cache: Path, start: int = 0) ->
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log file, with what this process has yet to write there; empty if there is none."""
+    """The last lines of a log file, with what this process has yet to write there, masked; empty if there is none."""
     sys.stdout.flush()
     sys.stderr.flush()
     if not path.exists():
         return ""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 200 * lines))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+        return mask("\n".join(file.read().decode(errors="replace").splitlines()[-lines:]))
 
 
 @contextlib.contextmanager
@@ -83,17 +87,23 @@ def captured(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
+    start = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
             for number in (1, 2):
                 os.dup2(file.fileno(), number)
-            yield
+            with (
+                contextlib.redirect_stdout(cast(TextIO, MaskedStream(sys.stdout))),
+                contextlib.redirect_stderr(cast(TextIO, MaskedStream(sys.stderr))),
+            ):
+                yield
             sys.stdout.flush()
             sys.stderr.flush()
     finally:
         for number, copy in zip((1, 2), kept, strict=True):
             os.dup2(copy, number)
             os.close(copy)
+        Secrets().mask_file(path, start)
 
 
 class _Tee:
@@ -120,6 +130,7 @@ def copied(path: Path) -> Iterator[None]:
     """Copies what Python prints to a file, and leaves it on the terminal for a debugger."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        out, err = _Tee(sys.stderr, file), _Tee(sys.stderr, file)
+        log = cast(TextIO, MaskedStream(file))
+        out, err = _Tee(sys.stderr, log), _Tee(sys.stderr, log)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             yield

@@ -18,9 +18,11 @@ from podium.errors import StorageFault
 from podium.execution.logs import captured, log_path, publish, tail
 from podium.execution.meter import Meter
 from podium.folders import fetch
+from podium.masking import mask
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Cause, Event, Halt
 from podium.training.conditions import conditions
+from podium.training.sources import require_digest
 
 if TYPE_CHECKING:
     from podium.training.seats import Seat
@@ -44,6 +46,7 @@ class Assignment:
     Attributes:
         spec: The sweep's settings as JSON types.
         code: The folder with the user's code, relative to the store; None for a built-in task.
+        digest: Of that code; nothing is imported that has another one.
         data: The folder with the prepared shards, likewise; None for a task that has no data.
         store: Path or address; checkpoints, artifacts and logs go there, too.
         holder: The driver's holder epoch, part of checkpoint names.
@@ -52,6 +55,7 @@ class Assignment:
 
     spec: dict[str, Any]
     code: str | None
+    digest: str
     data: str | None
     store: str
     holder: int
@@ -88,7 +92,7 @@ class Worker:
         """Imports the task and maps the data, so that the first trial finds them ready.
 
         Raises:
-            TaskError: if the user's code cannot be imported.
+            TaskError: if the user's code is not what was launched, or cannot be imported.
             DataError: if the shards cannot be read.
             UserError: if the store does not have code or shards whole.
             StorageFault: if the store cannot be read.
@@ -99,9 +103,12 @@ class Worker:
         use_threads(self._spec.resources.cpus)
         keep_freed_memory()
         assignment = self._assignment
+        code = self._fetched(assignment.code)
+        if code is not None:
+            require_digest(code, assignment.digest)
         self._trainer = make_trainer(
             self._spec,
-            code=self._fetched(assignment.code),
+            code=code,
             data=self._fetched(assignment.data),
             storage=Storage(assignment.store, assignment.holder, assignment.cache),
             emit=self._send,
@@ -188,7 +195,7 @@ class Worker:
         log_tail = ""
         with contextlib.suppress(OSError):
             log_tail = tail(log)
-        return AdvanceFailed(key=command.key, gang=command.gang, cause=cause, detail=detail, log_tail=log_tail)
+        return AdvanceFailed(key=command.key, gang=command.gang, cause=cause, detail=mask(detail), log_tail=log_tail)
 
     def _free_memory(self) -> None:
         """Gives back what trials that do not run still hold, here and on the device."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podium.registry.client import connect
+from podium.registry.digest import TAG, digest_of
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial
 
@@ -127,7 +128,12 @@ def log_best(
         f"models:/{model_id}" if is_server else client.get_logged_model(model_id).artifact_location,
         run_id=run_id,
         model_id=model_id,
-        tags={"podium.sweep": spec.sweep, "podium.trial": str(trial.number), "podium.model_id": model_id},
+        tags={
+            "podium.sweep": spec.sweep,
+            "podium.trial": str(trial.number),
+            "podium.model_id": model_id,
+            TAG: client.get_logged_model(model_id).tags[TAG],
+        },
     )
     return {"name": registered_name, "version": str(version.version), "model_id": model_id}
 
@@ -308,6 +314,7 @@ def _log(client: "MlflowClient", export: _Export, run_id: str) -> str:
         pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in NEEDS],
         mlflow_model=Folder(run_id=run_id, model_id=model.model_id, artifact_path=model.artifact_location),
     )
+    client.set_logged_model_tags(model.model_id, {TAG: digest_of(folder / "model")})
     client.log_model_artifacts(model.model_id, str(folder / "model"))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=export.trial.best_epoch)])

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from podium.errors import LookupFailed, ModelError, UserError
 from podium.registry.client import connect, registered
+from podium.registry.digest import TAG, require_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +99,20 @@ def find(tracking_uri: str, name: str, alias: str = "", number: str = "") -> Ver
 
 @contextmanager
 def folder_of(tracking_uri: str, version: Version) -> Iterator[Path]:
-    """The model's folder on this host: its own, or a copy for as long as the block lasts."""
+    """The model's folder on this host: its own, or a copy for as long as the block lasts.
+
+    Raises:
+        ModelError: if it is not what was registered; of a model that Podium did not register, nobody can tell.
+    """
+    with _copy_of(tracking_uri, version) as folder:
+        digest = connect(tracking_uri).get_model_version(version.name, version.number).tags.get(TAG)
+        if digest is not None:
+            require_digest(folder, digest)
+        yield folder
+
+
+@contextmanager
+def _copy_of(tracking_uri: str, version: Version) -> Iterator[Path]:
     client = connect(tracking_uri)
     address = client.get_model_version_download_uri(version.name, version.number)
     from mlflow.artifacts import download_artifacts

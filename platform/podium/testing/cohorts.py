@@ -18,6 +18,7 @@ from podium.sweep.messages import Advanced, AdvanceFailed, Event, Halt, Lane, Nu
 from podium.sweep.protocols import Executor
 from podium.testing.executors import END, HEARTBEAT_S, Stage, last_saved, process_of, progress, replaced
 from podium.testing.simulation import toy_spec
+from podium.training.sources import digest_of, read_sources
 
 PAUSE_S, REFUSED_S, FAILS_ON_ONE_S = 0.05, -1.0, 0.001
 """What each forward pass of a slow trial waits; what no network can be made with; what fails on the second rank."""
@@ -89,7 +90,13 @@ def cohort_assignment(folder: Path, spec: SweepSpec) -> Assignment:
     store, cache = str(folder / "store"), folder / "cache"
     data = prepare(spec.data, base=folder, store=store, cache=cache)
     return Assignment(
-        spec=spec.written(), code=str(folder / "code"), data=str(data), store=store, holder=1, cache=str(cache)
+        spec=spec.written(),
+        code=str(folder / "code"),
+        digest=digest_of(read_sources(folder / "code")),
+        data=str(data),
+        store=store,
+        holder=1,
+        cache=str(cache),
     )
 
 

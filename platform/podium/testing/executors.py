@@ -30,6 +30,7 @@ from podium.sweep.messages import (
 )
 from podium.sweep.protocols import Executor
 from podium.testing.simulation import toy_spec
+from podium.training.sources import digest_of, read_sources
 
 GIVE_UP_S = 90.0
 """How long a test waits for an event."""
@@ -268,6 +269,7 @@ class WorkerSuite(ExecutorSuite):
         return Assignment(
             spec=spec,
             code=str(folder / "code"),
+            digest=digest_of(read_sources(folder / "code")),
             data=None,
             store=str(folder / "store"),
             holder=1,

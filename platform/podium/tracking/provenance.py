@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from podium.masking import mask
+
 PACKAGES = (
     "podium",
     "torch",
@@ -40,7 +42,7 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 def provenance(folder: Path, command: Sequence[str] | None = None) -> dict[str, Any]:
     """Where a result comes from, as plain data.
 
-    Values of environment variables are never read into it, and secrets in the command line are masked.
+    Values of environment variables are never read into it, and secrets in the command line and in changes are masked.
 
     Args:
         folder: The folder of the sweep file; its git repository, if any, is described.
@@ -126,7 +128,7 @@ def _git(folder: Path) -> Mapping[str, Any]:
         return {}
     lines = status.splitlines()
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
-    diff = _run("git", "-C", str(folder), "diff", "--no-ext-diff", "--no-color", "HEAD") or ""
+    diff = mask(_run("git", "-C", str(folder), "diff", "--no-ext-diff", "--no-color", "HEAD") or "")
     if len(diff) > DIFF_LIMIT:
         diff = f"{diff[:DIFF_LIMIT]}\n... {len(diff) - DIFF_LIMIT} more characters\n"
     return {

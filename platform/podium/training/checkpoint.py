@@ -1,9 +1,10 @@
 """Training: checkpoints, each a folder that is there as a whole or not at all. Nothing in it is pickled.
 
-A folder is `checkpoints/<sweep>/<trial>/h<holder>-e<epoch>-s<step>-<unique>` in the store. The last part is drawn anew
-for every checkpoint, so that no writer meets another's, and none is ever replaced; the holder epoch tells what workers
-of a driver that lost its lease have left. `state.json` holds plain data and the SHA-256 of every other file. A name
-that begins with a dot is no checkpoint: not yet, or no longer.
+A folder is `checkpoints/<sweep>/<trial>/h<holder>-e<epoch>-s<step>-<unique>-<digest>` in the store. The unique part is
+drawn anew for every checkpoint, so that no writer meets another's, and none is ever replaced; the holder epoch tells
+what workers of a driver that lost its lease have left. `state.json` holds plain data and the SHA-256 of every other
+file; the digest is its own, so that the name, which the ledger has, says what is in the folder. A name that begins with
+a dot is no checkpoint: not yet, or no longer.
 """
 
 import hashlib
@@ -28,10 +29,10 @@ from podium.training.faults import fault_behind
 logger = logging.getLogger(__name__)
 
 STATE = "state.json"
-FORMAT = 1
+FORMAT = 2
 """The version of the layout; a checkpoint of another one is refused."""
 
-_NAME = re.compile(r"h(\d+)-e(\d+)-s(\d+)(-\w+)?")
+_NAME = re.compile(r"h(\d+)-e(\d+)-s(\d+)(-[\w-]+)?")
 _HIDDEN = re.compile(r"\.h(\d+)-.+")
 
 
@@ -185,11 +186,11 @@ class Draft:
             StorageFault: if the store cannot be written; the draft is discarded then.
         """
         owner = self._checkpoints
-        name = f"h{owner.holder}-e{epoch}-s{step}-{self._unique}"
         try:
-            text = _sealed(_checksums(self._path), state)
+            content = _written(_checksums(self._path), state)
+            name = f"h{owner.holder}-e{epoch}-s{step}-{self._unique}-{_digest(content)}"
             with accessing(owner.store, self._failed):
-                (self._path / STATE).write_text(text)
+                (self._path / STATE).write_bytes(content)
                 size = sum(_sizes(self._path).values())
                 if self._root is None:
                     self._upload(f"{owner.root}/{name}")
@@ -304,27 +305,31 @@ def _verified(path: Path, folder: str) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"the checkpoint {folder} is not there any more")
     try:
-        written = json.loads((path / STATE).read_bytes())
+        content = (path / STATE).read_bytes()
+        written = json.loads(content)
         if written["format"] != FORMAT:
             raise CheckpointError(
                 f"the checkpoint {folder} has format {written['format']}, and this Podium reads {FORMAT}"
             )
-        checksums = dict(written["sha256"])
-        intact = _sealed(checksums, written["state"]) == (path / STATE).read_text()
-        damaged = [name for name, digest in checksums.items() if _sha256(path / name) != digest]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        altered = [] if folder.endswith(f"-{_digest(content)}") else [STATE]
+        altered += [name for name, digest in written["sha256"].items() if _sha256(path / name) != digest]
+        state: dict[str, Any] = written["state"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint {folder} cannot be read: {error}") from error
-    if damaged or not intact:
-        raise CheckpointError(f"the checkpoint {folder} was altered: {', '.join(damaged) or STATE}")
-    state: dict[str, Any] = written["state"]
+    if altered:
+        raise CheckpointError(f"the checkpoint {folder} was altered: {', '.join(altered)}")
     return state
 
 
-def _sealed(checksums: Mapping[str, str], state: Mapping[str, Any]) -> str:
-    """The text of `state.json`, with a checksum of the rest of itself."""
+def _written(checksums: Mapping[str, str], state: Mapping[str, Any]) -> bytes:
+    """What `state.json` holds."""
     body = {"format": FORMAT, "sha256": dict(checksums), "state": dict(state)}
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
-    return json.dumps({**body, "digest": digest}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _digest(content: bytes) -> str:
+    """The part of a name that says what `state.json` holds: 128 bits."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _checksums(made: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Training: the user's own code, loaded from the folder that holds it."""
 
 import difflib
-import hashlib
 import importlib.util
 import sys
 import threading
@@ -12,9 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from podium.errors import TaskError, UserError
+from podium.training.sources import Finder, digest_of, sources_of
 
-_entered: list[tuple[Path, str]] = []
-"""The code folder on `sys.path`, with its content's digest: a process works for one sweep at a time."""
+_entered: list[tuple[Path, str, Finder]] = []
+"""The code folder whose modules can be imported, with its digest: a process works for one sweep at a time."""
 
 _importing = threading.Lock()
 """A module is on `sys.modules` before it is whole; preflight and a worker may load the same one at once."""
@@ -28,13 +28,14 @@ def load(reference: str, folder: Path) -> Any:
     Raises:
         TaskError: naming file and line if the code cannot be imported, or the nearest name if there is none such.
     """
-    file, _, name = reference.partition(":")
-    path = folder / file
-    if not path.is_file():
-        there = ", ".join(sorted(each.name for each in folder.glob("*.py"))) or "no Python file"
-        raise TaskError(f"the task {reference!r} is in no file {file!r} of {folder}; there is {there}")
+    written, _, name = reference.partition(":")
+    file = Path(written)
     with _importing:
-        module = _import(path, _enter(folder.resolve()))
+        digest, finder = _enter(folder.resolve())
+        if file.as_posix() not in finder.sources:
+            there = ", ".join(each for each in finder.sources if "/" not in each) or "no Python file"
+            raise TaskError(f"the task {reference!r} is in no file {written!r} of {folder}; there is {there}")
+        module = _import(file, digest, finder)
     if not hasattr(module, name):
         public = [each for each in vars(module) if not each.startswith("_")]
         nearest = difflib.get_close_matches(name, public, n=1)
@@ -58,12 +59,11 @@ def run(function: Callable[..., Any], reference: str, folder: Path, *arguments: 
         raise TaskError(f"{place}: {reference} failed: {type(error).__name__}: {error}") from error
 
 
-def _import(path: Path, digest: str) -> ModuleType:
-    name = f"podium_user_{digest[:12]}_{path.stem}"
+def _import(file: Path, digest: str, finder: Finder) -> ModuleType:
+    name = f"podium_user_{digest[:12]}_{file.stem}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
+    spec = finder.spec(name, file.as_posix())
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -71,7 +71,7 @@ def _import(path: Path, digest: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise TaskError(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
+        raise TaskError(f"{_where(error, Path(spec.origin or file))}: {type(error).__name__}: {error}") from error
     return module
 
 
@@ -85,25 +85,14 @@ def _where(error: Exception, path: Path) -> str:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else path.name
 
 
-def _enter(folder: Path) -> str:
+def _enter(folder: Path) -> tuple[str, Finder]:
     """Makes the folder's modules importable, instead of those of the folder before; returns the code's digest."""
-    digest = hashlib.blake2b(str(folder).encode())
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    current = (folder, digest.hexdigest())
-    if current not in _entered:
-        for left, _ in _entered:
-            _leave(left)
-        _entered[:] = [current]
-        sys.path.insert(0, str(folder))
-        importlib.invalidate_caches()
-    return current[1]
-
-
-def _leave(folder: Path) -> None:
-    if str(folder) in sys.path:
-        sys.path.remove(str(folder))
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is not None and Path(file).is_relative_to(folder):
-            del sys.modules[name]
+    sources = sources_of(folder)
+    digest = digest_of({"": str(folder).encode(), **sources})
+    if not _entered or _entered[0][:2] != (folder, digest):
+        for _, _, left in _entered:
+            left.leave()
+        finder = Finder(folder, sources)
+        finder.enter()
+        _entered[:] = [(folder, digest, finder)]
+    return digest, _entered[0][2]

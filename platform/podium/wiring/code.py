@@ -1,12 +1,12 @@
 """The user's code, copied into the store under its digest, so that every host runs what was launched."""
 
 import ast
-import hashlib
 from pathlib import Path
 
 from podium.errors import UserError
 from podium.folders import make
 from podium.store import local_path
+from podium.training.sources import digest_of, is_hidden, require_digest
 from podium.wiring.place import Place
 
 MOST_FILES = 500
@@ -22,7 +22,7 @@ def stage(folder: Path, place: Place) -> str:
         StorageFault: if the store cannot be written.
     """
     contents = _contents(folder, place)
-    digest = _digest(contents)
+    digest = digest_of(contents)
     make(place.store, staged(digest), place.cache, lambda made: _write(contents, made))
     return digest
 
@@ -33,12 +33,27 @@ def digest(folder: Path, place: Place) -> str:
     Raises:
         UserError: if the folder holds so many files that it is hardly a sweep's own.
     """
-    return _digest(_contents(folder, place))
+    return digest_of(_contents(folder, place))
+
+
+def fetched(digest: str, place: Place) -> Path | None:
+    """The copy on this host, as it was launched; None if the sweep has no code of its own.
+
+    Raises:
+        TaskError: if it was changed since.
+        UserError: if the store does not have it whole.
+        StorageFault: if the store cannot be read.
+    """
+    if not digest:
+        return None
+    folder = place.fetch(staged(digest))
+    require_digest(folder, digest)
+    return folder
 
 
 def _contents(folder: Path, place: Place) -> dict[str, bytes]:
     folder = folder.resolve()
-    found = [path for path in sorted(folder.rglob("*.py")) if not _is_hidden(path.relative_to(folder))]
+    found = [path for path in sorted(folder.rglob("*.py")) if not is_hidden(path.relative_to(folder))]
     own = _own(place) - {folder, *folder.parents}
     files = [path for path in found if not own.intersection(path.parents)]
     if len(files) > MOST_FILES:
@@ -47,11 +62,6 @@ def _contents(folder: Path, place: Place) -> dict[str, bytes]:
             "put the sweep file and its task into a folder of their own"
         )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def _digest(contents: dict[str, bytes]) -> str:
-    parts = [part for name, content in contents.items() for part in (name.encode(), content)]
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
 def is_task(reference: str, folder: Path) -> bool:
@@ -84,10 +94,6 @@ def _own(place: Place) -> set[Path]:
     home, store = place.home.resolve(), local_path(place.store, "")
     own = {home, home / "artifacts", place.cache.resolve()}
     return own if store is None else own | {store.resolve(), store.resolve() / "code"}
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
 
 
 def _write(contents: dict[str, bytes], made: Path) -> None:

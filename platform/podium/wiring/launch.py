@@ -335,6 +335,7 @@ def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int
     assignment = Assignment(
         spec=launched.spec,
         code=code.staged(launched.code) if launched.code else None,
+        digest=launched.code,
         data=shards(launched.data) if launched.data else None,
         store=place.store,
         holder=attempt.ledger.epoch,

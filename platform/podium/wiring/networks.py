@@ -92,7 +92,7 @@ def trained(place: Place, machine: Machine, launched: Launched, trial: Trial) ->
         raise DataError(f"sweep {spec.sweep!r} is over folds, and each of its trials has a network for each of them")
     if not trial.folder:
         raise LookupFailed(f"trial {trial.number} of sweep {spec.sweep!r} is {trial.state} and has no checkpoint")
-    folder = place.fetch(code.staged(launched.code)) if launched.code else None
+    folder = code.fetched(launched.code, place)
     module = load_best(
         spec,
         code=folder,

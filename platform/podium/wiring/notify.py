@@ -6,6 +6,7 @@ import subprocess
 import urllib.request
 from typing import Any
 
+from podium.masking import mask
 from podium.spec.sweep import Notify
 
 TIMEOUT_S = 30
@@ -35,4 +36,4 @@ def notify(settings: Notify, summary: dict[str, Any]) -> list[str]:
         except (OSError, ValueError) as error:
             reason = str(error).replace(url, settings.webhook)
             problems.append(f"notify.webhook {settings.webhook} could not be reached: {reason}")
-    return problems
+    return [mask(problem) for problem in problems]

@@ -150,6 +150,7 @@ def _executor(
     assignment = Assignment(
         spec=_settings(launched.spec, leg),
         code=code.staged(launched.code) if launched.code else None,
+        digest=launched.code,
         data=shards(launched.data) if launched.data else None,
         store=store,
         holder=1,

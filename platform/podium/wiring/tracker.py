@@ -188,7 +188,7 @@ class _Tracker:
         with suppress(DataError):  # data that is gone keeps no run from being shown
             manifest = networks.load_manifest(place, self._launched)
         with suppress(UserError):  # nor does code
-            folder = place.fetch(code.staged(self._launched.code)) if self._launched.code else None
+            folder = code.fetched(self._launched.code, place)
         described = None if manifest is None else json.loads(manifest.to_json())
         projector.launch(self._first.at, self._launched, described, folder)
         return projector
