@@ -4,7 +4,9 @@ from types import ModuleType
 
 import click
 
-_MODULES: tuple[ModuleType, ...] = ()
+from podium.cli.cluster import slurm, waiting
+
+_MODULES: tuple[ModuleType, ...] = (slurm, waiting)
 
 
 @click.group()
