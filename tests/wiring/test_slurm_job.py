@@ -58,7 +58,9 @@ def test_all_options_arrive(folder: Path) -> None:
     asked = ["--nodes", "2", "--cpus-per-node", "16", "--gpus-per-node", "2", "--time", "1-0", "--job-name", "mine"]
     done = slurm(folder, "sweep.yaml", "notify=it's me", *asked, *words, "--signal-s", "300", "--home", "h", "--json")
     assert done.returncode == 2, "there is no such setting"
-    done = slurm(folder, "sweep.yaml", "budget.trials=9", *asked, *words, "--signal-s", "300", "--home", "a b", "--json")
+    done = slurm(
+        folder, "sweep.yaml", "budget.trials=9", *asked, *words, "--signal-s", "300", "--home", "a b", "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"sweep": "tiny", "file": "tiny.sbatch"}
     lines = (folder / "tiny.sbatch").read_text().splitlines()
@@ -90,7 +92,10 @@ def test_all_options_arrive(folder: Path) -> None:
         (["--time", "1:30"], "--time 1:30 is 90 s, and the sweep is told to leave 120 s before its end"),
         (["--time", "60", "--partition", "gpu --wrap"], "--partition is 'gpu --wrap'; give one word"),
         (["--time", "60", "--environment", "nowhere"], "nowhere has no bin/podium"),
-        (["--time", "60", "--gpus-per-node", "1"], "sweep.yaml:8: resources: a trial needs 4 rank(s) of 1 CPU(s) and 1"),
+        (
+            ["--time", "60", "--gpus-per-node", "1"],
+            "sweep.yaml:8: resources: a trial needs 4 rank(s) of 1 CPU(s) and 1",
+        ),
         (["--time", "60", "--nodes", "1"], "on 2 hosts, and the job asks for 1 node(s) with all its CPUs and 2 GPU(s)"),
         (["--time", "60", "--cpus-per-node", "1"], "asks for 2 node(s) with 1 CPU(s) and 2 GPU(s) each"),
         (["--time", "60", "--out", "sweep.yaml"], "--out sweep.yaml exists and is another file"),

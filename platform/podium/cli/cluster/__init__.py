@@ -4,9 +4,9 @@ from types import ModuleType
 
 import click
 
-from podium.cli.cluster import slurm, waiting
+from podium.cli.cluster import hosts, slurm, waiting
 
-_MODULES: tuple[ModuleType, ...] = (slurm, waiting)
+_MODULES: tuple[ModuleType, ...] = (hosts, slurm, waiting)
 
 
 @click.group()

@@ -21,6 +21,10 @@ scratch() {
     ((${#base} <= 32)) || base=/tmp
     echo "$base/ray-$SLURM_JOB_ID-$SLURM_NODEID"
 }
+# What each node runs when Ray has ended there, or was killed.
+tidy() {
+    rm -rf "$(scratch)"
+}
 # What each node runs: Ray, with the head on the first.
 node() {
     if ((SLURM_NODEID == 0)); then
@@ -30,31 +34,29 @@ node() {
         until (: <"/dev/tcp/$address/$port") 2>/dev/null; do sleep 1; done
         set -- --address="$address:$port"
     fi
-    mkdir -p "$(scratch)" &&
-        exec ray start --block "$@" --temp-dir="$(scratch)" --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
-            --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
-            --disable-usage-stats --log-color=false
-}
-# What each node runs when Ray has ended there, or was killed.
-tidy() {
-    rm -rf "$(scratch)"
+    tidy && mkdir -m 700 "$(scratch)" || return
+    ray start --block "$@" --temp-dir="$(scratch)" --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
+        --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
+        --disable-usage-stats --log-color=false &
+    trap 'sleep 10; kill -KILL 0' TERM # workers write checkpoints meanwhile; a head that is told waits for itself
+    wait
 }
 printf '#!/usr/bin/env bash\n%s\n%s\n' "$(declare -f scratch tidy)" tidy >"$folder/tidy"
 chmod 700 "$folder/tidy"
 srun --quiet --whole --cpu-bind=none --kill-on-bad-exit=0 --task-epilog="$folder/tidy" \
-    bash -c "$(declare -f scratch node); node" &
+    bash -c "$(declare -f scratch tidy node); node" &
 nodes=$!
 
 # SIGTERM comes some time before the time limit, for this script alone: the driver is told, has checkpoints written and
-# ends with 75. When the job is cancelled or preempted, it comes to all processes, so that the driver hears it twice and
-# leaves at once; then the job does not run any more.
+# ends with 75. When the job is cancelled or preempted, Slurm itself tells every process, and the driver, whose Ray is
+# told, too, may not get far.
 runs() {
     [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]
 }
 leave() {
     is_told=yes
-    kill -TERM "$driver"
-}
+    if runs; then kill -TERM "$driver"; else sleep 10 && kill -KILL "$driver"; fi
+} 2>/dev/null
 is_told=
 launch() {
     podium cluster wait "$address:$port" --hosts "$SLURM_JOB_NUM_NODES" &&

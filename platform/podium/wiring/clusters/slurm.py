@@ -114,12 +114,12 @@ def job(file: SweepFile, overrides: Sequence[str], asked: Allocation, place: Pla
         UserError: for other things that cannot be asked of Slurm.
     """
     require_room(file, asked)
-    out = f"{file.spec.sweep}.sbatch"
     sweep = shlex.join([str(file.path.resolve()), *overrides])
     paths = {"environment": str(environment), "home": str(place.home), "store": place.store}
     lines = [
         "#!/usr/bin/env bash",
-        f"# The sweep {file.spec.sweep} in a job of Slurm, written by `podium cluster slurm`.  Submit it:  sbatch {out}",
+        f"# The sweep {file.spec.sweep} in a job of Slurm, written by `podium cluster slurm`.",
+        f"# Submit it:  sbatch {file.spec.sweep}.sbatch",
         "# Submitted again after its end, the same file goes on with the sweep.",
         *(f"#SBATCH --{option}" for option in _options(asked, file)),
         "",
