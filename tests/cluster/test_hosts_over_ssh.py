@@ -113,7 +113,8 @@ def _start_sshd(server: str, host: Host) -> None:
 
 def test_a_cluster_over_ssh_from_its_start_to_its_end(reached: Reached) -> None:
     head, worker = reached.hosts.head, reached.hosts.worker
-    stands = reached.ask("status", code=1)["hosts"]; assert [stand["ray"] for stand in stands] == ["down", "down"], stands
+    stands = reached.ask("status", code=1)["hosts"]
+    assert [stand["ray"] for stand in stands] == ["down", "down"], stands
     told = reached.ask("up")
     assert told == {"address": f"{HEAD}:6379", "started": [f"root@{HEAD}", WORKER]}
     stands = reached.ask("status")["hosts"]

@@ -29,6 +29,9 @@ LONGEST_S = 300
 TOLD = 3
 """Packages that are named where hosts have different ones."""
 
+Settings = Mapping[str, str | Sequence[str]]
+"""Variables of the script that a host runs: text, or the parts of a list."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -116,7 +119,7 @@ def up(hosts: Sequence[Host], say: Callable[[str], None]) -> dict[str, Any]:
     """
     token = _token()
     addresses = [host.address for host in hosts]
-    found = _on_all(hosts, "probe", {})
+    found = _on_all(hosts, "probe")
     _require_alike(hosts, found, hashlib.sha256(token.encode()).hexdigest())
     port = os.environ.get("HEAD_PORT", "6379")
     address = f"{addresses[0]}:{port}"
@@ -128,14 +131,14 @@ def up(hosts: Sequence[Host], say: Callable[[str], None]) -> dict[str, Any]:
         if group:
             names = [hosts[number] for number in group]
             say(f"Starting Ray on {', '.join(host.name for host in names)}")
-            _on_all(names, "up", *(settings[number] for number in group))
-    _on_all(hosts[:1], "joined", {"address": address, "hosts": str(len(hosts))})
+            _on_all(names, "up", [settings[number] for number in group])
+    _on_all(hosts[:1], "joined", [{"address": address, "hosts": str(len(hosts))}])
     return {"address": address, "started": [hosts[number].name for number in idle]}
 
 
 def status(hosts: Sequence[Host]) -> list[dict[str, Any]]:
     """How each host is: whether Ray lives there, its CPUs, GPUs, load and free disk, or why it does not answer."""
-    return [_stand(host, *answer) for host, answer in zip(hosts, _ask(hosts, "status", [{}]), strict=True)]
+    return [_stand(host, *answer) for host, answer in zip(hosts, _ask(hosts, "status"), strict=True)]
 
 
 def down(hosts: Sequence[Host]) -> None:
@@ -146,7 +149,7 @@ def down(hosts: Sequence[Host]) -> None:
     """
     problems = []
     for group in (hosts[1:], hosts[:1]):
-        answers = _ask(group, "down", [{}])
+        answers = _ask(group, "down")
         problems += [f"{host.name}: {said}" for host, (code, said) in zip(group, answers, strict=True) if code]
     if problems:
         raise UserError("; ".join(problems) + ". Run down again when they answer")
@@ -155,17 +158,17 @@ def down(hosts: Sequence[Host]) -> None:
 def _stand(host: Host, code: int, said: str) -> dict[str, Any]:
     if code:
         return {"host": host.name, "ray": "unreachable", "why": said}
-    ray, cpus, gpus, load, disk = said.split()
-    return {
-        "host": host.name, "ray": ray, "cpus": int(cpus), "gpus": int(gpus), "load": float(load), "free_bytes": int(disk)
-    }  # fmt: skip
+    ray, cpus, gpus, load, disk = said.split()[-5:]  # a login may have said something first
+    machine = {"cpus": int(cpus), "gpus": int(gpus), "load": float(load), "free_bytes": int(disk)}
+    return {"host": host.name, "ray": ray, **machine}
 
 
 def _require_alike(hosts: Sequence[Host], found: Sequence[Sequence[str]], token_sha256: str) -> None:
     """Checks that all hosts have what this one has: Python, packages, Podium's own code, and no other token."""
     here = provenance(Path.home())
     problems = []
-    for host, (facts, token, _) in zip(hosts, found, strict=True):
+    for host, lines in zip(hosts, found, strict=True):
+        facts, token, _ = lines[-3:]  # a login may have said something first
         there = json.loads(facts)
         if there["python"] != platform.python_version():
             problems.append(f"{host.name} has Python {there['python']}, and this machine {platform.python_version()}")
@@ -204,7 +207,7 @@ def _scripts() -> dict[str, str]:
     return {f"{name}_sh": (folder / f"{name}.sh").read_text(encoding="utf-8") for name in ("common", "head", "worker")}
 
 
-def _on_all(hosts: Sequence[Host], action: str, *settings: Mapping[str, str | list[str]]) -> list[list[str]]:
+def _on_all(hosts: Sequence[Host], action: str, settings: Sequence[Settings] = ()) -> list[list[str]]:
     """Has all hosts do something; gives the lines that each has printed.
 
     Raises:
@@ -217,16 +220,13 @@ def _on_all(hosts: Sequence[Host], action: str, *settings: Mapping[str, str | li
     return [said.splitlines() for _, said in answers]
 
 
-def _ask(
-    hosts: Sequence[Host], action: str, settings: Sequence[Mapping[str, str | list[str]]]
-) -> list[tuple[int, str]]:
+def _ask(hosts: Sequence[Host], action: str, settings: Sequence[Settings] = ()) -> list[tuple[int, str]]:
     """By host the exit code of an action, and what it printed; what it complained of if it failed."""
-    given = list(settings) if len(settings) == len(hosts) else [*settings] * len(hosts)
-    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
-        return list(pool.map(lambda host, each: _run(host, action, each), hosts, given))
+    with ThreadPoolExecutor(len(hosts) or 1) as pool:
+        return list(pool.map(lambda host, each: _run(host, action, each), hosts, settings or [{}] * len(hosts)))
 
 
-def _run(host: Host, action: str, settings: Mapping[str, str | list[str]]) -> tuple[int, str]:
+def _run(host: Host, action: str, settings: Settings) -> tuple[int, str]:
     lines = [
         f"{name}={shlex.quote(value)}" if isinstance(value, str) else f"{name}=({shlex.join(value)})"
         for name, value in {"environment": sys.prefix, **settings}.items()

@@ -13,7 +13,7 @@ mkdir -p "$folder" && chmod 700 "$folder" || exit 2
 port=$((20000 + 2 * (SLURM_JOB_ID % 6000)))
 address=$(getent ahostsv4 "$(hostname)" | awk '$1 !~ /^127\./ { print $1; exit }')
 address=${address:-$(hostname -I | awk '{ print $1 }')}
-export address port gpus
+export folder address port gpus
 
 # Where a node keeps Ray's files. Ray makes sockets there, whose paths must be short.
 scratch() {
@@ -34,12 +34,14 @@ node() {
         until (: <"/dev/tcp/$address/$port") 2>/dev/null; do sleep 1; done
         set -- --address="$address:$port"
     fi
-    tidy && mkdir -m 700 "$(scratch)" || return
-    ray start --block "$@" --temp-dir="$(scratch)" --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
-        --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
-        --disable-usage-stats --log-color=false &
     trap 'sleep 10; kill -KILL 0' TERM # workers write checkpoints meanwhile; a head that is told waits for itself
-    wait
+    until [[ -e $folder/complete ]]; do # Ray gives up where it takes over half a minute to start
+        tidy && mkdir -m 700 "$(scratch)" || return
+        ray start --block "$@" --temp-dir="$(scratch)" --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
+            --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
+            --disable-usage-stats --log-color=false &
+        wait
+    done
 }
 printf '#!/usr/bin/env bash\n%s\n%s\n' "$(declare -f scratch tidy)" tidy >"$folder/tidy"
 chmod 700 "$folder/tidy"
@@ -54,18 +56,24 @@ runs() {
     [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]
 }
 leave() {
-    is_told=yes
-    if runs; then kill -TERM "$driver"; else sleep 10 && kill -KILL "$driver"; fi
-} 2>/dev/null
+    if runs; then
+        is_told=yes
+        kill -TERM "$driver"
+    fi
+}
 is_told=
+
 launch() {
-    podium cluster wait "$address:$port" --hosts "$SLURM_JOB_NUM_NODES" &&
+    podium cluster wait "$address:$port" --hosts "$SLURM_JOB_NUM_NODES" && touch "$folder/complete" &&
         exec podium launch "${sweep[@]}" --cluster "$address:$port" --home "$home" --store "$store"
 }
 launch &
 driver=$!
 trap leave TERM
-while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
+while kill -0 "$driver" 2>/dev/null; do
+    wait -n "$driver" "$nodes"
+    kill -0 "$nodes" 2>/dev/null || kill -KILL "$driver" # without a Ray it would wait in vain
+done
 wait "$driver"
 code=$?
 
