@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,18 @@ class Slurm:
         return found
 
 
+def until(condition: Callable[[], object], what: str) -> None:
+    """Waits for a condition, without asking often: Slurm answers by a process for each question.
+
+    Raises:
+        AssertionError: if it did not come true in time.
+    """
+    deadline = time.monotonic() + HANG_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {HANG_S} s: {what}"
+        time.sleep(0.5)
+
+
 def why_not() -> str | None:
     """Why no Slurm can be started here; None if it can."""
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch", "unshare") if shutil.which(name) is None]
@@ -133,7 +145,7 @@ def running() -> Iterator[Slurm]:
         }
         anchor = stack.enter_context(_anchored(folder, environment))
         slurm = Slurm(environment, folder / "scratch", anchor)
-        _wait_until_idle(slurm, folder)
+        until(lambda: _is_idle(slurm), "both nodes are there")
         yield slurm
 
 
@@ -155,15 +167,10 @@ def _anchored(folder: Path, environment: dict[str, str]) -> Iterator["subprocess
             anchor.kill()
 
 
-def _wait_until_idle(slurm: Slurm, folder: Path) -> None:
-    deadline = time.monotonic() + HANG_S
+def _is_idle(slurm: Slurm) -> bool:
     asked = ["sinfo", "--noheader", "--format=%T %D"]
-    while True:
-        done = subprocess.run(asked, env=slurm.environment, capture_output=True, text=True, check=False)
-        if done.stdout.strip() == f"idle {len(NODES)}":
-            return
-        assert time.monotonic() < deadline, done.stdout + done.stderr + (folder / "said").read_text()
-        time.sleep(0.2)
+    done = subprocess.run(asked, env=slurm.environment, capture_output=True, text=True, check=False)
+    return done.stdout.strip() == f"idle {len(NODES)}"
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from podium.errors import UserError
-from podium.wiring.clusters.hosts import Host, read_hosts
+from podium.wiring.clusters.hosts_file import Host, read_hosts
 
 
 @pytest.fixture

@@ -5,20 +5,18 @@ import importlib.resources
 import json
 import os
 import platform
-import re
 import secrets
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from podium.errors import UserError
 from podium.tracking.provenance import provenance
+from podium.wiring.clusters.hosts_file import Host
 
 PORTS = ("HEAD_PORT", "NODE_PORTS", "WORKER_PORTS")
 """Variables of the scripts that are handed on where they are set here."""
@@ -31,84 +29,6 @@ TOLD = 3
 
 Settings = Mapping[str, str | Sequence[str]]
 """Variables of the script that a host runs: text, or the parts of a list."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """A machine.
-
-    Attributes:
-        name: What ssh calls it: `host` or `user@host`.
-        options: `cpus` and `gpus`, where others are to be offered than there are; `address`, where the other hosts call
-            it otherwise than ssh does.
-    """
-
-    name: str
-    options: Mapping[str, str]
-
-    @property
-    def address(self) -> str:
-        """By which the other hosts reach it.
-
-        Raises:
-            UserError: if its name means nothing here.
-        """
-        if "address" in self.options:
-            return self.options["address"]
-        asked = subprocess.run(  # noqa: S603
-            ["ssh", "-G", "--", self.name],  # noqa: S607 - the user's own
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        real = re.search(r"^hostname (\S+)$", asked.stdout, re.MULTILINE)
-        try:
-            return socket.gethostbyname(real[1] if real else self.name)
-        except OSError as error:
-            raise UserError(f"{self.name}: its address is not known here: {error}; give address=…") from error
-
-    @property
-    def arguments(self) -> list[str]:
-        """What it offers, for `ray start`."""
-        return [f"--num-{name}={self.options[name]}" for name in ("cpus", "gpus") if name in self.options]
-
-
-def read_hosts(path: Path) -> list[Host]:
-    """The hosts of a file, one a line; the first is the head.
-
-    Raises:
-        UserError: for the first line that is wrong, naming it.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    hosts: dict[str, Host] = {}
-    for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        host = _host(words, f"{path}:{number}")
-        if host.name in hosts:
-            raise UserError(f"{path}:{number}: {host.name} is there already; give each host once")
-        hosts[host.name] = host
-    if not hosts:
-        raise UserError(f"{path} names no host; give one a line, the head first: [user@]host [cpus=N] [gpus=N]")
-    return list(hosts.values())
-
-
-def _host(words: Sequence[str], where: str) -> Host:
-    name, *rest = words
-    if not re.fullmatch(r"[\w.@:%\[\]][\w.@:%\[\]-]*", name) or "=" in name:
-        raise UserError(f"{where}: {name!r} is no host; give host or user@host")
-    options = {}
-    for word in rest:
-        match = re.fullmatch(r"(cpus|gpus)=(\d+)|(address)=([\w.:-]+)", word)
-        if match is None:
-            raise UserError(f"{where}: {word!r} is not known; after the host, cpus=N, gpus=N and address=… may follow")
-        key, _, value = word.partition("=")
-        options[key] = value
-    return Host(name, options)
 
 
 def up(hosts: Sequence[Host], say: Callable[[str], None]) -> dict[str, Any]:
@@ -125,15 +45,16 @@ def up(hosts: Sequence[Host], say: Callable[[str], None]) -> dict[str, Any]:
     address = f"{addresses[0]}:{port}"
     common = {"token": token, **_scripts(), **{name: os.environ[name] for name in PORTS if name in os.environ}}
     starts = [["head.sh", addresses[0]], *(["worker.sh", each, address] for each in addresses[1:])]
-    settings = [{**common, "start": [*start, *host.arguments]} for start, host in zip(starts, hosts, strict=True)]
-    idle = [number for number, lines in enumerate(found) if lines[-1] != "up"]
-    for group in ([n for n in idle if n == 0], [n for n in idle if n > 0]):  # the head first
-        if group:
-            names = [hosts[number] for number in group]
-            say(f"Starting Ray on {', '.join(host.name for host in names)}")
-            _on_all(names, "up", [settings[number] for number in group])
-    _on_all(hosts[:1], "joined", [{"address": address, "hosts": str(len(hosts))}])
-    return {"address": address, "started": [hosts[number].name for number in idle]}
+    given = {host: {**common, "start": [*start, *host.arguments]} for start, host in zip(starts, hosts, strict=True)}
+    head, *others = hosts
+    idle = [host for host, lines in zip(hosts, found, strict=True) if lines[-1] != "up"]
+    if head in idle:  # others that still run belong to a head that is gone
+        _on_all(others, "down")
+        idle = list(hosts)
+        _start([head], given, say)
+    _start([host for host in others if host in idle], given, say)
+    _on_all([head], "joined", [{"address": address, "hosts": str(len(hosts))}])
+    return {"address": address, "started": [host.name for host in idle]}
 
 
 def status(hosts: Sequence[Host]) -> list[dict[str, Any]]:
@@ -153,6 +74,12 @@ def down(hosts: Sequence[Host]) -> None:
         problems += [f"{host.name}: {said}" for host, (code, said) in zip(group, answers, strict=True) if code]
     if problems:
         raise UserError("; ".join(problems) + ". Run down again when they answer")
+
+
+def _start(hosts: Sequence[Host], given: Mapping[Host, Settings], say: Callable[[str], None]) -> None:
+    if hosts:
+        say(f"Starting Ray on {', '.join(host.name for host in hosts)}")
+        _on_all(hosts, "up", [given[host] for host in hosts])
 
 
 def _stand(host: Host, code: int, said: str) -> dict[str, Any]:

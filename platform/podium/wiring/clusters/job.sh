@@ -39,7 +39,7 @@ node() {
         tidy && mkdir -m 700 "$(scratch)" || return
         ray start --block "$@" --temp-dir="$(scratch)" --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="$gpus" \
             --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 \
-            --disable-usage-stats --log-color=false &
+            --include-log-monitor=false --disable-usage-stats --log-color=false &
         wait
     done
 }

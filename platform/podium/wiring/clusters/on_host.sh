@@ -1,6 +1,5 @@
 # What `podium cluster hosts` has a host do. It comes over ssh's standard input, after its settings: environment, token,
-# common_sh, head_sh, worker_sh, start (head.sh or worker.sh with its arguments), address, hosts, and
-# the ports, if given.
+# common_sh, head_sh, worker_sh, start (head.sh or worker.sh with its arguments), address, hosts, and the ports, if given.
 set -euo pipefail
 folder=$HOME/.podium/ray
 pid_file=$folder/pid
@@ -35,7 +34,7 @@ up() {
     if lives; then return; fi
     down
     mkdir -p "$folder/cluster/hosts"
-    chmod 700 "$HOME/.podium" "$folder"
+    chmod 700 "$folder"
     ln -sfn "$environment" "$folder/.venv" # where the scripts look for it
     printf %s "$common_sh" >"$folder/cluster/hosts/common.sh"
     printf %s "$head_sh" >"$folder/cluster/hosts/head.sh"
