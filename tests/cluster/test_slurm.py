@@ -23,7 +23,7 @@ task: train.py:train
 search:
   objective: {{metric: score, direction: maximize}}
   space: {{x: {{float: [0, 1]}}}}
-budget: {{trials: 6, policy: none, epochs: {{min: 1, max: {STEPS}}}}}
+budget: {{trials: 12, policy: none, epochs: {{min: 1, max: {STEPS}}}}}
 tracking: {{plots: false}}
 """
 TRAIN = f"""

@@ -1,12 +1,12 @@
 """The file for sbatch that `podium cluster slurm` writes."""
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from wiring_cases import Outcome, podium_here
 
 from podium.errors import UserError
 from podium.wiring.clusters.slurm import seconds
@@ -30,17 +30,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def slurm(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "podium", "cluster", "slurm", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def slurm(folder: Path, *arguments: str) -> Outcome:
+    return podium_here(folder, "cluster", "slurm", *arguments)
 
 
 def test_the_example_is_what_the_command_writes(root: Path) -> None:
     """Regenerate it as cluster/slurm/README.md says."""
     places = ["--home", "/shared/podium", "--environment", sys.prefix]
     done = slurm(root, *EXAMPLE, "--time", "8:00:00", *places, "--out", "-")
-    assert done.returncode == 0, done.stderr
-    written = done.stdout.replace(sys.prefix, "/shared/environment").replace(str(root), "/shared/project")
+    assert done.code == 0, done.problems
+    written = done.output.replace(sys.prefix, "/shared/environment").replace(str(root), "/shared/project")
     assert written == (root / "cluster" / "slurm" / "example.sbatch").read_text()
 
 
@@ -57,12 +56,12 @@ def test_all_options_arrive(folder: Path) -> None:
     words = ["--mem", "64G", "--partition", "gpu", "--account", "vision", "--qos", "low", "--constraint", "a100&ib"]
     asked = ["--nodes", "2", "--cpus-per-node", "16", "--gpus-per-node", "2", "--time", "1-0", "--job-name", "mine"]
     done = slurm(folder, "sweep.yaml", "notify=it's me", *asked, *words, "--signal-s", "300", "--home", "h", "--json")
-    assert done.returncode == 2, "there is no such setting"
+    assert done.code == 2, "there is no such setting"
     done = slurm(
         folder, "sweep.yaml", "budget.trials=9", *asked, *words, "--signal-s", "300", "--home", "a b", "--json"
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"sweep": "tiny", "file": "tiny.sbatch"}
+    assert done.code == 0, done.problems
+    assert done.json == {"sweep": "tiny", "file": "tiny.sbatch"}
     lines = (folder / "tiny.sbatch").read_text().splitlines()
     assert [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")] == [
         "job-name=mine",
@@ -105,9 +104,9 @@ def test_all_options_arrive(folder: Path) -> None:
 def test_a_mistake_is_one_message_and_writes_nothing(folder: Path, arguments: list[str], said: str) -> None:
     before = {path: path.read_text() for path in folder.iterdir()}
     done = slurm(folder, "sweep.yaml", "--nodes", "2", "--gpus-per-node", "2", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.code == 2
+    assert said in done.problems
+    assert len(done.problems.splitlines()) == 1
     assert {path: path.read_text() for path in folder.iterdir()} == before
 
 

@@ -64,7 +64,7 @@ leave() {
 is_told=
 
 launch() {
-    podium cluster wait "$address:$port" --hosts "$SLURM_JOB_NUM_NODES" && touch "$folder/complete" &&
+    podium cluster wait "$address:$port" --hosts "$SLURM_JOB_NUM_NODES" --within-s 600 && touch "$folder/complete" &&
         exec podium launch "${sweep[@]}" --cluster "$address:$port" --home "$home" --store "$store"
 }
 launch &
