@@ -60,7 +60,7 @@ class Reached:
 
     def podium(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "podium", *arguments]
-        return self.hosts.head.run(command, timeout_s=HANG_S)
+        return self.hosts.head.run(command, timeout_s=2 * HANG_S)
 
     def ask(self, action: str, code: int = 0) -> dict[str, Any]:
         done = self.podium("cluster", "hosts", "hosts.txt", action, "--json")

@@ -104,6 +104,9 @@ def slurm() -> Iterator[slurm_server.Slurm]:
         yield running
 
 
+@pytest.mark.timeout(
+    1800
+)  # four times Ray is started, which a busy machine does slowly, and a clock of Slurm's awaited
 def test_a_sweep_over_many_jobs_loses_nothing(slurm: slurm_server.Slurm, tmp_path: Path) -> None:
     nights = Nights(slurm, tmp_path)
     job = nights.submit(nodes=1)

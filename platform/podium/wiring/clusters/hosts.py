@@ -22,7 +22,7 @@ PORTS = ("HEAD_PORT", "NODE_PORTS", "WORKER_PORTS")
 """Variables of the scripts that are handed on where they are set here."""
 
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
-LONGEST_S = 300
+LONGEST_S = 600
 
 TOLD = 3
 """Packages that are named where hosts have different ones."""

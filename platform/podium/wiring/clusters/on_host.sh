@@ -45,22 +45,25 @@ up() {
         printf %s "$token" >"$token_file.new"
         mv "$token_file.new" "$token_file"
     )
-    export RAY_AUTH_TOKEN_PATH=$token_file
-    local scope=()
-    if [[ $(loginctl show-user "$(id -un)" --property=Linger --value 2>/dev/null) == yes ]]; then
-        scope=(systemd-run --user --scope --quiet) # where logins that end take their processes along
-    fi
-    local script=$folder/cluster/hosts/${start[0]}
-    setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null &
-    echo "$! $(beginning $!)" >"$pid_file"
-    for ((tried = 0; tried < 600; tried++)); do
-        if grep -q "Ray runtime started" "$folder/log"; then return; fi
-        if ! lives; then break; fi
-        sleep 0.2
+    local _
+    for _ in 1 2 3; do # Ray gives up where it takes over half a minute to start
+        begin
+        while lives; do
+            if grep -q "Ray runtime started" "$folder/log"; then return; fi
+            sleep 0.5
+        done
     done
     tail -n 5 "$folder/log" >&2
     down
     return 1
+}
+begin() {
+    local scope=() script=$folder/cluster/hosts/${start[0]}
+    if [[ $(loginctl show-user "$(id -un)" --property=Linger --value 2>/dev/null) == yes ]]; then
+        scope=(systemd-run --user --scope --quiet) # where logins that end take their processes along
+    fi
+    RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null &
+    echo "$! $(beginning $!)" >"$pid_file"
 }
 
 joined() {
