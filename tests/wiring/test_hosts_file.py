@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from podium.errors import UserError
-from podium.wiring.clusters.hosts_file import Host, read_hosts
+from podium.wiring.clusters.hosts_file import Host, addresses_of, read_hosts
 
 
 @pytest.fixture
@@ -49,3 +49,10 @@ def test_a_mistake_names_file_and_line(path: Path, text: str, said: str) -> None
 def test_a_file_that_is_not_there(path: Path) -> None:
     with pytest.raises(UserError, match=r"hosts\.txt cannot be read"):
         read_hosts(path)
+
+
+def test_a_loopback_is_no_address_for_several_hosts() -> None:
+    here, there = Host("localhost", {}), Host("other", {"address": "10.0.0.2"})
+    assert addresses_of([here]) == ["127.0.0.1"]
+    with pytest.raises(UserError, match=r"localhost is 127\.0\.0\.1 here, which other hosts cannot reach"):
+        addresses_of([here, there])

@@ -16,7 +16,7 @@ from typing import Any
 
 from podium.errors import UserError
 from podium.tracking.provenance import provenance
-from podium.wiring.clusters.hosts_file import Host
+from podium.wiring.clusters.hosts_file import Host, addresses_of
 
 PORTS = ("HEAD_PORT", "NODE_PORTS", "WORKER_PORTS")
 """Variables of the scripts that are handed on where they are set here."""
@@ -37,9 +37,9 @@ def up(hosts: Sequence[Host], say: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         UserError: if a host cannot be used, naming all of these, before anything is started; or if Ray does not start.
     """
-    token = _token()
-    addresses = [host.address for host in hosts]
+    addresses = addresses_of(hosts)
     found = _on_all(hosts, "probe")
+    token = _token()
     _require_alike(hosts, found, hashlib.sha256(token.encode()).hexdigest())
     port = os.environ.get("HEAD_PORT", "6379")
     address = f"{addresses[0]}:{port}"
@@ -115,7 +115,7 @@ def _require_alike(hosts: Sequence[Host], found: Sequence[Sequence[str]], token_
         if token not in ("none", token_sha256):
             problems.append(f"{host.name} has another token in ~/.ray/auth_token; move it away")
     if problems:
-        raise UserError("; ".join(problems) + ". Nothing was started; install the same on every host")
+        raise UserError("; ".join(problems) + ". Nothing was started")
 
 
 def _token() -> str:

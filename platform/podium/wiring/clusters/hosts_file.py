@@ -74,6 +74,19 @@ def read_hosts(path: Path) -> list[Host]:
     return list(hosts.values())
 
 
+def addresses_of(hosts: Sequence[Host]) -> list[str]:
+    """By which the hosts reach each other.
+
+    Raises:
+        UserError: if one has no address here, or one that means another machine on each of several hosts.
+    """
+    addresses = [host.address for host in hosts]
+    for host, address in zip(hosts, addresses, strict=True):
+        if len(hosts) > 1 and address.startswith("127."):
+            raise UserError(f"{host.name} is {address} here, which other hosts cannot reach; give address=…")
+    return addresses
+
+
 def _host(words: Sequence[str], where: str) -> Host:
     name, *rest = words
     if not re.fullmatch(r"[\w.@:%\[\]][\w.@:%\[\]-]*", name) or "=" in name:

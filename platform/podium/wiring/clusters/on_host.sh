@@ -46,7 +46,7 @@ up() {
         mv "$token_file.new" "$token_file"
     )
     local _
-    for _ in 1 2 3; do # Ray gives up where it takes over half a minute to start
+    for _ in 1 2 3 4 5; do # Ray gives up where it takes over half a minute to start
         begin
         while lives; do
             if grep -q "Ray runtime started" "$folder/log"; then return; fi
