@@ -4,9 +4,9 @@ from types import ModuleType
 
 import click
 
-from podium.cli.cluster import leaving
+from podium.cli.cluster import hosts, leaving, slurm, waiting
 
-_MODULES: tuple[ModuleType, ...] = (leaving,)
+_MODULES: tuple[ModuleType, ...] = (hosts, slurm, waiting, leaving)
 
 
 @click.group()
