@@ -139,7 +139,11 @@ def laptop(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lap
     bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     ports = {**ports_of_a_host(20000), "DASHBOARD_PORT": str(free_block(1, 29000))}
     token = server / "auth_token"
-    of_head = {"RAY_AUTH_TOKEN_PATH": str(token), "PODIUM_HOME": str(home), "PODIUM_STORE": str(server / "store")}
+    of_head = {
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "PODIUM_HOME": str(home),
+        "PODIUM_STORE": str(server / "store"),
+    }
     with started([str(root / "cluster" / "hosts" / "head.sh"), HERE], {**bare, **ports, **of_head}):
         laptop = Laptop(folder, {**bare, "XDG_CONFIG_HOME": str(folder / "config"), "LOGNAME": "ada"}, home)
         address = f"http://{HERE}:{ports['DASHBOARD_PORT']}"
