@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from podium.cli.comparison import print_comparison
+from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
 from podium.cli.output import best_of, print_done, print_json, print_summary, table
 from podium.wiring.place import Place
@@ -25,8 +26,11 @@ def list_(place: Place, as_json: bool) -> None:
         print_json({"sweeps": sweeps})
         return
     counts = [f"{row['trials']['total']}/{row['trials']['budget']}" for row in sweeps]
-    rows = [(row["sweep"], row["state"], count, best_of(row)) for row, count in zip(sweeps, counts, strict=True)]
-    table(("sweep", "state", "trials", "best"), rows)
+    rows = [
+        (row["sweep"], row["user"], row["state"], count, best_of(row))
+        for row, count in zip(sweeps, counts, strict=True)
+    ]
+    table(("sweep", "user", "state", "trials", "best"), rows)
 
 
 @click.command()
@@ -47,9 +51,15 @@ def status(name: str, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
-    """Print the log of TRIAL: a number in the newest sweep, or NAME/NUMBER."""
+    """Print the log of TRIAL: a number in the newest sweep, or NAME/NUMBER.
+
+    NAME/driver is what the driver says of a sweep that was submitted to a cluster from elsewhere.
+    """
     from podium.wiring import summaries
 
+    if trial.endswith("/driver"):
+        _print_driver_log(trial.removesuffix("/driver"), place, follow, as_json)
+        return
     name, number = summaries.find_trial(place, trial)
     leads = summaries.leads(place, name, number)
     if as_json:
@@ -63,11 +73,23 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
         click.echo(text, nl=False)
 
 
+def _print_driver_log(name: str, place: Place, follow: bool, as_json: bool) -> None:
+    from podium.wiring.clusters import planting
+
+    said = planting.driver_log(place, name, follow=follow and not as_json)
+    if as_json:
+        print_json({"sweep": name, "log": "".join(said)})
+        return
+    for text in said:
+        click.echo(text, nl=False)
+
+
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Trials of each sweep.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with charts to this file.")
 @placed
+@travels(Travels(gives="html"))
 @with_json
 def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, as_json: bool) -> None:
     """Compare sweeps: their values, what they differ in, and their best trials.
@@ -94,6 +116,7 @@ def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, a
 @click.option("--trial", type=int, help="Its number. Default: the best trial")
 @click.option("--out", help="The folder to write to. Default: inside/NAME-TRIAL")
 @placed
+@travels(Travels(gives="out", writes="inside"))
 @with_json
 def inside(name: str, trial: int | None, out: str | None, place: Place, as_json: bool) -> None:
     """Look into a network of the sweep NAME: filters, what excites it, what it looks at, where it errs.
@@ -113,6 +136,7 @@ def inside(name: str, trial: int | None, out: str | None, place: Place, as_json:
 @click.command()
 @click.option("--port", default=5000, show_default=True)
 @placed
+@travels(Travels(stays="open the address of its MLflow server in a browser, which `podium status NAME` shows as runs"))
 @with_json
 def ui(port: int, place: Place, as_json: bool) -> None:
     """Show the runs: the MLflow server, on this machine only."""

@@ -90,6 +90,11 @@ class Place:
             _require_writable("--store", folder)
 
     @property
+    def is_on_one_host(self) -> bool:
+        """Whether ledger or runs are files of the home, which other hosts cannot use."""
+        return not self.ledger.startswith("postgresql") or self.tracking_uri.startswith("sqlite")
+
+    @property
     def cache(self) -> Path:
         """Where this host keeps what it fetched from a store at an address; other hosts make a folder of this name."""
         return self.home / "cache"

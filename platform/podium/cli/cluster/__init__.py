@@ -4,9 +4,9 @@ from types import ModuleType
 
 import click
 
-from podium.cli.cluster import hosts, leaving, slurm, waiting
+from podium.cli.cluster import hosts, leaving, named, slurm, waiting
 
-_MODULES: tuple[ModuleType, ...] = (hosts, slurm, waiting, leaving)
+_MODULES: tuple[ModuleType, ...] = (named, hosts, slurm, waiting, leaving)
 
 
 @click.group()
