@@ -4,7 +4,9 @@ from types import ModuleType
 
 import click
 
-_MODULES: tuple[ModuleType, ...] = ()
+from podium.cli.cluster import named
+
+_MODULES: tuple[ModuleType, ...] = (named,)
 
 
 @click.group()
