@@ -9,7 +9,7 @@ import click
 
 from podium.cli.comparison import print_comparison
 from podium.cli.options import placed, with_json
-from podium.cli.output import best_of, print_done, print_json, print_summary, table
+from podium.cli.output import best_of, print_done, print_findings, print_json, print_summary, table
 from podium.wiring.place import Place
 
 
@@ -131,14 +131,21 @@ def ui(port: int, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def doctor(place: Place, as_json: bool) -> None:
-    """Check this machine: versions, disk, ledger, MLflow, Ray, devices."""
+    """Check what a launch needs, and say what to mend: this machine's versions, disk, ledger, MLflow, Ray, devices.
+
+    With the address or the name of a cluster, the way to it and each of its hosts too: token, clocks, versions, the
+    store, ledger and MLflow from there, GPUs and drivers, disks, and whether neighbours can train together.
+
+    podium doctor --cluster 10.77.0.1:6379
+    """
+    from podium.console import Terminal
     from podium.wiring import doctor as doctors
 
-    findings = doctors.examine(place)
+    findings = doctors.examine(place, Terminal().stage)
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
-        table(("", "what", "found"), [("ok" if f.is_well else "!!", f.what, f.found) for f in findings])
+        print_findings(findings)
     sys.exit(0 if all(finding.is_well for finding in findings) else 1)
 
 
