@@ -150,10 +150,10 @@ def ask_tracking(tracking_uri: str) -> int:
     """The number of experiments that MLflow shows to this process's user, at most a thousand.
 
     Raises:
-        UserError: if nobody answers there.
-        PodiumError: if the server refuses, or fails.
+        UserError: if nobody answers there, or the server does not let the user in.
+        PodiumError: if it fails.
     """
-    from podium.tracking.client import connect, explain, is_fault, masked
+    from podium.tracking.client import connect, explain, is_fault
     from podium.wiring.tracker import require_answer
 
     require_answer(tracking_uri)
@@ -162,8 +162,7 @@ def ask_tracking(tracking_uri: str) -> int:
     except Exception as error:
         if not is_fault(error):
             raise
-        said = explain(error).replace(tracking_uri, masked(tracking_uri))
-        raise PodiumError(f"{masked(tracking_uri)} refuses: {said}") from error
+        raise PodiumError(explain(error)) from error
 
 
 def _problem(look: Callable[[], object], is_asked: bool) -> str:
