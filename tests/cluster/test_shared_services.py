@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,15 +65,18 @@ class Server:
 
     def podium(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
         """Runs a command as on a host; returns its code, its JSON and what it said."""
-        command = [sys.executable, "-m", "podium", *arguments, "--home", "home", "--store", self.store, "--json"]
+        where = ["--home", "home", "--store", self.store]
+        return self.run([*arguments, *where], self.on_a_host() | environment)
+
+    def on_a_laptop(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
+        """The like on a machine that has nothing but the token."""
+        return self.run(list(arguments), {**self.environment, "XDG_CONFIG_HOME": str(self.folder), **environment})
+
+    def run(self, arguments: list[str], environment: dict[str, str]) -> tuple[int, dict[str, Any], str]:
+        """Runs a command and keeps what it prints."""
+        command = [sys.executable, "-m", "podium", *arguments, "--json"]
         done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.on_a_host() | environment,
-            capture_output=True,
-            text=True,
-            timeout=HANG_S,
-            check=False,
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
         )
         self.said.extend([done.stdout, done.stderr])
         return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}, done.stderr
@@ -94,16 +99,23 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(s3: s3_server.Server, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(s3: s3_server.Server, root: Path) -> Iterator[Server]:
     """The services of a cluster on this machine; everything is ended by their one process."""
     try:
         find_binaries()
     except Exception as missing:
         pytest.skip(str(missing))
     s3.make_bucket("shared")
-    folder = tmp_path_factory.mktemp("up")
-    for each in (folder, *list(folder.parents)[:2]):
-        each.chmod(0o755)  # PostgreSQL runs as another user
+    # PostgreSQL runs as another user, to whom pytest's folders are closed; Ray's sockets need a short path
+    with tempfile.TemporaryDirectory(prefix="up-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        with running(Path(name), root, s3) as server:
+            yield server
+
+
+@contextmanager
+def running(folder: Path, root: Path, s3: s3_server.Server) -> Iterator[Server]:
+    """`podium up` in a folder, with a user of MLflow's."""
     first = free_block(260, 23000)
     ports = dict(zip(("database", "mlflow", "ray", "dashboard", "nodes", "workers"), (*range(5), 45), strict=True))
     at = {name: first + offset for name, offset in ports.items()}
@@ -187,18 +199,39 @@ def test_a_wrong_password_stops_no_sweep_and_is_told(server: Server) -> None:
     assert code == 2
     assert "lets nobody in" in said
     assert "***@127.0.0.1" in said
+    code, shown, _ = server.podium("ui", **nobody)
+    assert code == 0
+    assert shown["url"].startswith("http://***@127.0.0.1")
     code, _, said = server.podium("sync", "unseen")
     assert code == 0, said
     assert len(runs(server, "unseen")) == 3
 
 
-def test_the_doctor_finds_all_well_from_the_hosts(server: Server) -> None:
-    code, report, said = server.podium("doctor", "--cluster", server.addresses["ray"]["address"])
+def test_the_doctor_finds_all_well_from_a_laptop(server: Server) -> None:
+    code, _, said = server.on_a_laptop("cluster", "add", "lab", server.addresses["ray"]["dashboard"])
+    assert code == 0, said
+    code, report, said = server.on_a_laptop("doctor", "--cluster", "lab")
     assert code == 0, (said, report)
     told = {finding["what"]: finding["found"] for finding in report["findings"]}
     assert told["token"] == "accepted"
+    assert told["podium here"].endswith("as there")
+    assert told["ray here"].endswith("as there")
+    assert "clock here" in told
+    assert told["store"].startswith(server.store)
     assert told["ledger"] == f"{server.addresses['ledger']}, from every host"
     assert told["MLflow"] == f"{server.mlflow}, from every host"
+    assert "Asking 1 hosts" in said, "the cluster's progress is shown here"
+
+
+@pytest.mark.parametrize(("token", "found"), [("0" * 64, "refused"), ("", "there is none here")])
+def test_the_doctor_tells_what_is_wrong_with_the_token(server: Server, token: str, found: str) -> None:
+    given = {"RAY_AUTH_TOKEN": token, "RAY_AUTH_TOKEN_PATH": str(server.folder / "nowhere")}
+    code, report, said = server.on_a_laptop("doctor", "--cluster", server.addresses["ray"]["dashboard"], **given)
+    assert code == 1, said
+    (complaint,) = [finding for finding in report["findings"] if not finding["is_well"]]
+    assert complaint["what"] == "token"
+    assert found in complaint["found"]
+    assert "auth_token" in complaint["fix"]
 
 
 def test_strangers_are_kept_out(server: Server) -> None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,20 +181,20 @@ def test_what_a_dead_service_leaves_behind_is_ended_too(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[sa.URL]:
+def own() -> Iterator[sa.URL]:
     """A PostgreSQL of our own; its superuser's address."""
     try:
         binaries = databases.find_binaries()
     except UserError as missing:
         pytest.skip(str(missing))
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
-    server = Own(tmp_path / "database", "127.0.0.1", free_port(), binaries)
-    server.make("a word")
-    url = sa.URL.create("postgresql", databases.SUPERUSER, "a word", "127.0.0.1", server.port, "postgres")
-    with Services(tmp_path, lambda text: None, str).kept() as services:
-        services.start(server.service(lambda: databases.answers(url)))
-        yield url
+    with tempfile.TemporaryDirectory(prefix="podium-own-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user, to whom pytest's folders are closed
+        server = Own(Path(folder, "database"), "127.0.0.1", free_port(), binaries)
+        server.make("a word")
+        url = sa.URL.create("postgresql", databases.SUPERUSER, "a word", "127.0.0.1", server.port, "postgres")
+        with Services(Path(folder), lambda text: None, str).kept() as services:
+            services.start(server.service(lambda: databases.answers(url)))
+            yield url
 
 
 def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:

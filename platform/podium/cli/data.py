@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from podium.cli.describing import print_data, print_differences, size, source_of
+from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
 from podium.cli.output import print_json, table
 from podium.wiring.place import Place
@@ -27,6 +28,7 @@ def data() -> None:
 @click.argument("file")
 @click.argument("overrides", nargs=-1)
 @placed
+@travels(Travels(brings=("file",)))
 @with_json
 def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
     """Prepare the data of the sweep FILE, and show them.
@@ -57,6 +59,7 @@ def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) 
 @click.argument("what")
 @click.option("--sheet", metavar="FILE.png", help="Draw some samples into this file.")
 @placed
+@travels(Travels(brings=("what",), gives="sheet"))
 @with_json
 def show(what: str, sheet: str | None, place: Place, as_json: bool) -> None:
     """Show a data set, and prepare nothing.
@@ -101,6 +104,7 @@ def list_(place: Place, as_json: bool) -> None:
 @data.command(epilog="Exit codes: 0 every shard is what it was, 1 some are damaged, 2 user error.")
 @click.argument("what")
 @placed
+@travels(Travels(brings=("what",)))
 @with_json
 def verify(what: str, place: Place, as_json: bool) -> None:
     """Compare every shard with its checksum, reading all of them.
@@ -130,6 +134,7 @@ def verify(what: str, place: Place, as_json: bool) -> None:
 @click.argument("a")
 @click.argument("b")
 @placed
+@travels(Travels(brings=("a", "b")))
 @with_json
 def diff(a: str, b: str, place: Place, as_json: bool) -> None:
     """Compare the data sets A and B.

@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 import click
 
-from podium.cli.options import EXIT_CODES, placed, with_json, with_restarts
+from podium.cli.elsewhere import Travels, travels
+from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_restarts
 from podium.cli.output import print_json, print_summary
 from podium.errors import Interrupted, Refused
 from podium.wiring.place import Place
@@ -18,6 +19,8 @@ STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
 @click.argument("file")
 @click.argument("overrides", nargs=-1)
 @placed
+@travels(Travels(brings=("file",), plants=True))
+@with_detach
 @with_restarts
 @with_json
 def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
@@ -26,6 +29,10 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
     OVERRIDES change settings by their dotted keys:  podium launch sweep.yaml budget.trials=64 fuse=off
 
     preset=NAME changes those that the file's `presets` have under NAME:  podium launch sweep.yaml preset=full
+
+    On a cluster elsewhere the folder of FILE travels there; the sweep goes on without this terminal, which follows it:
+
+    podium launch sweep.yaml --cluster http://head:8265 --detach
     """
     from podium.console import Terminal
     from podium.spec.files import read_sweep
@@ -40,6 +47,8 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
 @click.command(epilog=EXIT_CODES)
 @click.argument("name")
 @placed
+@travels(Travels(plants=True))
+@with_detach
 @with_restarts
 @with_json
 def resume(name: str, place: Place, as_json: bool) -> None:
@@ -56,6 +65,7 @@ def resume(name: str, place: Place, as_json: bool) -> None:
 @click.argument("file")
 @click.argument("overrides", nargs=-1)
 @placed
+@travels(Travels(brings=("file",)))
 @with_json
 def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
     """Try out the sweep FILE without launching it: task, data, every structure, time and memory.
@@ -80,6 +90,7 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
 @click.option("--to", "highest", default=10.0, show_default=True, help="The last one, if the loss lasts so long.")
 @click.option("--steps", type=click.IntRange(min=40), default=100, show_default=True)
 @placed
+@travels(Travels(brings=("file",), gives="out"))
 @with_json
 def lr(file: str, overrides: tuple[str, ...], out: Path | None, place: Place, as_json: bool, **options: Any) -> None:
     """Find a learning rate for the sweep FILE: train its first point for some steps as the rate rises (Smith, 2015).

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from podium.cli.comparison import print_comparison
+from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
 from podium.cli.output import best_of, print_done, print_findings, print_json, print_summary, table
 from podium.wiring.place import Place
@@ -25,8 +26,11 @@ def list_(place: Place, as_json: bool) -> None:
         print_json({"sweeps": sweeps})
         return
     counts = [f"{row['trials']['total']}/{row['trials']['budget']}" for row in sweeps]
-    rows = [(row["sweep"], row["state"], count, best_of(row)) for row, count in zip(sweeps, counts, strict=True)]
-    table(("sweep", "state", "trials", "best"), rows)
+    rows = [
+        (row["sweep"], row["user"], row["state"], count, best_of(row))
+        for row, count in zip(sweeps, counts, strict=True)
+    ]
+    table(("sweep", "user", "state", "trials", "best"), rows)
 
 
 @click.command()
@@ -47,9 +51,15 @@ def status(name: str, place: Place, as_json: bool) -> None:
 @placed
 @with_json
 def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
-    """Print the log of TRIAL: a number in the newest sweep, or NAME/NUMBER."""
+    """Print the log of TRIAL: a number in the newest sweep, or NAME/NUMBER.
+
+    NAME/driver is what the driver says of a sweep that was submitted to a cluster from elsewhere.
+    """
     from podium.wiring import summaries
 
+    if trial.endswith("/driver"):
+        _print_driver_log(trial.removesuffix("/driver"), place, follow, as_json)
+        return
     name, number = summaries.find_trial(place, trial)
     leads = summaries.leads(place, name, number)
     if as_json:
@@ -63,11 +73,23 @@ def logs(trial: str, follow: bool, place: Place, as_json: bool) -> None:
         click.echo(text, nl=False)
 
 
+def _print_driver_log(name: str, place: Place, follow: bool, as_json: bool) -> None:
+    from podium.wiring.clusters import planting
+
+    said = planting.driver_log(place, name, follow=follow and not as_json)
+    if as_json:
+        print_json({"sweep": name, "log": "".join(said)})
+        return
+    for text in said:
+        click.echo(text, nl=False)
+
+
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Trials of each sweep.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with charts to this file.")
 @placed
+@travels(Travels(gives="html"))
 @with_json
 def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, as_json: bool) -> None:
     """Compare sweeps: their values, what they differ in, and their best trials.
@@ -94,6 +116,7 @@ def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, a
 @click.option("--trial", type=int, help="Its number. Default: the best trial")
 @click.option("--out", help="The folder to write to. Default: inside/NAME-TRIAL")
 @placed
+@travels(Travels(gives="out", writes="inside"))
 @with_json
 def inside(name: str, trial: int | None, out: str | None, place: Place, as_json: bool) -> None:
     """Look into a network of the sweep NAME: filters, what excites it, what it looks at, where it errs.
@@ -113,15 +136,22 @@ def inside(name: str, trial: int | None, out: str | None, place: Place, as_json:
 @click.command()
 @click.option("--port", default=5000, show_default=True)
 @placed
+@travels(Travels(stays="open the address of its MLflow server in a browser, which `podium status NAME` shows as runs"))
 @with_json
 def ui(port: int, place: Place, as_json: bool) -> None:
-    """Show the runs: the MLflow server, on this machine only."""
+    """Show the runs: the MLflow server, on this machine only; where there is one already, tell its address."""
+    from podium.tracking.client import masked
     from podium.wiring import champions
     from podium.wiring.summaries import TRAINING_VIEW
 
-    url = f"http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW}"
+    is_there = place.tracking_uri.startswith("http")
+    server = masked(place.tracking_uri).rstrip("/") if is_there else f"http://127.0.0.1:{port}"
+    url = f"{server}/#/experiments?{TRAINING_VIEW}"
     if as_json:
         print_json({"url": url})
+    if is_there:
+        click.echo(f"an MLflow server shows them: {url}", err=True)
+        return
     click.echo(f"MLflow on {url} (Ctrl-C ends it)", err=True)
     sys.stdout.flush()
     champions.serve_ui(place, port)
@@ -129,6 +159,7 @@ def ui(port: int, place: Place, as_json: bool) -> None:
 
 @click.command(epilog="Exit codes: 0 all is well, 1 something is not.")
 @placed
+@travels(Travels(is_its_own=True))
 @with_json
 def doctor(place: Place, as_json: bool) -> None:
     """Check what a launch needs, and say what to mend: this machine's versions, disk, ledger, MLflow, Ray, devices.
@@ -136,14 +167,17 @@ def doctor(place: Place, as_json: bool) -> None:
     With the address or the name of a cluster, the way to it and each of its hosts too: token, clocks, versions, the
     store, ledger and MLflow from there, GPUs and drivers, disks, and whether neighbours can train together.
 
-    podium doctor --cluster 10.77.0.1:6379
+    podium doctor --cluster lab
     """
+    import importlib.metadata
+
     from podium.console import Terminal
     from podium.wiring import doctor as doctors
 
     findings = doctors.examine(place, Terminal().stage)
     if as_json:
-        print_json({"findings": [finding._asdict() for finding in findings]})
+        version = importlib.metadata.version("podium")
+        print_json({"podium": version, "findings": [finding._asdict() for finding in findings]})
     else:
         print_findings(findings)
     sys.exit(0 if all(finding.is_well for finding in findings) else 1)

@@ -8,9 +8,15 @@ from typing import Any
 
 import click
 
+from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
 from podium.cli.output import print_json, table
 from podium.wiring.place import Place
+
+HERE = Travels(
+    stays="a model answers where its samples are; leave --cluster out, and give --tracking-uri the address of the "
+    "cluster's MLflow server"
+)
 
 SHOWN = 20
 """Rows that are printed."""
@@ -27,6 +33,7 @@ QUICK = 256
 @click.option("--probabilities", is_flag=True, help="Tell the probabilities of all classes or labels.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to FILE.npz, .csv or .json, or maps into a folder.")
 @placed
+@travels(HERE)
 @with_json
 def predict(
     model: str, given: Path, array: str | None, columns: str | None, out: Path | None, place: Place, **options: bool
@@ -71,6 +78,7 @@ def predict(
 @click.argument("model")
 @click.option("--port", default=5001, show_default=True, help="0 takes a free one.")
 @placed
+@travels(HERE)
 @with_json
 def serve(model: str, port: int, place: Place, as_json: bool) -> None:
     """Serve a registered MODEL over HTTP, on this machine only, by MLflow's scoring protocol.

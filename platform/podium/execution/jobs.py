@@ -10,9 +10,10 @@ import shlex
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -75,7 +76,7 @@ class Jobs:
         Raises:
             UserError: if the cluster does not take it.
         """
-        runtime = {"env_vars": dict(environment)} if environment else {}
+        runtime: dict[str, Any] = {"env_vars": dict(environment)} if environment else {}
         with tempfile.TemporaryDirectory() as folder, self._explained():
             if parcel is not None:
                 path = Path(folder, "parcel.zip")
@@ -182,17 +183,18 @@ class _Tail:
     def __init__(self, client: JobSubmissionClient, job: str) -> None:
         self._client, self._job = client, job
         self._loop = asyncio.new_event_loop()
-        self._stream, self._next = client.tail_job_logs(job), None
+        self._stream: AsyncIterator[str] = client.tail_job_logs(job)
+        self._next: asyncio.Task[str] | None = None
         self._come = self._skip = 0
 
     def wait(self, seconds: float) -> str:
         """What came within so many seconds, perhaps nothing."""
         if self._next is None:
-            self._next = self._loop.create_task(anext(self._stream, ""))
+            self._next = self._loop.create_task(self._piece())
         self._loop.run_until_complete(asyncio.wait({self._next}, timeout=seconds))
         if not self._next.done():
             return ""
-        piece, self._next = self._piece(self._next), None
+        piece, self._next = self._next.result(), None
         if not piece:
             time.sleep(seconds)
             self._stream, self._skip = self._client.tail_job_logs(self._job), self._come
@@ -206,14 +208,14 @@ class _Tail:
         if self._next is not None:
             self._next.cancel()
             self._loop.run_until_complete(asyncio.gather(self._next, return_exceptions=True))
-        self._loop.run_until_complete(self._stream.aclose())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    @staticmethod
-    def _piece(done: "asyncio.Task[str]") -> str:
+    async def _piece(self) -> str:
+        """The next piece; empty when the connection has ended, whatever ended it: `follow` asks what is the matter."""
         try:
-            return done.result()
-        except Exception:  # whatever ended the connection: `follow` asks whether the job is still there
+            return await anext(self._stream, "")
+        except Exception:
             return ""
 
 

@@ -57,8 +57,8 @@ def _refuse_much(folder: Path, files: list[Path]) -> None:
     largest = sorted(files, key=lambda file: -sizes[file])[:LARGEST]
     named = ", ".join(f"{file.relative_to(folder)} ({sizes[file] / 1e6:,.1f} MB)" for file in largest)
     raise UserError(
-        f"{folder} holds {len(files):,} files of {sum(sizes.values()) / 1e6:,.1f} MB, and with a sweep travel at most "
-        f"{MOST_FILES:,} of {MOST_BYTES / 1e6:g} MB; the largest are {named}. Put data where the cluster finds them, say "
+        f"{folder} holds {len(files):,} files of {sum(sizes.values()) / 1e6:,.1f} MB, and with a sweep travel at "
+        f"most {MOST_FILES:,} of {MOST_BYTES / 1e6:g} MB; the largest are {named}. Put data where the cluster finds them, say "
         "at an s3:// address or in a folder of its hosts, or the sweep file into a folder of its own"
     )
 

@@ -4,7 +4,6 @@ It runs in a process of its own, never in the driver's. Whatever fails leaves it
 `launch` it and `project` all rows from the first; what MLflow already shows is found again and not doubled.
 """
 
-import getpass
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from podium.sweep.trial import Trial
 from podium.tracking import diagnosis, entities, summary
 from podium.tracking.client import connect, masked, once
 from podium.tracking.entities import Point
+from podium.tracking.provenance import user
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -375,7 +375,7 @@ class Projector:
             **self._spec.tags,
             "podium.sweep": self._spec.sweep,
             "podium.sweep_id": self._identity,
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": user(),
             "mlflow.source.name": "podium",
             "mlflow.source.type": "LOCAL",
         }

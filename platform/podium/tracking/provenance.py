@@ -1,6 +1,8 @@
 """Provenance: which code, machine and packages a sweep comes from. Imports no MLflow and no torch."""
 
+import getpass
 import hashlib
+import json
 import os
 import platform
 import re
@@ -33,6 +35,12 @@ PACKAGES = (
 DIFF_LIMIT = 200_000
 """Characters of uncommitted changes that are kept."""
 
+ORIGIN = ".podium-origin.json"
+"""The file that tells of a folder which was submitted from elsewhere where it lay there."""
+
+USER = "PODIUM_USER"
+"""Names in the environment who submitted from elsewhere what this process does."""
+
 _SECRET = re.compile(r"(?i)(token|password|passwd|secret|credential|api_?key|access_?key)")
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -48,13 +56,14 @@ def provenance(folder: Path, command: Sequence[str] | None = None) -> dict[str, 
 
     Returns:
         `git` (`commit`, `branch`, `dirty`, `diff`; empty outside of a repository), `folder` (where the sweep file
-        lies), `podium`, `source` (the digest of Podium's own code), `python`, `platform`, `hardware` (`processor`,
-        `cores`, `memory_bytes`, `gpus`), `packages` (versions of all that is installed) and `command`.
+        lies), `host` (the machine that has it, if it was submitted from there), `user`, `podium`, `source` (the digest
+        of Podium's own code), `python`, `platform`, `hardware` (`processor`, `cores`, `memory_bytes`, `gpus`),
+        `packages` (versions of all that is installed) and `command`.
     """
     installed = packages()
     return {
-        "git": _git(folder),
-        "folder": str(folder.resolve()),
+        **(_submitted(folder) or origin(folder)),
+        "user": user(),
         "podium": installed.get("podium", ""),
         "source": _source_digest(),
         "python": platform.python_version(),
@@ -68,6 +77,16 @@ def provenance(folder: Path, command: Sequence[str] | None = None) -> dict[str, 
         "packages": installed,
         "command": masked(sys.argv if command is None else command),
     }
+
+
+def origin(folder: Path) -> dict[str, Any]:
+    """Where a folder lies and which commit it is at: `git` and `folder` of its provenance."""
+    return {"git": _git(folder), "folder": str(folder.resolve())}
+
+
+def user() -> str:
+    """Who runs this process, or submitted from elsewhere what it does."""
+    return os.environ.get(USER) or getpass.getuser()
 
 
 def masked(command: Sequence[str]) -> list[str]:
@@ -118,6 +137,15 @@ def _processor() -> str:
         return platform.processor()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor())
+
+
+def _submitted(folder: Path) -> dict[str, Any]:
+    """The origin of a folder that was submitted from elsewhere; empty for another."""
+    try:
+        told: dict[str, Any] = json.loads((folder / ORIGIN).read_text())
+    except (OSError, ValueError):
+        return {}
+    return told
 
 
 def _git(folder: Path) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Who is the champion of a model: the one way in which the alias moves, and what is known of all moves before."""
 
-import getpass
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from podium.registry import promotion
 from podium.registry.client import connect, registered
 from podium.registry.reigns import Reigns, reigns
 from podium.sweep.messages import Crowned, Crowning, Judged
+from podium.tracking.provenance import user
 from podium.wiring import tracker
 from podium.wiring.place import Place
 
@@ -153,11 +153,6 @@ def history(place: Place, model: str) -> list[dict[str, Any]]:
         elif isinstance(row.event, Crowning):
             told.append({"at": row.at, "what": "crowned", **row.event.model_dump(exclude={"kind"})})
     return told
-
-
-def user() -> str:
-    """Who runs this process."""
-    return getpass.getuser()
 
 
 def serve_ui(place: Place, port: int) -> NoReturn:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from podium.errors import UserError
 from podium.tracking.client import masked
-from podium.wiring.clusters import reach
+from podium.wiring.clusters import named, reach
 from podium.wiring.clusters.facts import ask_tracking
 from podium.wiring.findings import Finding, tried
 from podium.wiring.place import Place
@@ -25,6 +25,9 @@ def examine(place: Place, say: Callable[[str], None]) -> list[Finding]:
         place: Where sweeps are to live, and on which Ray.
         say: Told what is being done.
     """
+    cluster = named.find(place.cluster)
+    if cluster is not None:
+        return list(reach.elsewhere(cluster, say))
     return list(_of_this_machine(place) if place.cluster in ("inline", "local") else _of_cluster(place, say))
 
 
@@ -45,13 +48,12 @@ def _of_cluster(place: Place, say: Callable[[str], None]) -> Iterator[Finding]:
     from podium.wiring.clusters import checkup
 
     yield tried("home", lambda: writable(place))
-    if place.cluster != "auto":
-        say(f"Looking for the Ray at {place.cluster}")
-        for look in (reach.listener, reach.entry):
-            finding = look(place.cluster)
-            yield finding
-            if not finding.is_well:
-                return
+    say(f"Looking for the Ray at {place.cluster}")
+    for look in (reach.listener, reach.entry):
+        finding = look(place.cluster)
+        yield finding
+        if not finding.is_well:
+            return
     say("Joining it")
     try:
         with connected(place.cluster) as nodes:

@@ -39,11 +39,12 @@ class Place:
         cluster: str | None = None,
         ledger: str | None = None,
     ) -> "Place":
-        """Fills in what is not given: `PODIUM_HOME` or `.podium`, the home as store, SQLite in the home.
+        """Fills in what is not given: `PODIUM_HOME` or `.podium`, `PODIUM_STORE` or the home, SQLite in the home.
 
         Raises:
             UserError: if the store's address holds a password.
         """
+        store = store or os.environ.get("PODIUM_STORE") or None
         refuse_password(store or "")
         folder = Path(home or os.environ.get("PODIUM_HOME") or ".podium").expanduser().resolve()
         return cls(
@@ -87,6 +88,11 @@ class Place:
             require_usable(self.store)
         else:
             _require_writable("--store", folder)
+
+    @property
+    def is_on_one_host(self) -> bool:
+        """Whether ledger or runs are files of the home, which other hosts cannot use."""
+        return not self.ledger.startswith("postgresql") or self.tracking_uri.startswith("sqlite")
 
     @property
     def cache(self) -> Path:

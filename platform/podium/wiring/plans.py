@@ -16,6 +16,7 @@ from podium.spec.promotion import PromotionSettings, parse_promotion
 from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Event, Judged, Launched, Promoting
+from podium.tracking.provenance import user
 from podium.wiring import champions, networks, summaries
 from podium.wiring.place import Place
 
@@ -112,7 +113,7 @@ def make_plan(place: Place, sweep: str, model: str | None, settings: Mapping[str
         finalists=tuple(trial.number for trial in ranked),
         seeds=wanted.seeds,
         settings=wanted.model_dump(mode="json"),
-        by=champions.user(),
+        by=user(),
     )
     if wanted.train_on == "train+validation":
         confirmed = confirming(machine.spec, sweep, [ranked[0].parameters], 1)

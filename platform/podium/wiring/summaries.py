@@ -37,8 +37,11 @@ def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[st
     facts = book.facts(sweep).all()
     best = machine.best()
     driver = book.holder(sweep)
+    launched = next(book.rows(sweep)).event
+    assert isinstance(launched, Launched)
     summary = {
         "sweep": sweep,
+        "user": launched.provenance.get("user", ""),
         "state": str(machine.state) if driver or machine.is_ended else "interrupted",
         "reason": machine.reason,
         "trials": {"total": len(machine.trials), "budget": machine.budget, **machine.count()},
@@ -107,7 +110,7 @@ def place_in(cohort: str, lane: int, lanes: int) -> str:
 
 def overview(book: Book) -> list[dict[str, Any]]:
     """All sweeps, oldest first, in short."""
-    short = ("sweep", "state", "trials", "objectives", "best", "wall_s")
+    short = ("sweep", "user", "state", "trials", "objectives", "best", "wall_s")
     return [{key: summarize(book, name)[key] for key in short} for name in book.sweeps()]
 
 

@@ -13,6 +13,8 @@ MOST_SKEW_S = 2.0
 LEAST_DISK_BYTES, LEAST_SHARED_BYTES = 2_000_000_000, 256_000_000
 """Below which a disk, and shared memory, counts as full."""
 
+CLOCK_FIX = "set both by NTP: apt-get install chrony, and see `chronyc tracking`"
+
 GB = 1e9
 
 
@@ -96,7 +98,7 @@ def _clocks(facts: ClusterFacts) -> Iterator[Finding]:
     for name, skew in wrong.items():
         how = "ahead of" if skew.ahead_s > 0 else "behind"
         found = f"{name} is {abs(skew.ahead_s):.1f} s {how} {facts.here}"
-        yield Finding(False, "clocks", found, "set both by NTP: apt-get install chrony, and see `chronyc tracking`")
+        yield Finding(False, "clocks", found, CLOCK_FIX)
     if not wrong and facts.skews:
         most_s = max(abs(skew.ahead_s) + skew.within_s for skew in facts.skews.values())
         yield Finding(True, "clocks", f"at most {most_s:.2f} s apart")

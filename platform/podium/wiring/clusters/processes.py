@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from podium.errors import UserError
-from podium.wiring.supervisor import LONGEST_PAUSE_S, PAUSE_S
+from podium.execution.supervisor import LONGEST_PAUSE_S, PAUSE_S
 
 LOOK_EVERY_S = 0.2
 

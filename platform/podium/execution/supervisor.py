@@ -4,59 +4,71 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from podium.errors import DEFECT, Interrupted
-from podium.wiring.place import Place
 
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """How long the first pause before a new start is, and how long pauses grow: each is twice the one before."""
 
 
-def supervise(arguments: Sequence[str], place: Place, restarts: int, say: Callable[[str], None]) -> int:
+def supervise(command: Sequence[str], environment: Mapping[str, str], restarts: int, say: Callable[[str], None]) -> int:
     """Runs a command of Podium, and runs it again when its process was killed, met a defect or a storage fault.
 
     A signal to leave (SIGINT or SIGTERM) is passed on, and ends the supervision.
 
     Args:
-        arguments: The command; it must be one that goes on where it was left.
-        place: Where the sweep lives.
+        command: Its command line; it must be one that goes on where it was left.
+        environment: Its variables.
         restarts: How often it may be started again.
         say: Told of every death.
 
     Returns:
         The exit code of the last process; 128 and the signal's number for one that was killed.
     """
-    command, environment = place.command(*arguments)
     with _Child(command, environment).heeding_signals() as child:
-        for number in range(restarts + 1):
-            code = child.run()
-            if child.is_leaving or not (code < 0 or code in (DEFECT, Interrupted.exit_code)) or number == restarts:
-                break
-            pause_s = min(PAUSE_S * 2**number, LONGEST_PAUSE_S)
-            say(f"the driver ended by {_name(code)}; it is started again in {pause_s:g} s ({number + 1} of {restarts})")
-            if child.leaving.wait(pause_s):
-                break
+        return outlast(child.run, restarts, say, child.leaving.wait)
+
+
+def outlast(
+    run: Callable[[], int], restarts: int, say: Callable[[str], None], is_leaving: Callable[[float], bool]
+) -> int:
+    """Runs something until it ends by itself, or was started again often enough.
+
+    Args:
+        run: Runs it once; returns its exit code, or a signal's number below zero.
+        restarts: How often it may be started again.
+        say: Told of every death.
+        is_leaving: Waits for so many seconds; returns whether it is not to be started again.
+
+    Returns:
+        As `supervise`.
+    """
+    for number in range(restarts + 1):
+        code = run()
+        is_death = code < 0 or code in (DEFECT, Interrupted.exit_code)
+        if not is_death or number == restarts or is_leaving(0):
+            break
+        pause_s = min(PAUSE_S * 2**number, LONGEST_PAUSE_S)
+        say(f"the driver ended by {_name(code)}; it is started again in {pause_s:g} s ({number + 1} of {restarts})")
+        if is_leaving(pause_s):
+            break
     return code if code >= 0 else 128 - code
 
 
 class _Child:
     """The process that is supervised, in a group of its own: what the terminal sends reaches it once."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._command, self._environment = command, environment
         self._process: subprocess.Popen[bytes] | None = None
         self.leaving = threading.Event()
 
-    @property
-    def is_leaving(self) -> bool:
-        return self.leaving.is_set()
-
     def run(self) -> int:
         self._process = subprocess.Popen(self._command, env=self._environment, process_group=0)  # noqa: S603
-        if self.is_leaving:
+        if self.leaving.is_set():
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait()
 

@@ -1,0 +1,194 @@
+"""How commands are handed to a cluster elsewhere: what travels with them, and what comes back."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from podium.errors import Interrupted, UserError
+from podium.wiring.clusters.named import Cluster
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PLACE = ("home", "store", "tracking_uri", "ledger")
+"""The options of a place that are handed on."""
+
+STAYING = ("cluster", "detach", "restarts")
+"""Options that are not the command's own there."""
+
+
+@dataclass(frozen=True)
+class Travels:
+    """How a command goes to a cluster.
+
+    Attributes:
+        brings: Its arguments that may be files here; the folder they lie in comes along.
+        gives: Its option that names a file or folder to write here.
+        writes: Where it writes without that option.
+        plants: Whether it is a driver, which the cluster keeps running.
+        stays: Why it cannot go, and what to do instead; it is not handed on then.
+        is_its_own: Whether it deals with clusters elsewhere itself.
+    """
+
+    brings: tuple[str, ...] = ()
+    gives: str = ""
+    writes: str = ""
+    plants: bool = False
+    stays: str = ""
+    is_its_own: bool = False
+
+
+def travels(how: Travels) -> Callable[[Command], Command]:
+    """Notes at a command, below `placed`, how it goes to a cluster elsewhere; without it, as it is."""
+
+    def mark(command: Command) -> Command:
+        command.travels = how  # type: ignore[attr-defined]
+        return command
+
+    return mark
+
+
+def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
+    """Has a cluster carry out the current command, prints what it prints, and ends as it does.
+
+    Raises:
+        UserError: if the command cannot be carried out there, or what it is given cannot travel.
+    """
+    from podium.wiring.clusters.elsewhere import carry_out
+
+    context = click.get_current_context()
+    if how.stays:
+        raise UserError(f"`{context.command_path}` is for this machine and not for {cluster.name}: {how.stays}")
+    options = dict(context.params)
+    where = _where(context)
+    sweep = _check(options)
+    folder = _bring(options, how.brings)
+    target = _take(options, how, context)
+    words = [*context.command_path.split()[1:], *_words(context, options), *where]
+    if how.plants:
+        words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
+    _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
+    try:
+        answer = carry_out(cluster, words, _write, parcel=_parcel(folder), gives=target.name if target else "")
+    except KeyboardInterrupt:
+        if not how.plants:
+            raise
+        _say(f"podium: left; {_goes_on(sweep, cluster)}")
+        sys.exit(Interrupted.exit_code)
+    for name, content in answer.files.items():
+        _keep(name, content, target)
+    if options.get("detach") and answer.code == 0:
+        done = {"sweep": sweep, "cluster": cluster.name, "message": _goes_on(sweep, cluster)}
+        click.echo(json.dumps(done) if options["as_json"] else done["message"])
+    sys.exit(answer.code)
+
+
+def _where(context: click.Context) -> list[str]:
+    """The options of the place that were given on the command line; the environment here says nothing of elsewhere."""
+    from podium.tracking.provenance import masked
+
+    words = []
+    for name in PLACE:
+        value = context.params[name]
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if masked([value]) != [value]:
+            raise UserError(
+                f"{option} {masked([value])[0]} has a login in it, which everybody on the cluster could read; set it "
+                "in the environment of the cluster's hosts before Ray is started there, and leave the option out"
+            )
+        if "://" not in value and not Path(value).is_absolute():
+            raise UserError(f"{option} {value} means a folder of the cluster's hosts, so give an absolute path")
+        words += [option, value]
+    return words
+
+
+def _check(options: Mapping[str, Any]) -> str:
+    """Reads the sweep file that a command is given, so that its mistakes show at once; returns the sweep's name."""
+    from podium.spec.files import read_sweep
+
+    if "file" in options:
+        return read_sweep(options["file"], options["overrides"]).spec.sweep
+    return str(options.get("name", ""))
+
+
+def _bring(options: dict[str, Any], names: tuple[str, ...]) -> Path | None:
+    """The folder that files among the arguments lie in; names them in `options` as they are called there."""
+    paths = {name: Path(options[name]) for name in names if Path(options[name]).is_file()}
+    folders = {path.resolve().parent for path in paths.values()}
+    if len(folders) > 1:
+        raise UserError(f"{' and '.join(map(str, paths.values()))} lie in several folders, and one alone can travel")
+    options.update({name: path.name for name, path in paths.items()})
+    return next(iter(folders), None)
+
+
+def _parcel(folder: Path | None) -> bytes | None:
+    from podium.execution.parcel import pack
+    from podium.tracking.provenance import ORIGIN, origin
+
+    if folder is None:
+        return None
+    import socket
+
+    return pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
+
+
+def _take(options: dict[str, Any], how: Travels, context: click.Context) -> Path | None:
+    """Where here to put what the command writes; names it in `options` by its last part."""
+    if not how.gives or not (options[how.gives] or how.writes):
+        return None
+    target = Path(options[how.gives] or how.writes)
+    if options[how.gives]:
+        options[how.gives] = target.name
+    return target
+
+
+def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, ...] = ()) -> list[str]:
+    """The command line that gives a command these options and arguments."""
+    words: list[str] = []
+    last: list[str] = []
+    for parameter in context.command.params:
+        name, value = parameter.name or "", options[parameter.name or ""]
+        if (name not in only if only else name in (*PLACE, *STAYING)) or not value:
+            continue
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(parameter, click.Argument):
+            last += map(str, values)
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            words += [word for each in values for word in (parameter.opts[0], str(each))]
+    return [*words, *last]
+
+
+def _keep(name: str, content: bytes, target: Path | None) -> None:
+    """Writes a file that came back below the target, and nowhere else."""
+    parts = PurePath(name).parts
+    if target is None or parts[:1] != (target.name,) or ".." in parts:
+        raise UserError(f"the cluster sent a file {name!r} that nobody asked for; it was not written")
+    path = target.joinpath(*parts[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _goes_on(sweep: str, cluster: Cluster) -> str:
+    there = f"--cluster {cluster.name}"
+    return (
+        f"{sweep} runs on {cluster.name} without this terminal; `podium status {sweep} {there}` shows it, `podium logs "
+        f"-f {sweep}/driver {there}` follows it, `podium stop {sweep} {there}` ends it"
+    )
+
+
+def _write(kind: str, text: str) -> None:
+    click.echo(text, nl=False, err=kind == "err")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,127 @@
+"""Sweeps whose drivers a cluster keeps running: what is done on it when one is submitted, and to hear of it later."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from podium.errors import LookupFailed, Refused
+from podium.execution.frames import read as read_frame
+from podium.store import read
+from podium.tracking.provenance import user
+from podium.wiring.place import Place
+
+if TYPE_CHECKING:
+    from podium.execution import guardian
+
+RESTARTS = 10
+"""How often a driver that is killed, or whose database fails, is started again on one host: for three minutes or so."""
+
+GONE_S = 30.0
+LOOK_EVERY_S = 0.5
+
+BOUND = (
+    "podium: the ledger or the runs are files on the head, so the driver stays there and ends with it; with "
+    "PODIUM_LEDGER=postgresql://… and MLFLOW_TRACKING_URI=http://… on every host it moves to another\n"
+)
+
+Hear = Callable[[str, str], None]
+
+
+def plant(place: Place, sweep: str, words: Sequence[str], restarts: int, hear: Hear) -> None:
+    """Has the cluster keep the driver of a sweep running, unless it does so already.
+
+    Args:
+        place: Where the sweep lives.
+        sweep: Its name.
+        words: The driver's command, without `podium`.
+        restarts: How often it may be started again on one host.
+        hear: Told what the user should know: `err`, and the text.
+
+    Raises:
+        Refused: if a driver runs that was launched with something else.
+    """
+    from podium.execution import guardian
+    from podium.execution.connection import connected
+
+    name, command = _name(place, sweep), _command(place, words)
+    charge = guardian.Charge(sweep, command, Path.cwd().name, restarts, place.store, user(), guardian.shared())
+    with connected(place.cluster) as nodes:
+        if place.is_on_one_host and len(nodes) > 1:
+            hear("err", BOUND)
+        deadline = time.monotonic() + GONE_S
+        while not guardian.plant(name, charge, at_head=place.is_on_one_host):
+            other = guardian.find(name)
+            if other is not None:
+                _require_like(other, charge)
+                hear("err", f"podium: {sweep} is driven already, for {other.user}\n")
+                return
+            if time.monotonic() > deadline:
+                raise Refused(f"the last driver of {sweep!r} is about to end, and has not for {GONE_S:g} s; try again")
+            time.sleep(LOOK_EVERY_S)
+
+
+def follow(place: Place, sweep: str, hear: Hear) -> int:
+    """Passes on what the driver of a sweep has said and says; returns its exit code in the end.
+
+    Raises:
+        PodiumError: if it is gone without a word.
+    """
+    from podium.execution import guardian
+    from podium.execution.connection import connected
+
+    with connected(place.cluster):
+        for said in guardian.follow(_name(place, sweep)):
+            if isinstance(said, int):
+                return said
+            frame = read_frame(said)
+            if frame is not None:
+                hear(frame.kind, frame.text)
+    raise AssertionError("a driver's words end with its code")
+
+
+def driver_log(place: Place, sweep: str, *, follow: bool) -> Iterator[str]:
+    """What the drivers of a submitted sweep have said; with `follow`, goes on until the last one has ended.
+
+    Raises:
+        LookupFailed: if nothing is known of one.
+    """
+    from podium.execution import guardian
+    from podium.execution.connection import connected
+
+    if place.cluster not in ("inline", "local"):
+        with connected(place.cluster):
+            if guardian.find(_name(place, sweep)) is not None:
+                for line in guardian.follow(_name(place, sweep), to_end=follow):
+                    frame = read_frame(line) if isinstance(line, str) else None
+                    yield "" if frame is None else frame.text
+                return
+    said = read(place.store, guardian.log_name(sweep))
+    if not said:
+        raise LookupFailed(
+            f"nothing is known of a driver of {sweep!r}: what it says goes to the terminal that it was launched in, or "
+            "to the store if it was submitted to a cluster"
+        )
+    yield said.decode(errors="replace")
+
+
+def _command(place: Place, words: Sequence[str]) -> tuple[str, ...]:
+    where = ("--home", str(place.home), "--store", place.store, "--cluster", place.cluster)
+    return (sys.executable, "-m", "podium.cli.there", "--tied", "--", *words, *where)
+
+
+def _name(place: Place, sweep: str) -> str:
+    """What a guardian is found by: the sweep, and the ledger in which it has its name."""
+    return f"{hashlib.sha256(place.ledger.encode()).hexdigest()[:12]}/{sweep}"
+
+
+def _require_like(other: "guardian.Charge", charge: "guardian.Charge") -> None:
+    """Refuses another launch of a sweep that is driven; to resume it is to follow it."""
+    ours, theirs = (tuple(word for word in each.command if word != "--json") for each in (charge, other))
+    if "launch" in ours and (ours, charge.folder) != (theirs, other.folder):
+        raise Refused(
+            f"sweep {other.sweep!r} is driven already, for {other.user}, and was launched with something else; "
+            f"`podium stop {other.sweep}` ends it, `podium logs -f {other.sweep}/driver` shows it"
+        )
