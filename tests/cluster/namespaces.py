@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +136,17 @@ class Hosts:
         subprocess.run([*cable, "down"], check=True)
         yield
         subprocess.run([*cable, "up"], check=True)
+
+    @contextmanager
+    def guest(self, disk: Path, name: str, address: str) -> Iterator[Host]:
+        """One more host on the switch, as long as the block lasts; it has nothing of the environment of the others."""
+        with _host(self.switch, disk, name, address, self.head.home) as host:
+            bare = {key: value for key, value in host.environment.items() if not key.startswith("AWS_")}
+            yield replace(host, environment=bare)
+
+    def on_switch(self) -> tuple[str, ...]:
+        """What a command line begins with, to run in the network between the hosts."""
+        return tuple(_enter(self.switch, "--net"))
 
     @contextmanager
     def parted(self) -> Iterator[None]:

@@ -62,13 +62,13 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 
     context = click.get_current_context()
     if how.stays:
-        raise UserError(f"`{context.command_path}` is for this machine and not for {cluster.name}: {how.stays}")
+        raise UserError(f"`podium {' '.join(_name(context))}` is for this machine and not for {cluster.name}: {how.stays}")
     options = dict(context.params)
     where = _where(context)
     sweep = _check(options)
     folder = _bring(options, how.brings)
     target = _take(options, how, context)
-    words = [*context.command_path.split()[1:], *_words(context, options), *where]
+    words = [*_name(context), *_words(context, options), *where]
     if how.plants:
         words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
@@ -146,6 +146,11 @@ def _take(options: dict[str, Any], how: Travels, context: click.Context) -> Path
     if options[how.gives]:
         options[how.gives] = target.name
     return target
+
+
+def _name(context: click.Context) -> list[str]:
+    """The names of a command and its groups, without the program's."""
+    return [*_name(context.parent), context.info_name or ""] if context.parent else []
 
 
 def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, ...] = ()) -> list[str]:

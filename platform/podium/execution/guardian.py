@@ -40,6 +40,8 @@ PUBLISH_S = 20.0
 AWAY_S = 60.0
 """How long a guardian that is being started elsewhere may take to answer until that is said."""
 
+MOST_FOLLOWERS = 32
+
 MOST_CHARACTERS = 2_000_000
 """So much of what a driver says is kept."""
 
@@ -205,14 +207,23 @@ def plant(name: str, charge: Charge, *, at_head: bool) -> bool:
     Returns:
         False if there is a guardian of that name already.
     """
-    head = next(node for node in ray.nodes() if "node:__internal_head__" in node["Resources"])["NodeID"]  # type: ignore[no-untyped-call]
-    where: dict[str, Any] = {"label_selector": {"ray.io/node-id": head}}
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    head = next(node["NodeID"] for node in nodes if "node:__internal_head__" in node["Resources"])
+    options: dict[str, Any] = {
+        "name": name,
+        "namespace": SPACE,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_concurrency": MOST_FOLLOWERS,
+        "label_selector": {"ray.io/node-id": head},
+        "runtime_env": {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},
+    }
     if not at_head:
-        where: dict[str, Any] = {"label_selector": {"ray.io/node-id": f"!{head}"}, "fallback_strategy": [where]}
-    options = {"name": name, "namespace": SPACE, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
-    runtime = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
+        options["fallback_strategy"] = [{"label_selector": options["label_selector"]}]
+        options["label_selector"] = {"ray.io/node-id": f"!{head}"}
     try:
-        ray.remote(Guardian).options(**options, **where, max_concurrency=16, runtime_env=runtime).remote(charge)
+        ray.remote(Guardian).options(**options).remote(charge)
     except ValueError:
         return False
     return True

@@ -4,6 +4,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from podium.errors import UserError
@@ -12,6 +13,7 @@ MOST_BYTES = 50_000_000
 """So many bytes may travel with a sweep: Ray keeps them in its head's memory."""
 
 MOST_FILES = 2000
+LOOKED_AT = 20 * MOST_FILES
 LARGEST = 3
 
 
@@ -25,7 +27,7 @@ def pack(folder: Path, notes: Mapping[str, str] | None = None) -> bytes:
     Raises:
         UserError: if the folder is too large to travel; names what is largest.
     """
-    files = list(_files(folder))
+    files = list(islice(_files(folder), LOOKED_AT))
     _refuse_much(folder, files)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
@@ -58,8 +60,8 @@ def _refuse_much(folder: Path, files: list[Path]) -> None:
     named = ", ".join(f"{file.relative_to(folder)} ({sizes[file] / 1e6:,.1f} MB)" for file in largest)
     raise UserError(
         f"{folder} holds {len(files):,} files of {sum(sizes.values()) / 1e6:,.1f} MB, and with a sweep travel at "
-        f"most {MOST_FILES:,} of {MOST_BYTES / 1e6:g} MB; the largest are {named}. Put data where the cluster finds them, say "
-        "at an s3:// address or in a folder of its hosts, or the sweep file into a folder of its own"
+        f"most {MOST_FILES:,} of {MOST_BYTES / 1e6:g} MB; the largest are {named}. Put data where the cluster finds "
+        "them, say at an s3:// address or in a folder of its hosts, or the sweep file into a folder of its own"
     )
 
 
