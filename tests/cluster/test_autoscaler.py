@@ -67,7 +67,8 @@ def test_a_sweep_grows_with_the_cluster_that_its_waiting_gangs_make_grow(tmp_pat
     with two_hosts(tmp_path / "hosts") as hosts:
         head = replace(hosts.head, environment={**hosts.head.environment, **FAKE})
         (head.disk / "autoscaler.json").write_text(json.dumps(AUTOSCALER))
-        start_ray(head, "head.sh", HEAD, "--num-cpus", "1", "--autoscaling-config", "autoscaler.json")
+        growing = ("--autoscaling-config", "autoscaler.json", "--include-dashboard=false")
+        start_ray(head, "head.sh", HEAD, "--num-cpus", "1", *growing)
         (head.disk / "sweep.yaml").write_text(SWEEP)
         (head.disk / "train.py").write_text(TRAIN)
         driver = head.start(podium("launch", "sweep.yaml", "--cluster", f"{HEAD}:6379"), "growing.log")

@@ -116,7 +116,7 @@ def hosts(scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
     # a token that another test has left in the environment would win over the file
     inherited = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
     environment = {**inherited, **ports_of_a_host(20000), "RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_MODE": "token"}
-    with started([str(scripts / "head.sh"), HERE], environment) as head:
+    with started([str(scripts / "head.sh"), HERE, "--include-dashboard=false"], environment) as head:
         yield Hosts(scripts, environment, head)
 
 

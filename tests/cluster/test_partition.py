@@ -213,7 +213,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def with_head(hosts: Hosts) -> Hosts:
     """Ray runs on the first host."""
     make_empty_runs(hosts.head.disk / "podium" / "mlflow.db")
-    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", str(HEAD_CPUS))
+    start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", str(HEAD_CPUS), "--include-dashboard=false")
     return hosts
 
 

@@ -71,7 +71,11 @@ class Submitted:
         """Whether the second host has told of an epoch since the event that is the `times`-th of its kind."""
         events = self.events()
         marks = [index for index, event in enumerate(events) if isinstance(event, after)]
-        told = (event for event in events[marks[times - 1] :] if isinstance(event, Progress)) if len(marks) >= times else ()
+        told = (
+            (event for event in events[marks[times - 1] :] if isinstance(event, Progress))
+            if len(marks) >= times
+            else ()
+        )
         return any(event.lanes[0].metrics["on_worker"] for event in told)
 
 

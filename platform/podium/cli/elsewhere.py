@@ -62,7 +62,9 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 
     context = click.get_current_context()
     if how.stays:
-        raise UserError(f"`podium {' '.join(_name(context))}` is for this machine and not for {cluster.name}: {how.stays}")
+        raise UserError(
+            f"`podium {' '.join(_name(context))}` is for this machine and not for {cluster.name}: {how.stays}"
+        )
     options = dict(context.params)
     where = _where(context)
     sweep = _check(options)

@@ -35,6 +35,9 @@ HELD_PAUSE_S = 5.0
 LINGER_S = 5.0
 """How long a guardian stays after the end, for whoever follows to hear of it."""
 
+LIKE_A_HOST = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_worker_niceness": "0"}
+"""Variables by which Ray leaves a driver the host's devices and priority, of which it takes a worker its share."""
+
 HEAR_S = 1.0
 PUBLISH_S = 20.0
 AWAY_S = 60.0
@@ -217,7 +220,7 @@ def plant(name: str, charge: Charge, *, at_head: bool) -> bool:
         "max_restarts": -1,
         "max_concurrency": MOST_FOLLOWERS,
         "label_selector": {"ray.io/node-id": head},
-        "runtime_env": {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}},
+        "runtime_env": {"env_vars": LIKE_A_HOST},
     }
     if not at_head:
         options["fallback_strategy"] = [{"label_selector": options["label_selector"]}]
@@ -273,5 +276,5 @@ def _wait(seconds: float) -> bool:
 
 def _environment() -> dict[str, str]:
     """The host's, without what Ray adds for a worker of its own."""
-    added = ("RAY_JOB_ID", "RAY_RAYLET_PID", "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES")
+    added = ("RAY_JOB_ID", "RAY_RAYLET_PID", *LIKE_A_HOST)
     return {name: value for name, value in os.environ.items() if name not in added}

@@ -21,7 +21,6 @@ def add(name: str, address: str, token: str | None, as_json: bool) -> None:
     podium cluster add lab http://lab.example.org:8265 --token ~/.ray/lab.token
     """
     cluster = named.add(name, address, token)
-    cluster.token()
     message = f"{name} is the cluster at {cluster.address}; `podium doctor --cluster {name}` looks whether all is well"
     print_done({"name": name, "address": cluster.address, "message": message}, as_json)
 

@@ -93,7 +93,7 @@ def add(name: str, address: str, token: str | None) -> Cluster:
     """Names a cluster, or gives a named one another address and token.
 
     Raises:
-        UserError: for a name or an address that cannot be one.
+        UserError: for a name or an address that cannot be one, or a token that cannot be used.
     """
     if not _NAME.fullmatch(name) or name in HERE:
         raise UserError(
@@ -101,13 +101,15 @@ def add(name: str, address: str, token: str | None) -> Cluster:
         )
     _require_address(address)
     clusters()
+    cluster = Cluster(name, address.rstrip("/"), None if token is None else Path(token).expanduser().absolute())
+    cluster.token()
     document = tomlkit.parse(_text())
-    entry = {"address": address.rstrip("/")}
-    if token is not None:
-        entry["token"] = str(Path(token).expanduser().absolute())
+    entry = {"address": cluster.address}
+    if cluster.token_file is not None:
+        entry["token"] = str(cluster.token_file)
     document[name] = entry
     _write(tomlkit.dumps(document))
-    return clusters()[name]
+    return cluster
 
 
 def remove(name: str) -> None:

@@ -1,0 +1,116 @@
+"""Clusters by name: a file that a person may write, and no secret in it."""
+
+from pathlib import Path
+
+import pytest
+from wiring_cases import podium_here
+
+from podium.errors import LookupFailed, UserError
+from podium.wiring.clusters import named
+from podium.wiring.clusters.named import Cluster
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of this test's user, who has no token anywhere."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "config" / "podium" / "clusters.toml"
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """A file with a token, for its owner alone."""
+    file = tmp_path / "lab.token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    return file
+
+
+def test_a_named_cluster_is_found_listed_and_forgotten(tmp_path: Path, config: Path, token: Path) -> None:
+    added = podium_here(tmp_path, "cluster", "add", "lab", "http://lab:8265/", "--token", "lab.token", "--json")
+    assert (added.code, added.json["address"]) == (0, "http://lab:8265"), added.problems
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert TOKEN not in config.read_text()
+    assert named.find("lab") == Cluster("lab", "http://lab:8265", token)
+    assert named.clusters()["lab"].token() == TOKEN
+    known = podium_here(tmp_path, "cluster", "list", "--json").json["clusters"]
+    assert known == [{"name": "lab", "address": "http://lab:8265", "token": str(token)}]
+    assert podium_here(tmp_path, "cluster", "remove", "lab").code == 0
+    with pytest.raises(LookupFailed, match="there is no cluster 'lab'; named clusters: none yet"):
+        named.find("lab")
+
+
+def test_what_its_user_wrote_into_the_file_stays(config: Path) -> None:
+    config.parent.mkdir(parents=True)
+    config.write_text('# mine\n[lab]\naddress = "http://old:8265"  # in the cellar\n')
+    named.add("other", "https://other.example.org", None)
+    named.remove("other")
+    assert config.read_text().startswith("# mine\n[lab]\n")
+    assert "in the cellar" in config.read_text()
+
+
+@pytest.mark.parametrize("here", ["inline", "local", "auto", "10.77.0.1:6379", "head:6379"])
+def test_what_is_here_or_joined_is_not_elsewhere(here: str) -> None:
+    assert named.find(here) is None
+
+
+def test_an_address_is_a_cluster_without_a_name() -> None:
+    assert named.find("http://head:8265/") == Cluster("http://head:8265", "http://head:8265")
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head", "http://user:hidden@head:8265"])
+def test_what_is_no_address_is_refused_and_no_login_is_shown(address: str) -> None:
+    with pytest.raises(UserError, match="is no address of a cluster elsewhere; give") as raised:
+        named.find(address)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["local", "a b", "", "http://x", "-x"])
+def test_what_cannot_be_a_name_is_refused(name: str, config: Path) -> None:
+    with pytest.raises(UserError, match="cannot be a cluster's name"):
+        named.add(name, "http://head:8265", None)
+    assert not config.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[lab]\naddress = 7\n", r"clusters\.toml:1: lab: has no address"),
+        ('\n\n[lab]\naddress = "http://lab:8265"\nuser = "me"\n', r"clusters\.toml:3: lab: user cannot be said"),
+        ('[a]\naddress = "http://a:1"\n["lab"]\naddress = "lab:1"\n', r"clusters\.toml:3: lab: 'lab:1' is no address"),
+        (f'[lab]\naddress = "http://lab:1"\ntoken = "{TOKEN}"\n', r"clusters\.toml:1: lab: token must be the path"),
+        ("[lab\n", r"clusters\.toml: .*line 1"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(config: Path, text: str, said: str) -> None:
+    config.parent.mkdir(parents=True)
+    config.write_text(text)
+    with pytest.raises(UserError, match=said) as raised:
+        named.find("lab")
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_clusters_own_token_comes_first(tmp_path: Path, token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = tmp_path / ".ray" / "auth_token"
+    assert Cluster("lab", "http://lab:1").token() == ""
+    usual.parent.mkdir()
+    usual.write_text("usual")
+    usual.chmod(0o600)
+    assert Cluster("lab", "http://lab:1").token() == "usual"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    assert Cluster("lab", "http://lab:1").token() == "given"
+    assert Cluster("lab", "http://lab:1", token).token() == TOKEN
+
+
+def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token: Path, config: Path) -> None:
+    token.chmod(0o640)
+    refused = podium_here(tmp_path, "cluster", "add", "lab", "http://lab:8265", "--token", str(token))
+    assert (refused.code, f"chmod 600 {token}" in refused.problems) == (2, True)
+    refused = podium_here(tmp_path, "cluster", "add", "lab", "http://lab:8265", "--token", "no/such")
+    assert (refused.code, "No such file" in refused.problems) == (2, True)
+    assert not config.exists()
