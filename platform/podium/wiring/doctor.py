@@ -28,10 +28,11 @@ def examine(place: Place, say: Callable[[str], None]) -> list[Finding]:
     cluster = named.find(place.cluster)
     if cluster is not None:
         return list(reach.elsewhere(cluster, say))
-    return list(_of_this_machine(place) if place.cluster in ("inline", "local") else _of_cluster(place, say))
+    return list(_of_this_machine(place, say) if place.cluster in ("inline", "local") else _of_cluster(place, say))
 
 
-def _of_this_machine(place: Place) -> Iterator[Finding]:
+def _of_this_machine(place: Place, say: Callable[[str], None]) -> Iterator[Finding]:
+    say("Looking at this machine")
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(sys.version_info >= (3, 11), "Python", f"{version} at {sys.executable}")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
