@@ -28,6 +28,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 HANG_S = 300
 USER, PASSWORD, WRONG = "anna", "annas own word for it", "not-annas-own-word"
+PATIENT = {"RAY_health_check_timeout_ms": "60000", "RAY_raylet_liveness_self_check_interval_ms": "60000"}
+"""A Ray of one host that a busy machine keeps waiting is not given up."""
+
 SWEEP = """
 sweep: NAME
 task: train.py:train
@@ -138,7 +141,8 @@ ray:
     )
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PODIUM_"))}
     token = str(folder / "token")
-    environment = {**inherited, **s3.environment, "RAY_AUTH_TOKEN_PATH": token, "RAY_AUTH_MODE": "token"}
+    ray = {"RAY_AUTH_TOKEN_PATH": token, "RAY_AUTH_MODE": "token", **PATIENT}
+    environment = {**inherited, **s3.environment, **ray}
     command = [sys.executable, "-m", "podium", "up", "settings.yaml", "--json"]
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err, text=True)

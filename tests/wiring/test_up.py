@@ -22,6 +22,7 @@ from podium.spec.server import ServerSettings
 from podium.wiring.clusters import postgresql as databases
 from podium.wiring.clusters.postgresql import Own
 from podium.wiring.clusters.processes import Service, Services
+from podium.wiring.clusters.server import Server as ServerOf
 from podium.wiring.clusters.vault import Vault
 
 SETTINGS = """
@@ -214,3 +215,19 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
         databases.prepare(own.set(username="guest", password="guest"), {"other": "word"}, files)
     listening = subprocess.run(["ss", "-Hltn", f"sport = :{own.port}"], capture_output=True, text=True, check=True)
     assert [line.split()[3] for line in listening.stdout.splitlines()] == [f"127.0.0.1:{own.port}"]
+
+
+def test_the_password_of_a_database_is_for_this_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training functions can read the environment of the Ray, and everybody a command line."""
+    monkeypatch.setenv("PODIUM_DATABASE_PASSWORD", "a word")
+    text = SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require'}"
+    server = ServerOf(read_settings(write(tmp_path, text), ServerSettings))
+    for service in (server.mlflow(), server.ray()):
+        assert "a word" not in service.environment.values()
+        for secret in (server.vault.secret("mlflow-admin"), *server.passwords.values()):
+            assert not [word for word in service.command if secret in word]
+    ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?sslmode=require"
+    assert server.ray().environment["PODIUM_LEDGER"] == ledger
+    assert f"PODIUM_LEDGER='{ledger}'" in server.vault.path("hosts.env").read_text()
+    assert server.masked(f"no {ledger}") == "no postgresql://podium:***@db.lab:5433/podium?sslmode=require"
+    assert "***" in server.addresses()["ledger"]

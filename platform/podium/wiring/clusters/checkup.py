@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from podium.store import read, remove, write
 from podium.training.seats import Seat
 from podium.wiring.clusters import facts as asked
 from podium.wiring.clusters import meeting
@@ -72,18 +73,18 @@ def _try_store(hosts: "Everywhere", told: list["Host"], store: str) -> dict[str,
     probe, content = f".probe-{secrets.token_hex(8)}", secrets.token_bytes(16)
     names = {host: f"{probe}-{number}" for number, host in enumerate(told)}
     wrong = dict[str, str]()
-    written = hosts.ask_each({host: (asked.put, store, name, content) for host, name in names.items()})
+    written = hosts.ask_each({host: (write, store, name, content) for host, name in names.items()})
     wrong |= {
         host.name: f"cannot write: {answer.why}" for host, answer in written.items() if isinstance(answer, Silent)
     }
     neighbours = dict(zip(told, [*told[1:], *told[:1]], strict=True))
-    read = hosts.ask_each({host: (asked.get, store, names[neighbours[host]]) for host in told})
-    for host, answer in read.items():
+    found = hosts.ask_each({host: (read, store, names[neighbours[host]]) for host in told})
+    for host, answer in found.items():
         if isinstance(answer, Silent):
             wrong.setdefault(host.name, f"cannot read: {answer.why}")
         elif answer != content and neighbours[host].name not in wrong:
             wrong.setdefault(host.name, f"does not find what {neighbours[host].name} wrote")
-    hosts.ask_each({host: (asked.drop, store, name) for host, name in names.items()})
+    hosts.ask_each({host: (remove, store, name) for host, name in names.items()})
     return wrong
 
 

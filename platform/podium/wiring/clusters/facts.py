@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podium.errors import PodiumError
-from podium.store import read, remove, write
 from podium.wiring.place import Place
 
 PACKAGES = ("podium", "torch", "ray", "optuna", "mlflow", "dask", "pyarrow", "numpy", "pandas", "pydantic")
@@ -85,21 +84,6 @@ def look(session: str, cache: str) -> HostFacts:
         ledger=ledger_link(place, is_asked=False),
         tracking=tracking_link(place, is_asked=False),
     )
-
-
-def put(store: str, name: str, content: bytes) -> None:
-    """Writes a probe into the store."""
-    write(store, name, content)
-
-
-def get(store: str, name: str) -> bytes:
-    """Reads a probe of any host."""
-    return read(store, name)
-
-
-def drop(store: str, name: str) -> None:
-    """Removes a probe."""
-    remove(store, name)
 
 
 def _version(package: str) -> str:

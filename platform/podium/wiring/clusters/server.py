@@ -16,7 +16,7 @@ from podium.errors import UserError
 from podium.ledger.database import shown
 from podium.spec.files import SettingsFile
 from podium.spec.server import ServerSettings
-from podium.store import require_usable
+from podium.store import refuse_password, require_usable
 from podium.wiring.clusters import postgresql
 from podium.wiring.clusters.accounts import Account, is_let_in, make_account
 from podium.wiring.clusters.http import status_of
@@ -159,9 +159,8 @@ class Server:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING_")}
         health = f"{self.tracking_uri}/health"
-        return Service("MLflow", command, {**inherited, **environment}, lambda: status_of(health) == 200)
+        return Service("MLflow", command, {**_inherited(), **environment}, lambda: status_of(health) == 200)
 
     def make_cluster_account(self) -> None:
         """Makes the user in whose name the cluster writes its runs, if there is none.
@@ -189,7 +188,7 @@ class Server:
             "WORKER_PORTS": settings.worker_ports,
         }
         environment = {
-            **os.environ,
+            **_inherited(),
             **variables,
             **{name: str(port) for name, port in ports.items()},
             "PODIUM_HOME": str(self.folder / "home"),
@@ -278,6 +277,7 @@ class Server:
 
     def _check_writable(self, key: str, address: str) -> None:
         try:
+            refuse_password(address)
             if "://" in address:
                 require_usable(address)
             else:
@@ -315,3 +315,12 @@ class Server:
             return False
         bearer = f"Bearer {read_secret(self.token_file)}"
         return status_of(f"{self.dashboard}/api/version", bearer) == 200
+
+
+def _inherited() -> dict[str, str]:
+    """The environment of this process, without what is for it alone: training functions can read that of the Ray."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != PASSWORD and not name.startswith(("MLFLOW_TRACKING_", "PGPASS"))
+    }
