@@ -232,7 +232,7 @@ def test_two_users_sweeps_at_once_are_steered_and_outlive_their_terminals_and_dr
         (
             ["list", "--ledger", "postgresql://me:hidden@db/x"],
             "lab",
-            "--ledger postgresql://***@db/x has a login in it",
+            "--ledger postgresql://***@db/x has a password in it",
         ),
         (["list", "--store", "here"], "lab", "give an absolute path"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),

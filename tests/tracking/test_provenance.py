@@ -1,9 +1,10 @@
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from podium.tracking.provenance import DIFF_LIMIT, masked, provenance
+from podium.tracking.provenance import DIFF_LIMIT, ORIGIN, masked, origin, provenance
 
 
 def git(folder: Path, *words: str) -> str:
@@ -52,6 +53,19 @@ def test_the_machine_and_its_packages(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {"podium", "torch", "mlflow", "numpy"} <= set(found["packages"])
     assert found["command"] == ["podium", "launch"]
     assert "hunter2" not in str(found)
+
+
+def test_a_folder_that_was_submitted_tells_where_it_lay(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = origin(repository)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / ORIGIN).write_text(json.dumps({**there, "host": "laptop"}))
+    monkeypatch.setenv("PODIUM_USER", "ada")
+    found = provenance(copy)
+    assert (found["git"], found["folder"], found["host"]) == (there["git"], str(repository), "laptop")
+    assert (found["user"], there["git"]["commit"] != "") == ("ada", True)
 
 
 @pytest.mark.parametrize(

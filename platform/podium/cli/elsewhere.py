@@ -1,6 +1,8 @@
 """How commands are handed to a cluster elsewhere: what travels with them, and what comes back."""
 
 import json
+import re
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ PLACE = ("home", "store", "tracking_uri", "ledger")
 
 STAYING = ("cluster", "detach", "restarts")
 """Options that are not the command's own there."""
+
+
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,9 @@ def _where(context: click.Context) -> list[str]:
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         option = f"--{name.replace('_', '-')}"
-        if masked([value]) != [value]:
+        if _PASSWORD.search(value):
             raise UserError(
-                f"{option} {masked([value])[0]} has a login in it, which everybody on the cluster could read; set it "
+                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set it "
                 "in the environment of the cluster's hosts before Ray is started there, and leave the option out"
             )
         if "://" not in value and not Path(value).is_absolute():
@@ -135,8 +140,6 @@ def _parcel(folder: Path | None) -> bytes | None:
 
     if folder is None:
         return None
-    import socket
-
     return pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
 
 
