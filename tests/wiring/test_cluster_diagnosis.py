@@ -1,9 +1,12 @@
 """What the doctor makes of what hosts tell: each thing that is not well is told with its fix, and nothing else is."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from wiring_cases import podium_here
 
+from podium.wiring.clusters import reach
 from podium.wiring.clusters.diagnosis import OWN, ClusterFacts, Exchange, Skew, judge
 from podium.wiring.clusters.facts import PACKAGES, SHARED_MEMORY, Disk, HostFacts, Link
 
@@ -150,3 +153,30 @@ def test_a_ledger_in_a_file_asks_nothing_of_other_hosts() -> None:
 def test_where_nobody_answers_that_is_all() -> None:
     (finding,) = judge(ClusterFacts("", {}, silent={"head": "does not answer in time"}))
     assert not finding.is_well
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "is_well", "found"),
+    [(0.0, True, "within a second"), (2.0, True, "within a second"), (60.0, False, "the head is 60 s ahead of")],
+)
+def test_a_laptop_whose_clock_is_wrong_is_told(behind_s: float, is_well: bool, found: str) -> None:
+    (finding,) = reach._clock("Sun, 29 Nov 2026 12:00:00 GMT", 1_795_953_600.5 - behind_s)
+    assert finding.is_well is is_well
+    assert found in finding.found
+    assert bool(finding.fix) is not is_well
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "http://127.0.0.1:9"])
+def test_where_nobody_listens_that_is_all(tmp_path: Path, address: str) -> None:
+    outcome = podium_here(tmp_path, "doctor", "--cluster", address, "--home", str(tmp_path), "--json")
+    assert outcome.code == 1
+    last = outcome.json["findings"][-1]
+    assert (last["what"], last["is_well"]) == ("reach", False)
+    assert address in last["found"]
+    assert "firewalls" in last["fix"]
+
+
+def test_a_version_that_is_another_one_here_is_told() -> None:
+    finding = reach._same("podium", "99.0")
+    assert not finding.is_well
+    assert finding.fix == "pip install podium==99.0 here"
