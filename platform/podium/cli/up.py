@@ -18,7 +18,7 @@ def up(settings: Path, as_json: bool) -> None:
 
     A PostgreSQL with the ledger (or one that is there), MLflow with a user per person, and the head of a Ray. The first
     time, the secrets are made: files that you alone can read. A service that dies is started again; Ctrl-C or SIGTERM
-    ends all of them, and nothing else. Each listens on the address in the settings alone.
+    ends all of them, and nothing else. PostgreSQL, MLflow and Ray's dashboard listen on one address alone.
 
     The settings to begin with, with every key, are cluster/server/settings.yaml:
 

@@ -89,7 +89,7 @@ class ServerSettings(Settings):
 
     Attributes:
         name: How people call the cluster.
-        address: The address of this server by which the other hosts reach it; its services listen there alone.
+        address: The address of this server by which the other hosts reach it.
         folder: Where its secrets, its database, its logs and its home are.
         store: Where all hosts find checkpoints, shards and code. Default: `store` in the folder.
         database: The PostgreSQL.

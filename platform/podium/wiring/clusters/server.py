@@ -1,5 +1,6 @@
 """The services of a cluster as its settings describe them: what each is told, and where it keeps its secrets."""
 
+import json
 import os
 import shlex
 import sys
@@ -19,7 +20,7 @@ from podium.spec.server import ServerSettings
 from podium.store import refuse_password, require_usable
 from podium.wiring.clusters import postgresql
 from podium.wiring.clusters.accounts import Account, is_let_in, make_account
-from podium.wiring.clusters.http import status_of
+from podium.wiring.clusters.http import ask, status_of
 from podium.wiring.clusters.processes import Service, is_free
 from podium.wiring.clusters.vault import Vault, read_secret
 
@@ -311,10 +312,14 @@ class Server:
         return variables
 
     def _ray_answers(self) -> bool:
+        """Whether the dashboard takes our token, and knows of a host: it answers before the head itself has joined."""
         if not self.token_file.exists():
             return False
-        bearer = f"Bearer {read_secret(self.token_file)}"
-        return status_of(f"{self.dashboard}/api/version", bearer) == 200
+        try:
+            answer = ask(f"{self.dashboard}/nodes?view=hostNameList", f"Bearer {read_secret(self.token_file)}")
+            return answer.status == 200 and bool(json.loads(answer.content)["data"]["hostNameList"])
+        except (OSError, ValueError, KeyError):
+            return False
 
 
 def _inherited() -> dict[str, str]:
