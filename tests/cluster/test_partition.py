@@ -1,5 +1,6 @@
 """Two hosts that share nothing but a network and an S3 server: one of them dies, is cut off, comes back."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -252,6 +253,33 @@ def test_a_host_with_another_token_cannot_join(with_head: Hosts) -> None:
     assert refused.returncode != 0
     assert "Token" in refused.stdout + refused.stderr
     assert not worker.processes("raylet")
+
+
+def test_the_doctor_asks_every_host(cluster: Hosts) -> None:
+    """Each host has another disk under the path of the store, and no other complaint."""
+    command = [*podium("doctor", "--json"), "--cluster", f"{HEAD}:6379", "--store", str(cluster.head.home / "store")]
+    outcome = cluster.head.run(command, HANG_S)
+    assert outcome.returncode == 1, outcome.stderr
+    findings = json.loads(outcome.stdout.splitlines()[-1])["findings"]
+    wrong = [finding for finding in findings if not finding["is_well"]]
+    assert {finding["what"] for finding in wrong} == {"store"}, wrong
+    assert "does not find what" in wrong[0]["found"]
+    assert "mount the same folder" in wrong[0]["fix"]
+    told = {finding["what"]: finding["found"] for finding in findings}
+    assert told["hosts"] == "2 answer: head, worker"
+    assert told["ranks"].startswith("gloo between neighbours")
+    assert not list(cluster.head.disk.rglob(".probe-*")), "no probe is left"
+    assert not list(cluster.worker.disk.rglob(".probe-*"))
+
+
+def test_the_doctor_tells_a_wrong_token_at_once(with_head: Hosts) -> None:
+    command = [*podium("doctor", "--json"), "--cluster", f"{HEAD}:6379"]
+    outcome = with_head.head.run(["env", f"RAY_AUTH_TOKEN={'0' * 64}", *command])
+    assert outcome.returncode == 1, outcome.stderr
+    last = json.loads(outcome.stdout.splitlines()[-1])["findings"][-1]
+    assert (last["what"], last["is_well"]) == ("token", False)
+    assert "auth_token" in last["fix"]
+    assert "0" * 64 not in outcome.stdout + outcome.stderr
 
 
 def test_all_that_a_trial_needs_travels(cluster: Hosts, tmp_path: Path) -> None:

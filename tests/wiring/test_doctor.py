@@ -6,6 +6,7 @@ import pytest
 from wiring_cases import podium
 
 from podium.wiring import doctor
+from podium.wiring.findings import tried
 from podium.wiring.place import Place
 
 
@@ -41,14 +42,14 @@ def test_every_complaint_is_listed_and_is_one_line(tmp_path: Path) -> None:
 
 def test_a_home_that_is_a_file_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    finding = doctor._tried("home", lambda: doctor._writable(place(tmp_path / "home")))
+    finding = tried("home", lambda: doctor.writable(place(tmp_path / "home")))
     assert not finding.is_well
     assert "File exists" in finding.found
 
 
 def test_a_full_disk_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK_GB", 10**9)
-    finding = doctor._tried("home", lambda: doctor._writable(place(tmp_path)))
+    finding = tried("home", lambda: doctor.writable(place(tmp_path)))
     assert not finding.is_well
     assert "1000000000 GB are the least" in finding.found
 

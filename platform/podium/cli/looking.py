@@ -10,7 +10,7 @@ import click
 from podium.cli.comparison import print_comparison
 from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
-from podium.cli.output import best_of, print_done, print_json, print_summary, table
+from podium.cli.output import best_of, print_done, print_findings, print_json, print_summary, table
 from podium.wiring.place import Place
 
 
@@ -139,13 +139,19 @@ def inside(name: str, trial: int | None, out: str | None, place: Place, as_json:
 @travels(Travels(stays="open the address of its MLflow server in a browser, which `podium status NAME` shows as runs"))
 @with_json
 def ui(port: int, place: Place, as_json: bool) -> None:
-    """Show the runs: the MLflow server, on this machine only."""
+    """Show the runs: the MLflow server, on this machine only; where there is one already, tell its address."""
+    from podium.tracking.client import masked
     from podium.wiring import champions
     from podium.wiring.summaries import TRAINING_VIEW
 
-    url = f"http://127.0.0.1:{port}/#/experiments?{TRAINING_VIEW}"
+    is_there = place.tracking_uri.startswith("http")
+    server = masked(place.tracking_uri).rstrip("/") if is_there else f"http://127.0.0.1:{port}"
+    url = f"{server}/#/experiments?{TRAINING_VIEW}"
     if as_json:
         print_json({"url": url})
+    if is_there:
+        click.echo(f"an MLflow server shows them: {url}", err=True)
+        return
     click.echo(f"MLflow on {url} (Ctrl-C ends it)", err=True)
     sys.stdout.flush()
     champions.serve_ui(place, port)
@@ -153,16 +159,27 @@ def ui(port: int, place: Place, as_json: bool) -> None:
 
 @click.command(epilog="Exit codes: 0 all is well, 1 something is not.")
 @placed
+@travels(Travels(is_its_own=True))
 @with_json
 def doctor(place: Place, as_json: bool) -> None:
-    """Check this machine: versions, disk, ledger, MLflow, Ray, devices."""
+    """Check what a launch needs, and say what to mend: this machine's versions, disk, ledger, MLflow, Ray, devices.
+
+    With the address or the name of a cluster, the way to it and each of its hosts too: token, clocks, versions, the
+    store, ledger and MLflow from there, GPUs and drivers, disks, and whether neighbours can train together.
+
+    podium doctor --cluster lab
+    """
+    import importlib.metadata
+
+    from podium.console import Terminal
     from podium.wiring import doctor as doctors
 
-    findings = doctors.examine(place)
+    findings = doctors.examine(place, Terminal().stage)
     if as_json:
-        print_json({"findings": [finding._asdict() for finding in findings]})
+        version = importlib.metadata.version("podium")
+        print_json({"podium": version, "findings": [finding._asdict() for finding in findings]})
     else:
-        table(("", "what", "found"), [("ok" if f.is_well else "!!", f.what, f.found) for f in findings])
+        print_findings(findings)
     sys.exit(0 if all(finding.is_well for finding in findings) else 1)
 
 

@@ -2,9 +2,13 @@
 
 import json
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from podium.wiring.findings import Finding
 
 WIDTH = 200
 """Columns of a table that goes to a file or a pipe."""
@@ -119,6 +123,15 @@ def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     console.print(grid)
+
+
+def print_findings(findings: "Sequence[Finding]") -> None:
+    """Prints a line for each thing looked at, and below what is not well what mends it."""
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        click.echo(f"{'ok' if finding.is_well else '!!'}  {finding.what:<{width}}  {finding.found}")
+        if finding.fix:
+            click.echo(f"    {'':<{width}}  → {finding.fix}")
 
 
 def _print_ailing(summary: dict[str, Any]) -> None:

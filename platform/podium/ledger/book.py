@@ -79,6 +79,16 @@ class Book:
             known = ", ".join(self.sweeps()) or "none yet"
             raise LookupFailed(f"there is no sweep {sweep!r} here; known sweeps: {known}")
 
+    def require_writable(self) -> None:
+        """Asks for the right to write, and writes nothing.
+
+        Raises:
+            UserError: if the database does not give it.
+            StorageFault: if the database cannot be written for now.
+        """
+        with guarded(self._engine), self._engine.begin() as connection:
+            connection.execute(sa.delete(REQUESTS).where(sa.false()))
+
     def rows(self, sweep: str, after: int = -1) -> Iterator[Row]:
         """The rows of a sweep beyond sequence number `after`, in order."""
         query = (

@@ -1,4 +1,4 @@
-"""Sweep files: YAML 1.2 and dotted overrides to a SweepSpec, with errors that name file, line and key."""
+"""Files of settings: YAML 1.2, for sweeps with dotted overrides, with errors that name file, line and key."""
 
 import copy
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from podium.errors import SpecError
 from podium.spec import checks, wording
-from podium.spec.settings import suggestion
+from podium.spec.settings import Settings, suggestion
 from podium.spec.sweep import SweepSpec
 from podium.spec.wording import Path as KeyPath
 
@@ -35,8 +35,29 @@ class Origin:
 
 Origins = Mapping[KeyPath, Origin]
 
+S = TypeVar("S", bound=Settings)
+
 PRESET = "preset"
 """The key of the override that names a preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile(Generic[S]):
+    """A file of settings that has been read.
+
+    Attributes:
+        settings: What it says.
+        path: The file.
+        origins: Where each setting was written.
+    """
+
+    settings: S
+    path: Path
+    origins: Origins
+
+    def problem(self, key: str, text: str) -> SpecError:
+        """An error about the setting at a dotted key, or where it would stand."""
+        return _error(tuple(key.split(".")), text, self.origins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +104,7 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepFile:
     path = Path(path)
     text = _text(path)
     origins: dict[KeyPath, Origin] = {(): Origin(str(path), 1)}
-    tree = _tree(text, path, origins)
+    tree = _tree(text, path, origins, SweepSpec)
     assignments = [(*_assignment(override), Origin(override)) for override in overrides]
     for key, name, origin in assignments:
         if key == PRESET:
@@ -107,14 +128,30 @@ def parse_sweep(mapping: Mapping[str, Any], lines: Origins | None = None) -> Swe
         SpecError: for the first thing that is wrong, in the order of `lines`.
     """
     origins = lines or {}
-    try:
-        spec = SweepSpec.model_validate(mapping)
-    except ValidationError as error:
-        raise _first(wording.problems(error, mapping), origins) from None
+    spec = _validated(SweepSpec, mapping, origins)
     problems = list(checks.problems(spec))
     if problems:
         raise _first(problems, origins)
     return spec
+
+
+def read_settings(path: str | Path, kind: type[S]) -> SettingsFile[S]:
+    """Reads a file of settings that are no sweep's.
+
+    Raises:
+        SpecError: for the first thing that is wrong with it.
+    """
+    path = Path(path)
+    origins: dict[KeyPath, Origin] = {(): Origin(str(path), 1)}
+    tree = _tree(_text(path), path, origins, kind)
+    return SettingsFile(_validated(kind, tree, origins), path, origins)
+
+
+def _validated(kind: type[S], mapping: Mapping[str, Any], origins: Origins) -> S:
+    try:
+        return kind.model_validate(mapping)
+    except ValidationError as error:
+        raise _first(wording.problems(error, mapping), origins) from None
 
 
 def _first(problems: list[tuple[KeyPath, str]], origins: Origins) -> SpecError:
@@ -148,16 +185,14 @@ def _text(path: Path) -> str:
         raise SpecError(f"cannot be read: {error.strerror}", file=str(path)) from None
 
 
-def _tree(text: str, path: Path, origins: dict[KeyPath, Origin]) -> dict[Any, Any]:
+def _tree(text: str, path: Path, origins: dict[KeyPath, Origin], kind: type[Settings]) -> dict[Any, Any]:
     try:
         document = YAML(typ="rt", pure=True).load(text)
     except YAMLError as error:
         raise SpecError(_yaml_problem(error), file=str(path), line=_yaml_line(error, text)) from None
     if not isinstance(document, CommentedMap):
-        raise SpecError(
-            f"must be a mapping of keys (`sweep`, `task`, `search`, `budget`), and is {wording.show(document)}",
-            file=str(path),
-        )
+        keys = ", ".join(f"`{name}`" for name, field in kind.model_fields.items() if field.is_required())
+        raise SpecError(f"must be a mapping of keys ({keys}), and is {wording.show(document)}", file=str(path))
     _locate(document, (), str(path), origins)
     tree: dict[Any, Any] = _plain(document)
     return tree

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import sqlite3
 import textwrap
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ SETTINGS = {
 """What MLflow is told by its environment, unless the user told it something else; its own retries take minutes."""
 
 REQUEST_TIMEOUT, TOO_MANY_REQUESTS = 408, 429
+
+_USER = re.compile(r"://[^/@\s]+@")
 
 EXPLANATION_LIMIT = 400
 """Characters of an error that a user is shown."""
@@ -85,13 +88,13 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """What went wrong in one line: what was refused, or the first of the errors that led to this one."""
+    """What went wrong in one line, without passwords: what was refused, or the first of the errors that led to it."""
     while not (isinstance(error, PodiumError) or is_refusal(error)):
         earlier = error.__cause__ or error.__context__
         if earlier is None:
             break
         error = earlier
-    return textwrap.shorten(str(error) or type(error).__name__, EXPLANATION_LIMIT)
+    return textwrap.shorten(_USER.sub("://***@", str(error)) or type(error).__name__, EXPLANATION_LIMIT)
 
 
 def masked(tracking_uri: str) -> str:

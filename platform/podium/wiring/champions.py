@@ -158,6 +158,10 @@ def history(place: Place, model: str) -> list[dict[str, Any]]:
 def serve_ui(place: Place, port: int) -> NoReturn:
     """Becomes the MLflow server, on loopback: whoever ends this process ends the server."""
     server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", place.tracking_uri, "--default-artifact-root", str(place.artifacts)]
-    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, [*server, *stores], {**os.environ, **settings})  # noqa: S606
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": place.tracking_uri,  # it may hold a password, and a command line can be seen
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(place.artifacts),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    os.execve(sys.executable, server, {**os.environ, **settings})  # noqa: S606

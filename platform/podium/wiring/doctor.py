@@ -1,4 +1,4 @@
-"""What is well on this machine, and what is not."""
+"""What is well on this machine and on a cluster, and what is not."""
 
 import importlib.metadata
 import os
@@ -6,49 +6,71 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from podium.errors import PodiumError
+from podium.errors import UserError
+from podium.tracking.client import masked
+from podium.wiring.clusters import named, reach
+from podium.wiring.clusters.facts import ask_tracking
+from podium.wiring.findings import Finding, tried
 from podium.wiring.place import Place
-from podium.wiring.tracker import require_answer
 
 PACKAGES = ("torch", "ray", "optuna", "mlflow", "dask", "pyarrow", "numpy", "pandas")
 LEAST_DISK_GB = 2
 
 
-class Finding(NamedTuple):
-    """One thing looked at."""
+def examine(place: Place, say: Callable[[str], None]) -> list[Finding]:
+    """Looks at everything a launch needs; takes some seconds, since it starts what a launch starts.
 
-    is_well: bool
-    what: str
-    found: str
+    Args:
+        place: Where sweeps are to live, and on which Ray.
+        say: Told what is being done.
+    """
+    cluster = named.find(place.cluster)
+    if cluster is not None:
+        return list(reach.elsewhere(cluster, say))
+    return list(_of_this_machine(place, say) if place.cluster in ("inline", "local") else _of_cluster(place, say))
 
 
-def examine(place: Place) -> list[Finding]:
-    """Looks at everything a launch needs; takes some seconds, since it starts what a launch starts."""
-    return list(_findings(place))
-
-
-def _findings(place: Place) -> Iterator[Finding]:
+def _of_this_machine(place: Place, say: Callable[[str], None]) -> Iterator[Finding]:
+    say("Looking at this machine")
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(sys.version_info >= (3, 11), "Python", f"{version} at {sys.executable}")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     yield Finding(True, "packages", versions)
-    yield _tried("home", lambda: _writable(place))
-    yield _tried("ledger", lambda: f"{len(place.book().sweeps())} sweeps")
-    yield _tried("devices", _devices)
-    yield _tried("MLflow", lambda: _tracking(place))
-    yield _tried("Ray", lambda: _ray(place))
+    yield tried("home", lambda: writable(place))
+    yield tried("ledger", lambda: f"{len(place.book().sweeps())} sweeps")
+    yield tried("devices", _devices)
+    yield tried("MLflow", lambda: f"{masked(place.tracking_uri)}, {ask_tracking(place.tracking_uri)} experiments")
+    yield tried("Ray", lambda: _ray(place))
 
 
-def _tried(what: str, look: Callable[[], str]) -> Finding:
+def _of_cluster(place: Place, say: Callable[[str], None]) -> Iterator[Finding]:
+    from podium.execution.connection import connected
+    from podium.wiring.clusters import checkup
+
+    yield tried("home", lambda: writable(place))
+    say(f"Looking for the Ray at {place.cluster}")
+    for look in (reach.listener, reach.entry):
+        finding = look(place.cluster)
+        yield finding
+        if not finding.is_well:
+            return
+    say("Joining it")
     try:
-        return Finding(True, what, look())
-    except (PodiumError, OSError, ImportError, RuntimeError, ValueError) as error:
-        return Finding(False, what, f"{type(error).__name__}: {error}".partition("\n")[0])
+        with connected(place.cluster) as nodes:
+            offers = "; ".join(f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes)
+            yield Finding(True, "Ray", offers)
+            yield from checkup.examine(place, say)
+    except UserError as error:
+        yield Finding(False, "Ray", str(error), "are Ray and Python here the same as there?")
 
 
-def _writable(place: Place) -> str:
+def writable(place: Place) -> str:
+    """The home, which is written to, and its room.
+
+    Raises:
+        OSError: if it cannot be written, or its disk is full.
+    """
     place.home.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=place.home):
         free_gb = shutil.disk_usage(place.home).free / 1e9
@@ -64,18 +86,10 @@ def _devices() -> str:
     return f"{os.cpu_count()} CPUs, {', '.join(gpus) or 'no GPU'}"
 
 
-def _tracking(place: Place) -> str:
-    from podium.tracking.client import connect
-
-    require_answer(place.tracking_uri)
-    count = len(connect(place.tracking_uri).search_experiments())
-    return f"{place.tracking_uri}, {count} experiments"
-
-
 def _ray(place: Place) -> str:
     if place.cluster == "inline":
         return "not used by --cluster inline"
     from podium.execution.connection import connected
 
-    with connected(None if place.cluster == "local" else place.cluster) as nodes:
+    with connected(None) as nodes:
         return "; ".join(f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes)

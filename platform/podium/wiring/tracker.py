@@ -57,10 +57,10 @@ INSIDE = "inside"
 
 
 def require_answer(tracking_uri: str) -> None:
-    """Asks an MLflow server for any answer, once; its own client would try for minutes.
+    """Asks an MLflow server for any answer, once, since its own client would try for minutes; then whether it knows us.
 
     Raises:
-        UserError: if nobody answers at the address.
+        UserError: if nobody answers at the address, or the server does not let this process's user in.
     """
     address = urlsplit(tracking_uri)
     if not address.scheme.startswith("http"):
@@ -75,6 +75,16 @@ def require_answer(tracking_uri: str) -> None:
         raise UserError(
             f"no MLflow server answers at {masked(tracking_uri)}: {reason}; start it, or give another --tracking-uri"
         ) from error
+    try:
+        connect(tracking_uri).search_experiments(max_results=1)
+    except Exception as error:
+        if is_refusal(error):
+            raise UserError(
+                f"MLflow at {masked(tracking_uri)} lets nobody in: {explain(error)}. Set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or write both into ~/.mlflow/credentials"
+            ) from error
+        if not is_fault(error):
+            raise
 
 
 def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int = -1) -> None:
