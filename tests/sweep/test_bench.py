@@ -11,7 +11,7 @@ from podium.sweep.machine import SweepState
 from podium.sweep.trial import TrialState
 from podium.testing.simulation import simulate, toy_spec
 
-pytestmark = pytest.mark.no_cover  # 21 sweeps of 1,000 trials say no more of that than the small ones of other tests
+pytestmark = pytest.mark.no_cover  # 17 sweeps of 1,000 trials say no more of that than the small ones of other tests
 
 TRIALS, GANGS, EPOCHS = 1000, 50, 51
 NONE_S = TRIALS * EPOCHS / GANGS
