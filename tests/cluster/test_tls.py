@@ -56,6 +56,17 @@ json.dump(answers, sys.stdout)
 """
 
 
+ASK = """
+import sys
+import urllib.request
+from pathlib import Path
+
+headers = {"Authorization": "Bearer " + Path("~/.ray/auth_token").expanduser().read_text()}
+with urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8265/api/jobs/", headers=headers)) as answer:
+    print(answer.status)
+"""
+
+
 def certificates(folder: Path, *addresses: str) -> Path:
     made = subprocess.run(
         [SCRIPTS / "certificates.sh", folder, *addresses], capture_output=True, text=True, check=False
@@ -71,7 +82,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hosts, Pa
     with two_hosts(tmp_path_factory.mktemp("hosts")) as hosts:
         make_empty_runs(hosts.head.disk / "podium" / "mlflow.db")
         put_certificate(hosts.head, folder)
-        start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", "1")
+        start_ray(hosts.head, "head.sh", HEAD, "--num-cpus", "1", "--include-dashboard=true")
         shutil.copytree(hosts.head.disk / ".ray", hosts.worker.disk / ".ray", ignore=shutil.ignore_patterns("tls"))
         put_certificate(hosts.worker, folder)
         start_ray(hosts.worker, "worker.sh", WORKER, HEAD, "--num-cpus", "1")
@@ -129,6 +140,12 @@ def test_without_a_certificate_of_the_same_authority_nothing_is_said(
         without_tls, without_certificate, with_another, with_ours = (next(answers) for _ in given)
         assert {without_tls, without_certificate, with_another} == {"UNAVAILABLE"}, place
         assert with_ours in {"OK", "UNIMPLEMENTED"}, place
+
+
+def test_the_dashboard_answers_on_loopback_without_tls(sealed: tuple[Hosts, Path]) -> None:
+    hosts, _ = sealed
+    asked = hosts.head.run([sys.executable, "-c", ASK])
+    assert asked.stdout == "200\n", asked.stderr
 
 
 def test_the_keys_are_for_their_owner_alone_and_stay_when_hosts_are_added(tmp_path: Path) -> None:
