@@ -1,14 +1,16 @@
 """A Ray that adds hosts: a sweep asks for those that its trials need, trains on them, and gives them back."""
 
 import json
-from dataclasses import replace
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faults.verdict import assert_nothing_lost
-from namespaces import HANG_S, HEAD, two_hosts, until
-from test_partition import podium, start_ray
+from namespaces import HANG_S, until
+from test_hosts import HERE, ports_of_a_host, started
 
 from podium.sweep.messages import Advanced, GangLost, GangReady
 from podium.wiring.place import Place
@@ -16,7 +18,12 @@ from podium.wiring.place import Place
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 MOST_HOSTS, TRIALS = 3, 3
-FAKE = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_raylet_start_wait_time_s": "240"}
+FAKE = {
+    "RAY_FAKE_CLUSTER": "1",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    "RAY_raylet_start_wait_time_s": "240",
+    "RAY_agent_register_timeout_ms": "240000",
+}
 """Has Ray take more processes on this host for more hosts, and be patient on a busy one."""
 
 HEAD_TYPE = "ray.head.default"
@@ -73,21 +80,32 @@ def train(trial):
 """
 
 
-def test_the_autoscaler_adds_the_hosts_that_trials_need_and_ends_those_that_none_does(tmp_path: Path) -> None:
+def test_the_autoscaler_adds_the_hosts_that_trials_need_and_no_more(tmp_path: Path, root: Path) -> None:
     """Three trials want two hosts beside the head, though three may be had; the last trial wants none of them."""
-    (tmp_path / "hosts").mkdir()
-    with two_hosts(tmp_path / "hosts") as hosts:
-        head = replace(hosts.head, environment={**hosts.head.environment, **FAKE})
-        (head.disk / "autoscaler.json").write_text(json.dumps(AUTOSCALER))
-        growing = ("--autoscaling-config", "autoscaler.json", "--include-dashboard=false")
-        start_ray(head, "head.sh", HEAD, "--num-cpus", "1", *growing)
-        (head.disk / "sweep.yaml").write_text(SWEEP)
-        (head.disk / "train.py").write_text(TRAIN)
-        driver = head.start(podium("launch", "sweep.yaml", "--cluster", f"{HEAD}:6379"), "growing.log")
-        place = Place.of(home=head.disk / "podium")
+    home, log = tmp_path / "podium", tmp_path / "growing.log"
+    for name, text in {"autoscaler.json": json.dumps(AUTOSCALER), "sweep.yaml": SWEEP, "train.py": TRAIN}.items():
+        (tmp_path / name).write_text(text)
+    environment = {**os.environ, **ports_of_a_host(21000), **FAKE, "HOME": str(tmp_path)}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / ".ray" / "auth_token")}
+    environment.pop("RAY_AUTH_TOKEN", None)
+    growing = ["--autoscaling-config", str(tmp_path / "autoscaler.json"), "--include-dashboard=false"]
+    head = [str(root / "cluster/hosts/head.sh"), HERE, *growing]
+    launch = [sys.executable, "-m", "podium", "launch", "sweep.yaml", "--home", str(home), "--cluster"]
+    with (
+        started(head, environment),
+        log.open("w") as output,
+        subprocess.Popen(
+            [*launch, f"{HERE}:{environment['HEAD_PORT']}"],
+            env=environment,
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as driver,
+    ):
+        place = Place.of(home=home)
 
         def told(kind: type) -> list[Any]:
-            assert driver.poll() is None, (head.disk / "growing.log").read_text()
+            assert driver.poll() is None, log.read_text()
             book = place.book()
             try:
                 return [row.event for row in book.rows("growing") if isinstance(row.event, kind)]
@@ -96,11 +114,11 @@ def test_the_autoscaler_adds_the_hosts_that_trials_need_and_ends_those_that_none
 
         until(lambda: len(told(GangReady)) == TRIALS, HANG_S, "each trial has a gang, two of them on hosts that came")
         for number in range(TRIALS - 1):
-            (head.disk / f"ticket-{number}").touch()
+            (tmp_path / f"ticket-{number}").touch()
         until(lambda: len(told(Advanced)) == TRIALS - 1, HANG_S, "two trials have ended")
         until(lambda: len(told(GangLost)) == TRIALS - 1, HANG_S, "two gangs have given their places back")
         assert {event.detail for event in told(GangLost)} == {"given back, for want of work"}
         assert len(told(GangReady)) == TRIALS, "nobody has asked for the third host"
-        (head.disk / "ticket-last").touch()
-        assert driver.wait(HANG_S) == 0, (head.disk / "growing.log").read_text()
+        (tmp_path / "ticket-last").touch()
+        assert driver.wait(HANG_S) == 0, log.read_text()
         assert_nothing_lost(place, "growing")

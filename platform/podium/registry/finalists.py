@@ -71,6 +71,7 @@ def confirming(spec: SweepSpec, name: str, points: Sequence[Mapping[str, Value]]
                 "epochs": {"min": epochs, "max": epochs},
                 "policy": "none",
                 "failures": len(listed),
+                "prices": spec.budget.prices,
             },
             "tracking": {**tree.get("tracking", {}), "model": False, "inside": False},
         }
