@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SCRIPTS = ROOT / "cluster" / "hosts"
 STORE = f"s3://{BUCKET}/tests"
 STARTED = "Ray runtime started"
+STARTS = 3
 STEPS, SAVED_EVERY = 20, 2
 
 GONE_S = 15
@@ -155,17 +156,23 @@ def podium(*arguments: str) -> list[str]:
 
 
 def start_ray(host: Host, script: str, *arguments: str) -> "subprocess.Popen[str]":
-    """Starts Ray by one of the scripts of cluster/hosts, and waits until it has joined."""
+    """Starts Ray by one of the scripts of cluster/hosts, and waits until it has joined.
+
+    Ray gives up where its own processes take more than some seconds to start; it is started again then, as by systemd.
+    """
     log = host.disk / "ray.log"
-    log.write_text("")
-    ray = host.start([str(SCRIPTS / script), *arguments], log.name)
+    for _ in range(STARTS):
+        log.write_text("")
+        ray = host.start([str(SCRIPTS / script), *arguments], log.name)
 
-    def has_started() -> bool:
-        assert ray.poll() is None, log.read_text()
-        return STARTED in log.read_text()
+        def is_over(ray: "subprocess.Popen[str]" = ray) -> bool:
+            return ray.poll() is not None or STARTED in log.read_text()
 
-    until(has_started, HANG_S, "Ray has started")
-    return ray
+        until(is_over, HANG_S, "Ray has started, or ended")
+        if ray.poll() is None:
+            return ray
+        host.kill("ray")
+    raise AssertionError(log.read_text())
 
 
 def join(hosts: Hosts) -> "subprocess.Popen[str]":

@@ -22,7 +22,6 @@ PLACE = ("home", "store", "tracking_uri", "ledger")
 STAYING = ("cluster", "detach", "restarts")
 """Options that are not the command's own there."""
 
-
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
@@ -74,8 +73,8 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     where = _where(context)
     sweep = _check(options)
     folder = _bring(options, how.brings)
-    target = _take(options, how, context)
-    words = [*_name(context), *_words(context, options), *where]
+    target = _take(options, how)
+    words = [*command_line(context, options), *where]
     if how.plants:
         words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
@@ -106,8 +105,8 @@ def _where(context: click.Context) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         if _PASSWORD.search(value):
             raise UserError(
-                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set it "
-                "in the environment of the cluster's hosts before Ray is started there, and leave the option out"
+                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set "
+                "it in the environment of the cluster's hosts before Ray is started there, and leave the option out"
             )
         if "://" not in value and not Path(value).is_absolute():
             raise UserError(f"{option} {value} means a folder of the cluster's hosts, so give an absolute path")
@@ -143,7 +142,7 @@ def _parcel(folder: Path | None) -> bytes | None:
     return pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
 
 
-def _take(options: dict[str, Any], how: Travels, context: click.Context) -> Path | None:
+def _take(options: dict[str, Any], how: Travels) -> Path | None:
     """Where here to put what the command writes; names it in `options` by its last part."""
     if not how.gives or not (options[how.gives] or how.writes):
         return None
@@ -153,13 +152,18 @@ def _take(options: dict[str, Any], how: Travels, context: click.Context) -> Path
     return target
 
 
+def command_line(context: click.Context, options: Mapping[str, Any]) -> list[str]:
+    """A command with options and arguments that were given, but for those that say where and how it is run."""
+    return [*_name(context), *_words(context, options)]
+
+
 def _name(context: click.Context) -> list[str]:
     """The names of a command and its groups, without the program's."""
     return [*_name(context.parent), context.info_name or ""] if context.parent else []
 
 
 def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, ...] = ()) -> list[str]:
-    """The command line that gives a command these options and arguments."""
+    """Those of a command's options and arguments that were given on the command line, as they are written there."""
     words: list[str] = []
     last: list[str] = []
     for parameter in context.command.params:

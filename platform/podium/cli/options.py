@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from podium.cli.elsewhere import Travels, hand_on
+from podium.cli.elsewhere import Travels, command_line, hand_on
 from podium.errors import UserError
 from podium.wiring.clusters import named
 from podium.wiring.place import Place
@@ -57,11 +57,8 @@ def with_restarts(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(**options)
         from podium.execution.supervisor import supervise
 
-        place, as_json = options.pop("place"), options.pop("as_json")
-        arguments = [click.get_current_context().info_name or "", *(["--json"] if as_json else [])]
-        for value in options.values():
-            arguments += [value] if isinstance(value, str) else value
-        driver, environment = place.command(*arguments)
+        context = click.get_current_context()
+        driver, environment = options["place"].command(*command_line(context, context.params))
         sys.exit(supervise(driver, environment, restarts, lambda text: click.echo(f"podium: {text}", err=True)))
 
     help_text = "Start the driver again this often if it is killed, or its disk or database fails for a while."

@@ -1,9 +1,10 @@
 """Commands that a cluster elsewhere carries out: submitted as a job, heard until its end."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from podium.errors import PodiumError
+from podium.errors import PodiumError, UserError
 from podium.tracking.provenance import USER, user
 from podium.wiring.clusters.named import Cluster
 
@@ -14,6 +15,9 @@ MOST_WORDS = 4
 """Words of a command by which Ray shows it."""
 
 LAST_LINES = 5
+
+SIGNALS = 128
+"""The exit code of a process that was killed is this and the signal's number."""
 
 
 class Answer(NamedTuple):
@@ -51,45 +55,63 @@ def carry_out(
 
     Raises:
         UserError: if the cluster cannot be reached, or refuses the token.
-        PodiumError: if it could not begin with it, having no such Podium, for example.
+        PodiumError: if it could not begin with it, having no such Podium, for example, or it was killed.
         Interrupted: if the cluster was lost meanwhile.
         KeyboardInterrupt: if the user has had enough; the job is ended, and with it all but a sweep's driver.
     """
-    from podium.execution.frames import read, to_file
+    from podium.execution.frames import to_file
     from podium.execution.jobs import Jobs
 
     jobs = Jobs(cluster.address, cluster.token())
     command = [*ENTRY, *(["--gives", gives] if gives else []), "--", *words]
     about = {"podium": " ".join(words[:MOST_WORDS]), "user": user()}
     job = jobs.submit(command, parcel, {USER: user()}, about)
-    texts: dict[str, list[str]] = {"out": [], "err": []}
-    files: dict[str, list[str]] = {}
-    others: list[str] = []
+    heard = _Heard(hear)
     try:
         for line in jobs.follow(job):
-            frame = read(line)
-            if frame is None:
-                others.append(line)
-            elif frame.kind == "file":
-                files.setdefault(frame.name, []).append(frame.text)
-            elif hear is not None:
-                hear(frame.kind, frame.text)
-            else:
-                texts[frame.kind].append(frame.text)
+            heard.take(line)
     except KeyboardInterrupt:
-        jobs.stop(job)
+        with suppress(UserError):
+            jobs.stop(job)
         raise
     code, message = jobs.result(job)
-    jobs.forget(job)
-    if code and not any((*texts.values(), files)) and hear is None:
-        raise _not_begun(cluster, others, message)
-    return Answer(
-        code, "".join(texts["out"]), "".join(texts["err"]), {name: to_file(each) for name, each in files.items()}
-    )
+    with suppress(UserError):
+        jobs.forget(job)
+    if (code and not heard.has_begun) or code >= SIGNALS:
+        said = "\n".join(heard.others[-LAST_LINES:]) or message
+        what = "the command was killed there" if heard.has_begun else "is this Podium installed on its hosts"
+        raise PodiumError(f"{cluster.name} did not carry it out: {what}. It said:\n{said}")
+    files = {name: to_file(pieces) for name, pieces in heard.files.items()}
+    return Answer(code, "".join(heard.texts["out"]), "".join(heard.texts["err"]), files)
 
 
-def _not_begun(cluster: Cluster, lines: list[str], message: str) -> PodiumError:
-    said = "\n".join(lines[-LAST_LINES:]) or message
-    return PodiumError(
-        f"{cluster.name} could not begin with it: is this Podium installed on its hosts? It said:\n{said}"
-    )
+class _Heard:
+    """What has come of a command.
+
+    Attributes:
+        texts: What it wrote, unless somebody hears it at once.
+        files: By name the pieces of files.
+        others: Lines that are not Podium's.
+        has_begun: Whether any is.
+    """
+
+    def __init__(self, hear: Callable[[str, str], None] | None) -> None:
+        self.texts: dict[str, list[str]] = {"out": [], "err": []}
+        self.files: dict[str, list[str]] = {}
+        self.others: list[str] = []
+        self.has_begun = False
+        self._hear = hear or (lambda kind, text: self.texts[kind].append(text))
+
+    def take(self, line: str) -> None:
+        """One line of the job's log."""
+        from podium.execution.frames import read
+
+        frame = read(line)
+        if frame is None:
+            self.others.append(line)
+            return
+        self.has_begun = True
+        if frame.kind == "file":
+            self.files.setdefault(frame.name, []).append(frame.text)
+        else:
+            self._hear(frame.kind, frame.text)
