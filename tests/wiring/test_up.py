@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 
@@ -162,6 +163,20 @@ def test_a_service_that_dies_is_started_again_after_pauses_that_grow(tmp_path: P
         services.watch()
     assert (tmp_path / "up").read_text() == "xx"
     assert [line.rpartition("in ")[2] for line in said if "ended" in line] == ["1 s", "2 s"]
+
+
+def test_a_service_may_have_several_tries_to_start(tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    tried.touch()
+    text = f"file = open({str(tried)!r}, 'a'); file.write('x'); file.flush(); import time; time.sleep(600)"
+    text = f"{text} if file.tell() == 3 else exit('not yet')"
+    service = replace(script("late", text), answers=lambda: tried.read_text() == "xxx", tries=3)
+    with Services(tmp_path, lambda text: None, str).kept() as services:
+        services.start(service)
+    assert tried.read_text() == "xxx"
+    tried.write_text("xxxx")
+    with pytest.raises(UserError, match="late ended instead of starting"), Services(tmp_path, str, str).kept() as them:
+        them.start(replace(service, answers=lambda: False, tries=1))
 
 
 def test_what_a_dead_service_leaves_behind_is_ended_too(tmp_path: Path) -> None:

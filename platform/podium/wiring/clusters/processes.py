@@ -41,6 +41,7 @@ class Service:
         answers: Whether it does what it is for; may raise UserError if it never will.
         user: Whose process it is; this process's user, if empty.
         ending: The signal that ends it in good order.
+        tries: How often it may end instead of starting until it is given up.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Service:
     answers: Callable[[], bool]
     user: str = ""
     ending: signal.Signals = signal.SIGTERM
+    tries: int = 1
 
 
 class Left(Exception):
@@ -85,7 +87,7 @@ class Services:
         """Starts a service and waits until it answers.
 
         Raises:
-            UserError: if it ends instead, or takes too long.
+            UserError: if it ends instead, as often as it may, or takes too long.
             Left: if the user does not want to wait.
         """
         self._say(f"Starting {service.name}")
@@ -95,9 +97,10 @@ class Services:
         running.start()
         while not (running.is_alive and service.answers()):
             self.heed()
-            if not running.is_alive:
+            if not (running.is_alive or running.starts < service.tries):
                 said = self._masked(_last_lines(log))
                 raise UserError(f"{service.name} ended instead of starting; it said, in {log}:\n{said}")
+            running.look_after(self._say)
             if time.monotonic() - began > START_S:
                 raise UserError(f"{service.name} has not answered for {START_S:.0f} s; see {log}")
             self._leaving.wait(LOOK_EVERY_S)
@@ -128,6 +131,7 @@ class _Running:
         self._service, self._log = service, log
         self._process: subprocess.Popen[bytes] | None = None
         self._began, self._due, self._deaths = 0.0, 0.0, 0
+        self.starts = 0
 
     @property
     def is_alive(self) -> bool:
@@ -147,6 +151,7 @@ class _Running:
                 **as_user(service.user),  # type: ignore[call-overload]
             )
         self._began, self._due = time.monotonic(), 0.0
+        self.starts += 1
 
     def look_after(self, say: Callable[[str], None]) -> None:
         now = time.monotonic()

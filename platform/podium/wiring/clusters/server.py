@@ -32,6 +32,9 @@ PASSWORD = "PODIUM_DATABASE_PASSWORD"  # noqa: S105
 
 HOSTS_FILE = "hosts.env"
 
+RAY_TRIES = 5
+"""Ray 2.60 gives its own start up where its agent takes longer than 15 s, as it may on a server that is busy."""
+
 PACKAGES = ("psycopg", "flask_wtf")
 """What the extra `server` adds."""
 
@@ -195,7 +198,7 @@ class Server:
             "PODIUM_HOME": str(self.folder / "home"),
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
         }
-        return Service("Ray", command, environment, self._ray_answers)
+        return Service("Ray", command, environment, self._ray_answers, tries=RAY_TRIES)
 
     def addresses(self) -> dict[str, Any]:
         """Where everything is, and which files hold secrets."""
