@@ -37,8 +37,7 @@ def assignment(tmp_path: Path) -> Assignment:
     (tmp_path / "code" / "train.py").write_text(TRAIN.replace("sleep(0.2", "sleep(0.5").replace("10)", "100)"))
     spec = suite_spec().written() | {"budget": {"trials": 8, "epochs": {"max": 99}, "policy": "none"}}
     folders = {"code": str(tmp_path / "code"), "store": str(tmp_path / "store"), "cache": str(tmp_path / "cache")}
-    digest = digest_of(read_sources(tmp_path / "code"))
-    return Assignment(spec=spec, data=None, holder=1, digest=digest, **folders)
+    return with_its_digest(Assignment(spec=spec, digest="", data=None, holder=1, **folders))
 
 
 class OtherDriver:
@@ -226,11 +225,17 @@ def with_heartbeat(assignment: Assignment, seconds: float) -> Assignment:
     return replace(assignment, spec=assignment.spec | {"limits": {"heartbeat_s": seconds}})
 
 
-def eat_memory(assignment: Assignment, megabytes: int) -> None:
-    """Has every step of a trial take memory and keep it."""
+def with_its_digest(assignment: Assignment) -> Assignment:
+    """As if its code had been launched as it is now."""
+    return replace(assignment, digest=digest_of(read_sources(Path(str(assignment.code)))))
+
+
+def eat_memory(assignment: Assignment, megabytes: int) -> Assignment:
+    """The same with code of which every step of a trial takes memory and keeps it."""
     code = Path(str(assignment.code)) / "train.py"
     take = f"held.append(b'x' * {megabytes << 20}); (folder /"
     code.write_text("held = []\n" + code.read_text().replace("(folder /", take))
+    return with_its_digest(assignment)
 
 
 IN_A_SMALL_HOST = """
@@ -244,8 +249,7 @@ def test_a_gang_that_ray_ends_for_memory_is_told_as_such(
     assignment: Assignment, make_cgroup: Callable[[int], Path]
 ) -> None:
     """Driver and Ray see a control group as the whole memory, as in a container."""
-    eat_memory(assignment, megabytes=300)
-    patient = with_heartbeat(assignment, 60)
+    patient = with_heartbeat(eat_memory(assignment, megabytes=300), 60)
     host = IN_A_SMALL_HOST.format(group=make_cgroup(4096))
     with other_driver("", 1, patient, ["unshare", "--mount", "bash", "-ec", host, "host"]) as driver:
         driver.train()
@@ -258,7 +262,7 @@ def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: str, a
     from podium.execution.ray import RayExecutor
 
     (Path(str(assignment.code)) / "train.py").write_text("import os\n\nos._exit(3)\n")
-    executor = RayExecutor(assignment, most=1)
+    executor = RayExecutor(with_its_digest(assignment), most=1)
     with pytest.raises(PodiumError, match="3 gangs in a row died before they were ready"):
         Stage(executor)
     executor.close()
@@ -270,9 +274,9 @@ def test_a_replacement_that_cannot_work_ends_the_launch_with_its_own_words(
     from podium.execution.ray import RayExecutor
 
     stage = Stage(RayExecutor(assignment, most=1))
-    (Path(str(assignment.code)) / "train.py").write_text("import no_such_package\n")
+    (Path(str(assignment.code)) / "train.py").write_text("changed = True\n")
     os.kill(process_of(stage), signal.SIGKILL)
-    with pytest.raises(TaskError, match="no_such_package"):
+    with pytest.raises(TaskError, match="is not what was launched"):
         stage.until(GangReady)
     stage.executor.close()
 
@@ -282,8 +286,7 @@ def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
 ) -> None:
     from podium.execution.ray import RayExecutor
 
-    eat_memory(assignment, megabytes=8)
-    stage = Stage(RayExecutor(assignment, most=1))
+    stage = Stage(RayExecutor(eat_memory(assignment, megabytes=8), most=1))
     stage.executor.advance(stage.command(stage.new_trial(SLOW), until=99))
     stage.until(Saved)
     (make_cgroup(32) / "cgroup.procs").write_text(str(process_of(stage)))
