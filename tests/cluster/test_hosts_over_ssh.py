@@ -111,6 +111,7 @@ def _start_sshd(server: str, host: Host) -> None:
     until(lambda: "listening" in (host.disk / "sshd.log").read_text(), HANG_S, "sshd listens")
 
 
+@pytest.mark.timeout(1800)  # Ray is started three times, which a busy machine does slowly
 def test_a_cluster_over_ssh_from_its_start_to_its_end(reached: Reached) -> None:
     head, worker = reached.hosts.head, reached.hosts.worker
     stands = reached.ask("status", code=1)["hosts"]

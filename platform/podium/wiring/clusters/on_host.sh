@@ -72,12 +72,12 @@ joined() {
 
 # Ends what `up` started, and nothing else: `ray stop` would end every Ray of the machine.
 down() {
-    local pid
-    if pid=$(session) && pgrep --session "$pid" >/dev/null; then
+    local pid _
+    if pid=$(session); then
         kill -TERM "$pid" 2>/dev/null || true
-        for ((tried = 0; tried < 225; tried++)); do
-            pgrep --session "$pid" >/dev/null || break
-            sleep 0.2
+        for _ in {1..90}; do
+            [[ -e /proc/$pid ]] || break
+            sleep 0.5
         done
         pkill -KILL --session "$pid" || true
     fi
