@@ -5,6 +5,7 @@ export PATH="$environment/bin:$PATH"
 folder=$home/slurm-$SLURM_JOB_ID
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$folder/token"
 unset RAY_AUTH_TOKEN # it would win over the file
+export RAY_enable_metrics_collection=false AUTOSCALER_METRIC_PORT=-1 # Ray shows metrics to strangers, too
 trap 'rm -rf "$folder"' EXIT
 mkdir -p "$folder" && chmod 700 "$folder" || exit 2
 (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH") || exit 2
