@@ -233,33 +233,6 @@ def test_two_users_sweeps_at_once_are_steered_and_outlive_their_terminals_and_dr
     assert (resumed.returncode, json.loads(resumed.stdout)["state"]) == (0, "stopped"), resumed.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "cluster", "said"),
-    [
-        (["list"], "labb", "there is no cluster 'labb'; named clusters: lab"),
-        (["list"], "http://127.0.0.1:9", "nobody answers at http://127.0.0.1:9"),
-        (
-            ["list", "--ledger", "postgresql://me:hidden@db/x"],
-            "lab",
-            "--ledger postgresql://***@db/x has a password in it",
-        ),
-        (["list", "--store", "here"], "lab", "give an absolute path"),
-        (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
-        (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
-        (["launch", "no-such.yaml"], "lab", "no-such.yaml"),
-        (["launch", "sweep.yaml", "--detach"], "local", "--detach is for a cluster elsewhere"),
-    ],
-)
-def test_what_cannot_be_handed_on_is_refused_here(
-    laptop: Laptop, arguments: list[str], cluster: str, said: str
-) -> None:
-    refused = laptop.podium(*arguments, cluster=cluster)
-    assert refused.returncode == 2, refused.stderr
-    assert said in refused.stderr
-    assert "hidden" not in refused.stderr
-    assert len([line for line in refused.stderr.splitlines() if not line.startswith("Asking")]) == 1
-
-
 def test_a_mistake_of_the_sweep_is_told_as_it_would_be_here(laptop: Laptop) -> None:
     file = laptop.write("wrong", 0.01)
     (laptop.folder / "wrong" / "train.py").write_text("import no_such_module\n")

@@ -114,3 +114,28 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
     refused = podium_here(tmp_path, "cluster", "add", "lab", "http://lab:8265", "--token", "no/such")
     assert (refused.code, "No such file" in refused.problems) == (2, True)
     assert not config.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cluster", "said"),
+    [
+        (["list"], "labb", "there is no cluster 'labb'; named clusters: lab"),
+        (["list"], "http://127.0.0.1:9", "nobody answers at http://127.0.0.1:9"),
+        (["list", "--ledger", "postgresql://a:hidden@db/x"], "lab", "--ledger postgresql://***@db/x has a password"),
+        (["list", "--store", "here"], "lab", "give an absolute path"),
+        (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
+        (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
+        (["launch", "no-such.yaml"], "lab", "no-such.yaml"),
+        (["launch", "sweep.yaml", "--detach"], "local", "--detach is for a cluster elsewhere"),
+    ],
+)
+def test_what_cannot_be_handed_on_is_refused_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], cluster: str, said: str
+) -> None:
+    monkeypatch.setenv("PODIUM_CLUSTER", cluster)
+    named.add("lab", "http://127.0.0.1:9", None)
+    refused = podium_here(tmp_path, *arguments)
+    assert refused.code == 2, refused.problems
+    assert said in refused.problems
+    assert "hidden" not in refused.problems
+    assert len([line for line in refused.problems.splitlines() if not line.startswith("Asking")]) == 1

@@ -73,20 +73,26 @@ def test_the_example_is_read(root: Path) -> None:
     assert (file.path.parent / file.settings.ray.script).resolve() == root / "cluster" / "hosts" / "head.sh"
 
 
+def with_ports(**ports: object) -> str:
+    """Settings with ports that nobody has, but for those given: lines below `database`, `mlflow` and `ray`."""
+    free = {name: f"port: {free_port()}" for name in ("database", "mlflow", "ray")} | ports
+    lines = SETTINGS.replace("ray: {script: head.sh}", "")
+    lines += f"ray: {{script: head.sh, {free.pop('ray')}, dashboard_port: {free_port()}}}\n"
+    return lines + "\n".join(f"{name}: {{{text}}}" for name, text in free.items())
+
+
 def test_what_is_in_the_way_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+        port, same = taken.getsockname()[1], free_port()
         cases = {
-            f"mlflow: {{port: {port}}}": f"mlflow.port: somebody listens at 127.0.0.1:{port}",
-            "mlflow: {port: 5432}": "mlflow.port: 5432 is database.port, too",
-            f"database: {{port: {free_port()}}}\nmlflow: {{port: {free_port()}, artifacts: 's3://nowhere/x'}}": (
-                "mlflow.artifacts: .probe-"
-            ),
+            with_ports(mlflow=f"port: {port}"): f"mlflow.port: somebody listens at 127.0.0.1:{port}",
+            with_ports(database=f"port: {same}", mlflow=f"port: {same}"): f"mlflow.port: {same} is database.port, too",
+            with_ports(mlflow=f"port: {free_port()}, artifacts: 's3://nowhere/x'"): "mlflow.artifacts: .probe-",
         }
         for text, said in cases.items():
-            outcome = podium_here(tmp_path, "up", str(write(tmp_path, SETTINGS + text)))
+            outcome = podium_here(tmp_path, "up", str(write(tmp_path, text)))
             assert outcome.code == 2, outcome
             assert said in outcome.problems
             assert "Traceback" not in outcome.problems
@@ -99,8 +105,7 @@ def test_what_is_in_the_way_is_told_before_anything_starts(tmp_path: Path, monke
 def test_a_database_that_is_there_lets_nobody_in(
     postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = f"postgresql://{USER}@127.0.0.1:{postgresql.port}"
-    write(tmp_path, SETTINGS + f"database: {{address: '{address}'}}\nmlflow: {{port: {free_port()}}}")
+    write(tmp_path, with_ports(database=f"address: 'postgresql://{USER}@127.0.0.1:{postgresql.port}'"))
     for password, said in {
         "": "database.address: set PODIUM_DATABASE_PASSWORD",
         "a wrong word": "password authentication failed",
