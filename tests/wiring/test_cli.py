@@ -288,7 +288,7 @@ def test_every_command_has_help_and_speaks_json() -> None:
 
     listed = help_of().partition("Commands:")[2].partition("Exit codes")[0]
     names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
-    assert set(names) == set(command_line.commands)
+    assert set(names) == {name for name, command in command_line.commands.items() if not command.hidden}
     groups = {name: group for name, group in command_line.commands.items() if isinstance(group, click.Group)}
     words = [(name,) for name in names if name not in groups]
     words += [(name, command) for name, group in groups.items() for command in group.commands]

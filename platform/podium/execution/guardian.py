@@ -20,6 +20,7 @@ import ray
 from podium.errors import PodiumError, Refused, StorageFault, UserError
 from podium.execution.frames import Frame, read
 from podium.execution.supervisor import outlast
+from podium.masking import Secrets
 from podium.store import read as read_store
 from podium.store import write as write_store
 
@@ -99,6 +100,7 @@ class Guardian:
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
         self._life, self._lines = secrets.token_hex(4), list[str]()
+        self._secrets = Secrets()
         self._code: int | None = None
         self._before: str | None = None
         self._changed, self._is_heard = threading.Condition(), threading.Event()
@@ -176,7 +178,7 @@ class Guardian:
 
     def _add(self, line: str) -> None:
         with self._changed:
-            self._lines.append(line)
+            self._lines.append(self._secrets.mask(line))
             self._changed.notify_all()
 
     def _publish(self) -> None:
