@@ -24,23 +24,24 @@ from ray.experimental.internal_kv import _internal_kv_get  # noqa: E402
 ACCELERATOR_LABEL, GROUP_LABEL = "ray.io/accelerator-type", "ray.io/node-group"
 """Ray's labels of a host: the type of its accelerators, which Ray finds by itself, and the group it was started in."""
 
+STARTS = 3
+"""How often a Ray of our own is started until that is given up."""
+
+TOO_SLOW = "timed out during startup"
+"""What Ray says when it did not start in time."""
+
 
 def connect(address: str | None) -> None:
     """Joins the Ray at `address`, or starts one on this machine, which nobody else can reach.
 
     Raises:
-        UserError: if there is no Ray at the address.
+        UserError: if there is no Ray at the address, or none could be started here.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     before = signal.getsignal(signal.SIGTERM)
     try:
         with nullcontext() if address else _on_loopback():
-            ray.init(
-                address=address or "local",
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
+            _init(address)
         # what Ray prints of a dead worker, on the standard output, is no news to whoever reads GangLost
         ray._private.worker._worker_logs_enabled = False
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -53,6 +54,28 @@ def connect(address: str | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray has put a handler in its place that ends the process
+
+
+def _init(address: str | None) -> None:
+    """Joins or starts Ray; a start is tried again where the machine was too busy for Ray's own limit of 30 s."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+            return
+        except Exception as error:
+            if address or TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            if not left:
+                raise UserError(
+                    f"no Ray could be started here in {STARTS} tries of 30 s each: the machine is too busy; launch "
+                    "again when it is not, or with --cluster inline"
+                ) from error
 
 
 @contextmanager
