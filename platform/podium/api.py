@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podium.errors import UserError
 from podium.spec.files import SweepFile, parse_sweep, read_sweep
 from podium.spec.sweep import SweepSpec
 from podium.wiring import comparing, networks, summaries
 from podium.wiring import launch as launches
+from podium.wiring.clusters import named
 from podium.wiring.networks import TrainedNetwork
 from podium.wiring.place import Place
 
@@ -112,11 +114,25 @@ def launch(
     """
     from podium.console import Terminal
 
-    place = Place.of(home, store, tracking_uri, cluster)
+    place = _here(Place.of(home, store, tracking_uri, cluster))
     file = _to_file(sweep)
     with Terminal().opened() as terminal, file.locating():
         launches.launch(file, place, terminal)
     return Result(file.spec.sweep, place)
+
+
+def _here(place: Place) -> Place:
+    """A place whose driver can be this process.
+
+    Raises:
+        UserError: for one that is a cluster elsewhere.
+    """
+    if named.find(place.cluster) is not None:
+        raise UserError(
+            f"a driver in Python cannot be at {place.cluster}: from a terminal `--cluster {place.cluster}` submits; "
+            "give inline, local or the address of a Ray to join, HEAD:6379"
+        )
+    return place
 
 
 def load_result(sweep: str, home: str | Path | None = None) -> Result:
@@ -198,7 +214,7 @@ def promote(
     from podium.console import Terminal
     from podium.wiring import promotions
 
-    place = Place.of(home, store, tracking_uri, cluster)
+    place = _here(Place.of(home, store, tracking_uri, cluster))
     with Terminal().opened() as terminal:
         return promotions.promote(place, sweep, terminal, model=model, settings=settings)
 

@@ -128,6 +128,12 @@ def test_overrides_keep_their_types(folder: Path) -> None:
     assert spec.search.points == ({"initializer.scheme": "orthogonal"},)
 
 
+def test_a_driver_in_python_cannot_be_elsewhere(quick: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match="a terminal `--cluster http://head:8265` submits"):
+        podium.launch(quick, home=folder / "nowhere", cluster="http://head:8265")
+    assert not (folder / "nowhere").exists()
+
+
 def test_a_mistake_in_a_file_or_a_mapping_is_a_user_error(folder: Path) -> None:
     with pytest.raises(SpecError, match="did you mean 'trials'"):
         podium.load_sweep(folder / "sweep.yaml", {"budget.trails": 2})
