@@ -15,6 +15,10 @@ import pytest
 import s3_server
 from forked import Process
 
+from podium.execution.token import ensure_token
+
+ensure_token()  # before a test imports Ray
+
 pytest.register_assert_rewrite("podium.testing")
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

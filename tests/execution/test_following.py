@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from podium.execution import ray as executors  # isort: skip  # before all else that imports Ray: it settles the token
 from podium.execution import following, gangs
+from podium.execution import ray as executors
 from podium.execution.gangs import Gang, Member
 from podium.execution.worker import Assignment
 from podium.sweep.placement import Node
