@@ -8,6 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+AUDIT := .venv/audit
 
 .PHONY: sweep test check audit sbom clean
 
@@ -25,17 +26,22 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory audit sbom
 
-audit: $(STAMP)
-	$(BIN)/python tests/audit.py
+audit: $(AUDIT)/.installed
+	$(AUDIT)/bin/python tests/audit.py
 
-sbom: $(STAMP)
+sbom: $(AUDIT)/.installed
 	mkdir -p build
-	$(BIN)/python -W ignore -m cyclonedx_py requirements constraints.txt --pyproject pyproject.toml \
+	$(AUDIT)/bin/python -W ignore -m cyclonedx_py requirements constraints.txt --pyproject pyproject.toml \
 		--output-reproducible --output-file build/sbom.json
 
 $(STAMP): pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[experiments,dev]'
+	touch $@
+
+$(AUDIT)/.installed: $(STAMP)
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --constraint constraints.txt pip-audit cyclonedx-bom
 	touch $@
 
 clean:

@@ -97,4 +97,5 @@ def test_the_context_makes_a_whole_package(root: Path, tmp_path: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("podium/")}
     folder = Path(package).parent
     files = {path.relative_to(folder.parent).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert packed == {name for name in files if "__pycache__" not in name}
+    scripts = {f"podium/wiring/clusters/host_scripts/{name}.sh" for name in ("common", "head", "worker")}
+    assert packed == {name for name in files if "__pycache__" not in name} | scripts
