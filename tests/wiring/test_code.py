@@ -21,6 +21,7 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"# {name}\n")
     (mine / "notes.md").write_text("not code")
+    (mine / "folder.py").mkdir()
     return mine
 
 

@@ -27,7 +27,7 @@ _installed = tuple(map(Path, sys.path))
 
 def read_sources(folder: Path) -> Sources:
     """The Python files below a folder, in the order of their paths; hidden ones do not count."""
-    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*.py"))}
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*.py")) if path.is_file()}
     return {name.as_posix(): path.read_bytes() for name, path in paths.items() if not is_hidden(name)}
 
 

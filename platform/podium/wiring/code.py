@@ -55,7 +55,7 @@ def _contents(folder: Path, place: Place) -> dict[str, bytes]:
     folder = folder.resolve()
     found = [path for path in sorted(folder.rglob("*.py")) if not is_hidden(path.relative_to(folder))]
     own = _own(place) - {folder, *folder.parents}
-    files = [path for path in found if not own.intersection(path.parents)]
+    files = [path for path in found if path.is_file() and not own.intersection(path.parents)]
     if len(files) > MOST_FILES:
         raise UserError(
             f"{folder} holds {len(files)} Python files, and a sweep may bring at most {MOST_FILES}; "
