@@ -1,11 +1,19 @@
-"""The file with the hosts of a cluster."""
+"""The file with the hosts of a cluster, and the script that each of them runs; Ray is not started."""
 
+import importlib.resources
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from podium.errors import UserError
 from podium.wiring.clusters.hosts_file import Host, addresses_of, read_hosts
+
+HANG_S = 300
+HEAD = 'echo $$ >>"$HOME/begun"; echo "Ray runtime started"; exec sleep 300'
 
 
 @pytest.fixture
@@ -56,3 +64,23 @@ def test_a_loopback_is_no_address_for_several_hosts() -> None:
     assert addresses_of([here]) == ["127.0.0.1"]
     with pytest.raises(UserError, match=r"localhost is 127\.0\.0\.1 here, which other hosts cannot reach"):
         addresses_of([here, there])
+
+
+def do(home: Path, action: str, environment: str = sys.prefix) -> "subprocess.Popen[bytes]":
+    """Has the host do something, with a `head.sh` that stands in for Ray's."""
+    script = (importlib.resources.files("podium.wiring.clusters") / "on_host.sh").read_text(encoding="utf-8")
+    texts = {"environment": environment, "token": "0" * 64, "common_sh": "", "head_sh": HEAD, "worker_sh": ""}
+    settings = [f"{name}={shlex.quote(text)}" for name, text in {**texts, "address": "", "hosts": "1"}.items()]
+    (home / action).write_text("\n".join([*settings, "start=(head.sh)", script, action, ""]))
+    variables = {name: text for name, text in os.environ.items() if name != "RAY_TLS"} | {"HOME": str(home)}
+    return subprocess.Popen(["bash", home / action], env=variables)
+
+
+def test_hosts_with_certificates_are_waited_for_by_tls(tmp_path: Path) -> None:
+    (tmp_path / ".ray" / "tls").mkdir(parents=True)
+    (tmp_path / ".ray" / "tls" / "environment").write_text("export RAY_USE_TLS=1\n")
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/usr/bin/env bash\n[[ ${RAY_USE_TLS:-} == 1 && "$*" == "-m podium cluster wait"* ]]\n')
+    python.chmod(0o755)
+    assert do(tmp_path, "joined", str(tmp_path)).wait(HANG_S) == 0

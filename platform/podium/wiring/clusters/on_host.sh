@@ -67,6 +67,11 @@ begin() {
 }
 
 joined() {
+    local certificates=${RAY_TLS:-$HOME/.ray/tls}
+    if [[ -e $certificates/environment ]]; then # then the head encrypts its messages
+        # shellcheck source=/dev/null
+        source "$certificates/environment"
+    fi
     "$environment/bin/python" -m podium cluster wait "$address" --hosts "$hosts" --within-s 60 >/dev/null
 }
 
