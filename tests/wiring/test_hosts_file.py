@@ -70,10 +70,10 @@ def do(home: Path, action: str, environment: str = sys.prefix) -> "subprocess.Po
     """Has the host do something, with a `head.sh` that stands in for Ray's."""
     script = (importlib.resources.files("podium.wiring.clusters") / "on_host.sh").read_text(encoding="utf-8")
     texts = {"environment": environment, "token": "0" * 64, "common_sh": "", "head_sh": HEAD, "worker_sh": ""}
-    settings = [f"{name}={shlex.quote(text)}" for name, text in {**texts, "address": "", "hosts": "1"}.items()]
-    (home / action).write_text("\n".join([*settings, "start=(head.sh)", script, action, ""]))
-    variables = {name: text for name, text in os.environ.items() if name != "RAY_TLS"} | {"HOME": str(home)}
-    return subprocess.Popen(["bash", home / action], env=variables)
+    settings = [f"{name}={shlex.quote(value)}" for name, value in {**texts, "address": "", "hosts": "1"}.items()]
+    text = "\n".join([*settings, "start=(head.sh)", script, action])
+    variables = {name: value for name, value in os.environ.items() if name != "RAY_TLS"} | {"HOME": str(home)}
+    return subprocess.Popen(["bash", "-c", text], env=variables)
 
 
 def test_hosts_with_certificates_are_waited_for_by_tls(tmp_path: Path) -> None:
@@ -84,3 +84,13 @@ def test_hosts_with_certificates_are_waited_for_by_tls(tmp_path: Path) -> None:
     python.write_text('#!/usr/bin/env bash\n[[ ${RAY_USE_TLS:-} == 1 && "$*" == "-m podium cluster wait"* ]]\n')
     python.chmod(0o755)
     assert do(tmp_path, "joined", str(tmp_path)).wait(HANG_S) == 0
+
+
+def test_several_starts_at_once_make_one_ray(tmp_path: Path) -> None:
+    try:
+        assert [start.wait(HANG_S) for start in [do(tmp_path, "up") for _ in range(4)]] == [0, 0, 0, 0]
+        assert len((tmp_path / "begun").read_text().split()) == 1
+    finally:
+        assert do(tmp_path, "down").wait(HANG_S) == 0
+    (leader,) = (tmp_path / "begun").read_text().split()
+    assert not Path("/proc", leader).exists()

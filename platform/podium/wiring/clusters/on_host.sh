@@ -5,6 +5,13 @@ folder=$HOME/.podium/ray
 pid_file=$folder/pid
 token_file=$HOME/.ray/auth_token
 
+# For `up` and `down`: two of them at once would not know of each other's Ray.
+alone() {
+    mkdir -p "$HOME/.podium"
+    exec 9>"$HOME/.podium/ray.lock"
+    flock 9
+}
+
 # The leader of the session that the last start made, and in which all its processes are; fails if there was none.
 session() {
     local pid began
@@ -31,8 +38,9 @@ print(json.dumps(provenance(Path.home())))'
 }
 
 up() {
+    alone
     if lives; then return; fi
-    down
+    end
     mkdir -p "$folder/cluster/hosts"
     chmod 700 "$folder"
     ln -sfn "$environment" "$folder/.venv" # where the scripts look for it
@@ -54,7 +62,7 @@ up() {
         done
     done
     tail -n 5 "$folder/log" >&2
-    down
+    end
     return 1
 }
 begin() {
@@ -62,7 +70,7 @@ begin() {
     if [[ $(loginctl show-user "$(id -un)" --property=Linger --value 2>/dev/null) == yes ]]; then
         scope=(systemd-run --user --scope --quiet) # where logins that end take their processes along
     fi
-    RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null &
+    RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null 9>&- &
     echo "$! $(beginning $!)" >"$pid_file"
 }
 
@@ -77,6 +85,10 @@ joined() {
 
 # Ends what `up` started, and nothing else: `ray stop` would end every Ray of the machine.
 down() {
+    alone
+    end
+}
+end() {
     local pid _
     if pid=$(session); then
         kill -TERM "$pid" 2>/dev/null || true
