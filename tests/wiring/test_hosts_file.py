@@ -3,6 +3,7 @@
 import importlib.resources
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,5 +93,17 @@ def test_several_starts_at_once_make_one_ray(tmp_path: Path) -> None:
         assert len((tmp_path / "begun").read_text().split()) == 1
     finally:
         assert do(tmp_path, "down").wait(HANG_S) == 0
-    (leader,) = (tmp_path / "begun").read_text().split()
-    assert not Path("/proc", leader).exists()
+
+
+def test_what_a_host_did_before_it_was_started_anew_ends_nobody(tmp_path: Path) -> None:
+    with subprocess.Popen(["bash", "-c", "sleep 300 & echo $!"], stdout=subprocess.PIPE, start_new_session=True) as led:
+        assert led.stdout is not None
+        stranger = int(led.stdout.readline())
+        try:
+            led.wait(HANG_S)  # a session whose leader has ended
+            (tmp_path / ".podium" / "ray").mkdir(parents=True)
+            (tmp_path / ".podium" / "ray" / "pid").write_text(f"{led.pid} 123 of-another-boot\n")
+            assert do(tmp_path, "down").wait(HANG_S) == 0
+            assert b"sleep" in Path("/proc", str(stranger), "cmdline").read_bytes()
+        finally:
+            os.kill(stranger, signal.SIGKILL)

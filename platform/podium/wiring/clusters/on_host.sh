@@ -14,8 +14,9 @@ alone() {
 
 # The leader of the session that the last start made, and in which all its processes are; fails if there was none.
 session() {
-    local pid began
-    read -r pid began 2>/dev/null <"$pid_file" || return
+    local pid began boot
+    read -r pid began boot 2>/dev/null <"$pid_file" || return
+    [[ $boot == $(</proc/sys/kernel/random/boot_id) ]] || return
     # the number may belong to another process by now, but not as long as a process of the session is left
     [[ ! -e /proc/$pid || $(beginning "$pid") == "$began" ]] && echo "$pid"
 }
@@ -71,7 +72,7 @@ begin() {
         scope=(systemd-run --user --scope --quiet) # where logins that end take their processes along
     fi
     RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null 9>&- &
-    echo "$! $(beginning $!)" >"$pid_file"
+    echo "$! $(beginning $!) $(</proc/sys/kernel/random/boot_id)" >"$pid_file"
 }
 
 joined() {
