@@ -6,12 +6,16 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from podium.errors import UserError
+from podium.execution import connection
+from podium.sweep.placement import Node
 from podium.wiring.clusters.hosts_file import Host, addresses_of, read_hosts
+from podium.wiring.clusters.joining import wait_for_hosts
 
 HANG_S = 300
 HEAD = 'echo $$ >>"$HOME/begun"; echo "Ray runtime started"; exec sleep 300'
@@ -107,3 +111,11 @@ def test_what_a_host_did_before_it_was_started_anew_ends_nobody(tmp_path: Path) 
             assert b"sleep" in Path("/proc", str(stranger), "cmdline").read_bytes()
         finally:
             os.kill(stranger, signal.SIGKILL)
+
+
+def test_hosts_that_are_found_when_the_time_is_up_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "connected", nullcontext)
+    monkeypatch.setattr(connection, "nodes", lambda: [Node("anna", 1, 0)])
+    assert wait_for_hosts("10.77.0.1:6379", 1, -1, print) == [Node("anna", 1, 0)]
+    with pytest.raises(UserError, match=r"1 of 2 hosts joined the Ray at 10\.77\.0\.1:6379 within -1 s: anna"):
+        wait_for_hosts("10.77.0.1:6379", 2, -1, print)
