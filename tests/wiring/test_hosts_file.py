@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from wiring_cases import podium_here
 
 from podium.errors import UserError
 from podium.execution import connection
@@ -69,6 +70,23 @@ def test_a_loopback_is_no_address_for_several_hosts() -> None:
     assert addresses_of([here]) == ["127.0.0.1"]
     with pytest.raises(UserError, match=r"localhost is 127\.0\.0\.1 here, which other hosts cannot reach"):
         addresses_of([here, there])
+
+
+def test_a_machine_is_one_host(path: Path) -> None:
+    path.write_text("anna address=10.77.0.1\n10.77.0.2\nberta@10.77.0.1\n")
+    with pytest.raises(
+        UserError, match=r"hosts\.txt:3: berta@10\.77\.0\.1 is 10\.77\.0\.1, as is anna; give each host"
+    ):
+        addresses_of(read_hosts(path))
+
+
+@pytest.mark.parametrize("action", ["up", "down", "status"])
+def test_without_ssh_nothing_is_tried(path: Path, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    path.write_text("anna\n")
+    monkeypatch.setenv("PATH", str(path.parent))
+    done = podium_here(path.parent, "cluster", "hosts", "hosts.txt", action)
+    assert (done.code, len(done.problems.splitlines())) == (2, 1)
+    assert "there is no ssh on the PATH; install OpenSSH's client" in done.problems
 
 
 def do(home: Path, action: str, environment: str = sys.prefix) -> "subprocess.Popen[bytes]":
