@@ -151,7 +151,7 @@ def test_other_times_are_refused(time: str) -> None:
 
 
 STANDS_IN = {
-    "srun": 'setsid "${@: -3}" & trap "kill -KILL -- -$!" TERM; wait; "$folder/tidy"',
+    "srun": 'setsid "${@: -3}" & echo $! >"$STATE/node"; trap "kill -KILL -- -$!" TERM; wait; "$folder/tidy"',
     "ray": 'touch "$STATE/ray"; exec /bin/sleep 300',
     "squeue": "exit 1",
     "scontrol": 'echo "$1" >>"$STATE/asked"; [[ $(wc -l <"$STATE/asked") == 2 ]]',
@@ -178,8 +178,9 @@ def running_job(folder: Path, podium: str) -> Iterator["subprocess.Popen[bytes]"
     try:
         yield job
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGKILL)
+        for group in (job.pid, int((folder / "node").read_text())):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         job.wait()
 
 
