@@ -148,7 +148,7 @@ def test_a_sweep_over_many_jobs_loses_nothing(slurm: slurm_server.Slurm, tmp_pat
 
 def assert_token_is_kept(nights: Nights, job: str) -> None:
     """Checks that the token is in a file for its owner alone, and nowhere else."""
-    folder = nights.home / f"slurm-{job}"
+    folder = nights.home / f"slurm-{job}-0"
     token = (folder / "token").read_text()
     assert len(token) == 64
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "token")] == [0o700, 0o600]

@@ -1,8 +1,14 @@
 """The file for sbatch that `podium cluster slurm` writes."""
 
+import importlib.resources
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -142,3 +148,58 @@ def test_times_are_read_as_slurm_reads_them(time: str, expected: int) -> None:
 def test_other_times_are_refused(time: str) -> None:
     with pytest.raises(UserError, match="--time is"):
         seconds(time)
+
+
+STANDS_IN = {
+    "srun": 'setsid "${@: -3}" & echo $! >"$STATE/node"; trap "kill -KILL -- -$!" TERM; wait; "$folder/tidy"',
+    "ray": 'touch "$STATE/ray"; exec /bin/sleep 300',
+    "squeue": "exit 1",
+    "scontrol": 'echo "$1" >>"$STATE/asked"; [[ $(wc -l <"$STATE/asked") == 2 ]]',
+    "sleep": "exec /bin/sleep 0.1",
+}
+JOINS = "for _ in {1..600}; do if [[ -e $STATE/ray ]]; then exit; fi; sleep 0.1; done; exit 1"
+"""What stands in for `podium cluster wait`."""
+
+
+@contextmanager
+def running_job(folder: Path, podium: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The body of a job, with programs that stand in for Slurm, Ray and `podium`."""
+    binaries = folder / "environment" / "bin"
+    binaries.mkdir(parents=True)
+    for name, text in {**STANDS_IN, "podium": podium}.items():
+        (binaries / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (binaries / name).chmod(0o755)
+    body = (importlib.resources.files("podium.wiring.clusters") / "job.sh").read_text(encoding="utf-8")
+    settings = f"environment={binaries.parent} home={folder} store={folder} gpus=0\nsweep=(sweep.yaml)\n"
+    (folder / "job").write_text(settings + body)
+    slurm = {"JOB_ID": str(os.getpid()), "JOB_NUM_NODES": "1", "NODEID": "0", "CPUS_ON_NODE": "1", "RESTART_COUNT": "1"}
+    variables = {**os.environ, **{f"SLURM_{name}": value for name, value in slurm.items()}, "STATE": str(folder)}
+    job = subprocess.Popen(["/bin/bash", folder / "job"], env=variables, start_new_session=True)
+    try:
+        yield job
+    finally:
+        for group in (job.pid, int((folder / "node").read_text())):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        job.wait()
+
+
+def test_a_run_does_not_believe_what_a_run_left_that_was_killed(tmp_path: Path) -> None:
+    for left in (f"slurm-{os.getpid()}-{restarts}" for restarts in (0, 1)):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "complete").touch()
+    with running_job(tmp_path, f"if [[ $1 == cluster ]]; then {JOINS}; fi") as job:
+        assert job.wait(60) == 0
+    assert (tmp_path / "ray").exists()
+    assert list(tmp_path.glob("slurm-*")) == []
+
+
+def test_a_job_is_queued_again_though_slurm_stumbles_and_the_hosts_have_not_joined(tmp_path: Path) -> None:
+    with running_job(tmp_path, 'touch "$STATE/waits"; exec /bin/sleep 300') as job:
+        deadline = time.monotonic() + 60
+        while not ((tmp_path / "waits").exists() and (tmp_path / "ray").exists()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        job.terminate()
+        assert job.wait(60) == 143
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "requeue"]

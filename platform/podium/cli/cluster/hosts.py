@@ -25,9 +25,10 @@ def hosts(file: Path, action: str, as_json: bool) -> None:
     ssh has to reach them by keys, without a question. up and down may be repeated: what is up, or down, stays so.
     """
     from podium.wiring.clusters import hosts as cluster
-    from podium.wiring.clusters.hosts_file import read_hosts
+    from podium.wiring.clusters.hosts_file import read_hosts, require_ssh
 
     named = read_hosts(file)
+    require_ssh()
     if action == "up":
         done = cluster.up(named, lambda text: click.echo(f"podium: {text}", err=True))
         print_json(done) if as_json else click.echo(f"Ray runs: podium launch … --cluster {done['address']}")

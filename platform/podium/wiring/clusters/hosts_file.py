@@ -1,6 +1,7 @@
 """The file that names the hosts of a cluster, one a line."""
 
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,12 @@ class Host:
         name: What ssh calls it: `host` or `user@host`.
         options: `cpus` and `gpus`, where others are to be offered than there are; `address`, where the other hosts call
             it otherwise than ssh does.
+        where: File and line that name it.
     """
 
     name: str
     options: Mapping[str, str] = field(hash=False)
+    where: str = field(default="", compare=False)
 
     @property
     def address(self) -> str:
@@ -78,13 +81,27 @@ def addresses_of(hosts: Sequence[Host]) -> list[str]:
     """By which the hosts reach each other.
 
     Raises:
-        UserError: if one has no address here, or one that means another machine on each of several hosts.
+        UserError: if one has no address here, or one that means another machine on each of several hosts, or that of a
+            host before it.
     """
     addresses = [host.address for host in hosts]
-    for host, address in zip(hosts, addresses, strict=True):
+    for number, (host, address) in enumerate(zip(hosts, addresses, strict=True)):
         if len(hosts) > 1 and address.startswith("127."):
             raise UserError(f"{host.name} is {address} here, which other hosts cannot reach; give address=…")
+        if address in addresses[:number]:
+            other = hosts[addresses.index(address)]
+            raise UserError(f"{host.where}: {host.name} is {address}, as is {other.name}; give each host once")
     return addresses
+
+
+def require_ssh() -> None:
+    """Checks that there is the program by which hosts are reached.
+
+    Raises:
+        UserError: if not.
+    """
+    if shutil.which("ssh") is None:
+        raise UserError("there is no ssh on the PATH; install OpenSSH's client")
 
 
 def _host(words: Sequence[str], where: str) -> Host:
@@ -98,4 +115,4 @@ def _host(words: Sequence[str], where: str) -> Host:
             raise UserError(f"{where}: {word!r} is not known; after the host, cpus=N, gpus=N and address=… may follow")
         key, _, value = word.partition("=")
         options[key] = value
-    return Host(name, options)
+    return Host(name, options, where)

@@ -2,11 +2,13 @@ set -uo pipefail
 export PATH="$environment/bin:$PATH"
 
 # What the nodes share: the token of this job's Ray, and what they run at the end; for their owner alone.
-folder=$home/slurm-$SLURM_JOB_ID
+# Each run of the job has a folder of its own: a run that was cut off may still remove its.
+folder=$home/slurm-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$folder/token"
 unset RAY_AUTH_TOKEN # it would win over the file
 export RAY_enable_metrics_collection=false AUTOSCALER_METRIC_PORT=-1 # Ray shows metrics to strangers, too
 trap 'rm -rf "$folder"' EXIT
+rm -rf "$home/slurm-$SLURM_JOB_ID"-* # of runs that were killed
 mkdir -p "$folder" && chmod 700 "$folder" || exit 2
 (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH") || exit 2
 
@@ -54,7 +56,9 @@ nodes=$!
 # ends with 75. When the job is cancelled or preempted, Slurm itself tells every process, and the driver, whose Ray is
 # told, too, may not get far.
 runs() {
-    [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]
+    local state
+    state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)
+    [[ ${state:-RUNNING} == RUNNING ]] # without an answer, too: the sweep has to go on
 }
 leave() {
     if runs; then
@@ -81,7 +85,11 @@ code=$?
 kill "$nodes" 2>/dev/null
 while kill -0 "$nodes" 2>/dev/null; do wait "$nodes"; done
 rm -rf "$folder"
-if [[ $code == 75 && $is_told ]] && runs; then
-    scontrol requeue "$SLURM_JOB_ID" # the same job goes on with the sweep, once Slurm has room for it again
+# A driver that is told before it can listen ends with 143.
+if [[ $is_told && ($code == 75 || $code == 143) ]] && runs; then
+    for _ in 1 2 3 4 5; do # the same job goes on with the sweep, once Slurm has room for it again
+        scontrol requeue "$SLURM_JOB_ID" && break
+        sleep 5
+    done
 fi
 exit "$code"

@@ -27,13 +27,15 @@ def wait_for_hosts(address: str, hosts: int, within_s: float, say: Callable[[str
     while True:
         try:
             with connected(address):
-                while time.monotonic() < deadline:
+                while True:
                     there = nodes()
                     if len(there) != seen:
                         seen = len(there)
                         say(f"{seen} of {hosts} host(s) have joined")
                     if seen >= hosts:
                         return there
+                    if time.monotonic() > deadline:
+                        break
                     time.sleep(EVERY_S)
             names = ", ".join(sorted(node.name for node in there))
             raise UserError(f"{len(there)} of {hosts} hosts joined the Ray at {address} within {within_s:g} s: {names}")

@@ -5,10 +5,18 @@ folder=$HOME/.podium/ray
 pid_file=$folder/pid
 token_file=$HOME/.ray/auth_token
 
+# For `up` and `down`: two of them at once would not know of each other's Ray.
+alone() {
+    mkdir -p "$HOME/.podium"
+    exec 9>"$HOME/.podium/ray.lock"
+    flock 9
+}
+
 # The leader of the session that the last start made, and in which all its processes are; fails if there was none.
 session() {
-    local pid began
-    read -r pid began 2>/dev/null <"$pid_file" || return
+    local pid began boot
+    read -r pid began boot 2>/dev/null <"$pid_file" || return
+    [[ $boot == $(</proc/sys/kernel/random/boot_id) ]] || return
     # the number may belong to another process by now, but not as long as a process of the session is left
     [[ ! -e /proc/$pid || $(beginning "$pid") == "$began" ]] && echo "$pid"
 }
@@ -31,8 +39,9 @@ print(json.dumps(provenance(Path.home())))'
 }
 
 up() {
+    alone
     if lives; then return; fi
-    down
+    end
     mkdir -p "$folder/cluster/hosts"
     chmod 700 "$folder"
     ln -sfn "$environment" "$folder/.venv" # where the scripts look for it
@@ -54,7 +63,7 @@ up() {
         done
     done
     tail -n 5 "$folder/log" >&2
-    down
+    end
     return 1
 }
 begin() {
@@ -62,16 +71,25 @@ begin() {
     if [[ $(loginctl show-user "$(id -un)" --property=Linger --value 2>/dev/null) == yes ]]; then
         scope=(systemd-run --user --scope --quiet) # where logins that end take their processes along
     fi
-    RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null &
-    echo "$! $(beginning $!)" >"$pid_file"
+    RAY_AUTH_TOKEN_PATH=$token_file setsid "${scope[@]}" bash "$script" "${start[@]:1}" >"$folder/log" 2>&1 </dev/null 9>&- &
+    echo "$! $(beginning $!) $(</proc/sys/kernel/random/boot_id)" >"$pid_file"
 }
 
 joined() {
+    local certificates=${RAY_TLS:-$HOME/.ray/tls}
+    if [[ -e $certificates/environment ]]; then # then the head encrypts its messages
+        # shellcheck source=/dev/null
+        source "$certificates/environment"
+    fi
     "$environment/bin/python" -m podium cluster wait "$address" --hosts "$hosts" --within-s 60 >/dev/null
 }
 
 # Ends what `up` started, and nothing else: `ray stop` would end every Ray of the machine.
 down() {
+    alone
+    end
+}
+end() {
     local pid _
     if pid=$(session); then
         kill -TERM "$pid" 2>/dev/null || true
