@@ -225,9 +225,15 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
     with psycopg.connect(**address, autocommit=True) as connection:
         connection.execute("CREATE ROLE maker LOGIN CREATEROLE CREATEDB PASSWORD 'made'")
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    maker = own.set(username="maker", password="made")
+    with psycopg.connect(**maker.translate_connect_args(username="user", database="dbname"), autocommit=True) as half:
+        half.execute("CREATE ROLE mlflow LOGIN PASSWORD 'theirs'")  # as a start leaves it that is killed here
+        half.execute("GRANT mlflow TO CURRENT_USER")
+        half.execute("CREATE DATABASE mlflow_auth OWNER mlflow")
+        half.execute("REVOKE mlflow FROM CURRENT_USER")
     files = {role: tmp_path / role for role in ("podium", "mlflow")}
     for _ in range(2):
-        databases.prepare(own.set(username="maker", password="made"), {"podium": "ours", "mlflow": "theirs"}, files)
+        databases.prepare(maker, {"podium": "ours", "mlflow": "theirs"}, files)
     for role, password, database in (("mlflow", "theirs", "podium"), ("podium", "ours", "mlflow_auth")):
         with pytest.raises(UserError, match="permission denied for database"):
             databases.answers(own.set(username=role, password=password, database=database))
