@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from podium.errors import SpecError, UserError
 from podium.spec.files import read_settings
 from podium.spec.server import ServerSettings
 from podium.wiring.clusters import postgresql as databases
+from podium.wiring.clusters.http import status_of
 from podium.wiring.clusters.postgresql import Own
 from podium.wiring.clusters.processes import Service, Services
 from podium.wiring.clusters.server import Server as ServerOf
@@ -117,6 +119,14 @@ def test_a_database_that_is_there_lets_nobody_in(
         assert said in outcome.problems
         assert "a wrong word" not in outcome.problems
         assert PASSWORD not in outcome.problems
+
+
+def test_a_server_is_asked_past_every_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        assert status_of(f"http://127.0.0.1:{server.server_port}/", "Bearer a-token") == 501
 
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
