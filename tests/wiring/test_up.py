@@ -57,6 +57,10 @@ def free_port() -> int:
         (SETTINGS + "mlflow:\n  prt: 1", "7: mlflow.prt: unknown key; did you mean 'port'?"),
         (SETTINGS + "mlflow: {port: 0}", "6: mlflow.port: must be at least 1, and is 0"),
         (SETTINGS + "database: {address: 'postgresql://me:secret@db'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db:port'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db:1,b:2'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db?password=secret'}", "and has 'password'"),
+        (SETTINGS + "database: {address: 'postgresql://me@db/x?connect_timeout=5'}", "and has 'connect_timeout'"),
         (SETTINGS + "database: {password_file: x}", "password_file is for a database at an address"),
         (SETTINGS + "database: {address: 'postgresql://me@db', port: 1}", "port is for our own database"),
         ("- a", "must be a mapping of keys (`name`, `address`, `folder`, `ray`)"),
@@ -256,14 +260,17 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
 def test_the_password_of_a_database_is_for_this_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training functions can read the environment of the Ray, and everybody a command line."""
     monkeypatch.setenv("PODIUM_DATABASE_PASSWORD", "a word")
-    text = SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require'}"
+    text = (
+        SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require&sslrootcert=/etc/ca.pem'}"
+    )
     server = ServerOf(read_settings(write(tmp_path, text), ServerSettings))
     for service in (server.mlflow(), server.ray()):
         assert "a word" not in service.environment.values()
         for secret in (server.vault.secret("mlflow-admin"), *server.passwords.values()):
             assert not [word for word in service.command if secret in word]
-    ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?sslmode=require"
+    query = "sslmode=require&sslrootcert=%2Fetc%2Fca.pem"
+    ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?{query}"
     assert server.ray().environment["PODIUM_LEDGER"] == ledger
     assert f"PODIUM_LEDGER='{ledger}'" in server.vault.path("hosts.env").read_text()
-    assert server.masked(f"no {ledger}") == "no postgresql://podium:***@db.lab:5433/podium?sslmode=require"
+    assert server.masked(f"no {ledger}") == f"no postgresql://podium:***@db.lab:5433/podium?{query}"
     assert "***" in server.addresses()["ledger"]

@@ -10,7 +10,11 @@ from podium.spec.settings import Settings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-_POSTGRESQL = re.compile(r"postgresql://(?P<role>[^:/@\s]+)@[^/@\s]+(/[^/@\s]*)?")
+_POSTGRESQL = re.compile(
+    r"postgresql://[^:/?@\s]+@([^\[\]:/?@,\s]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[^/?@\s]*)?(\?(?P<query>\S+))?"
+)
+_FOR_ALL = re.compile(r"(ssl(?!password)|gss|channel_binding|require_auth|keepalives|tcp_user_timeout)\w*=[^&=]+")
+"""What a query may hold: who connects, to what and for how long is said elsewhere."""
 
 
 class DatabaseSettings(Settings):
@@ -29,11 +33,21 @@ class DatabaseSettings(Settings):
     @field_validator("address")
     @classmethod
     def _has_no_password(cls, address: str | None) -> str | None:
-        if address is not None and not _POSTGRESQL.fullmatch(address):
+        if address is None:
+            return None
+        found = _POSTGRESQL.fullmatch(address)
+        if not found:
             raise ValueError(
                 "must be postgresql://ROLE@HOST:PORT, without a password: that stands in password_file, or in "
                 "PODIUM_DATABASE_PASSWORD in the environment"
             )
+        for setting in found["query"].split("&") if found["query"] else ():
+            if not _FOR_ALL.fullmatch(setting):
+                raise ValueError(
+                    f"the query may say how all connections are made, such as sslmode=verify-full, and has "
+                    f"{setting.partition('=')[0]!r}; a password stands in password_file, or in "
+                    "PODIUM_DATABASE_PASSWORD in the environment"
+                )
         return address
 
     @model_validator(mode="after")
