@@ -38,6 +38,7 @@ ray: {script: head.sh}
 
 def write(folder: Path, text: str) -> Path:
     (folder / "head.sh").write_text("exit 1")
+    (folder / "head.sh").chmod(0o755)
     path = folder / "settings.yaml"
     path.write_text(text)
     return path
@@ -53,7 +54,9 @@ def free_port() -> int:
     ("text", "said"),
     [
         ("name: lab\naddress: 0.0.0.0\nfolder: f\nray: {script: s}", "2: address: 0.0.0.0 is every address"),
-        ("name: lab\naddress: lab\nfolder: f\nray: {script: s}", "2: address: must be an IP address"),
+        ("name: lab\naddress: lab\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
+        ("name: lab\naddress: fd00::1\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
+        ("name: lab\naddress: '::ffff:0.0.0.0'\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
         (SETTINGS + "mlflow:\n  prt: 1", "7: mlflow.prt: unknown key; did you mean 'port'?"),
         (SETTINGS + "mlflow: {port: 0}", "6: mlflow.port: must be at least 1, and is 0"),
         (SETTINGS + "database: {address: 'postgresql://me:secret@db'}", "6: database.address: must be postgresql://"),
@@ -103,6 +106,9 @@ def test_what_is_in_the_way_is_told_before_anything_starts(tmp_path: Path, monke
             assert said in outcome.problems
             assert "Traceback" not in outcome.problems
             assert not (tmp_path / "server" / "database").exists()
+    (tmp_path / "head.sh").chmod(0o644)
+    outcome = podium_here(tmp_path, "up", "settings.yaml")
+    assert (outcome.code, "chmod +x" in outcome.problems) == (2, True), outcome
     (tmp_path / "head.sh").unlink()
     outcome = podium_here(tmp_path, "up", "settings.yaml")
     assert "ray.script: there is no script" in outcome.problems
@@ -260,6 +266,8 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
 def test_the_password_of_a_database_is_for_this_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training functions can read the environment of the Ray, and everybody a command line."""
     monkeypatch.setenv("PODIUM_DATABASE_PASSWORD", "a word")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "token")
+    monkeypatch.chdir(tmp_path)
     text = (
         SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require&sslrootcert=/etc/ca.pem'}"
     )
@@ -271,6 +279,7 @@ def test_the_password_of_a_database_is_for_this_process_alone(tmp_path: Path, mo
     query = "sslmode=require&sslrootcert=%2Fetc%2Fca.pem"
     ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?{query}"
     assert server.ray().environment["PODIUM_LEDGER"] == ledger
+    assert server.ray().environment["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
     assert f"PODIUM_LEDGER='{ledger}'" in server.vault.path("hosts.env").read_text()
     assert server.masked(f"no {ledger}") == f"no postgresql://podium:***@db.lab:5433/podium?{query}"
     assert "***" in server.addresses()["ledger"]

@@ -103,7 +103,7 @@ class ServerSettings(Settings):
 
     Attributes:
         name: How people call the cluster.
-        address: The address of this server by which the other hosts reach it.
+        address: The IPv4 address of this server by which the other hosts reach it.
         folder: Where its secrets, its database, its logs and its home are.
         store: Where all hosts find checkpoints, shards and code. Default: `store` in the folder.
         database: The PostgreSQL.
@@ -123,9 +123,9 @@ class ServerSettings(Settings):
     @classmethod
     def _is_one_address(cls, address: str) -> str:
         try:
-            is_all = ipaddress.ip_address(address).is_unspecified
+            is_all = ipaddress.IPv4Address(address).is_unspecified
         except ValueError:
-            raise ValueError(f"must be an IP address of this server, and is {address!r}") from None
+            raise ValueError(f"must be an IPv4 address of this server, and is {address!r}") from None
         if is_all:
             raise ValueError(f"{address} is every address of this server; give the one by which other hosts reach it")
         return address
