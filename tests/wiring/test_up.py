@@ -175,18 +175,22 @@ def test_a_service_that_does_not_start_ends_those_before_it(tmp_path: Path) -> N
 
 
 def test_a_service_that_dies_is_started_again_after_pauses_that_grow(tmp_path: Path) -> None:
-    said = list[str]()
+    before, said, lives = children(), list[str](), tmp_path / "lives"
+    lives.touch()
 
     def hear(text: str) -> None:
         said.append(text)
         if "in 2 s" in text:
             Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
-    text = f"open({str(tmp_path / 'up')!r}, 'a').write('x'); import time; time.sleep(0.3)"
+    text = f"file = open({str(lives)!r}, 'a'); file.write('x'); file.flush(); import time; time.sleep(600)"
+    service = script("short", f"{text} if file.tell() == 1 else exit()")
     with Services(tmp_path, hear, str).kept() as services:
-        services.start(script("short", text, tmp_path / "up"))
+        services.start(replace(service, answers=lambda: lives.read_text() == "x"))
+        (first,) = children() - before
+        os.kill(first, signal.SIGKILL)
         services.watch()
-    assert (tmp_path / "up").read_text() == "xx"
+    assert lives.read_text() == "xx"
     assert [line.rpartition("in ")[2] for line in said if "ended" in line] == ["1 s", "2 s"]
 
 
