@@ -1,16 +1,19 @@
 """Compares constraints.txt with the known vulnerabilities of its packages, and says how many it could not ask about.
 
 `pip-audit` by itself finds "no known vulnerabilities" in packages that it was told nothing of.
-Ends with 1 if a package has a known vulnerability; with 0 if nothing is known against any, or nobody could be asked.
+Ends with 1 if a package has a known vulnerability, or the audit itself fails; with 0 if nothing is known against any,
+or nobody could be asked.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 15
+UNREACHED = re.compile(r"your network may be blocking|requests\.exceptions\.")
 
 
 def main() -> int:
@@ -19,11 +22,19 @@ def main() -> int:
     done = subprocess.run(
         [sys.executable, "-m", *command, *options], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    return judge(done.stdout, done.stderr)
+
+
+def judge(answer: str, complaint: str) -> int:
     try:
-        packages = json.loads(done.stdout)["dependencies"]
+        packages = json.loads(answer)["dependencies"]
     except ValueError:
-        print(f"NOT AUDITED: the service of vulnerabilities was not reached: {done.stderr.splitlines()[-1:]}")
-        return 0
+        last = "".join(complaint.splitlines()[-1:])
+        if UNREACHED.search(last):
+            print(f"NOT AUDITED: the service of vulnerabilities was not reached: {last}")
+            return 0
+        print(f"THE AUDIT FAILED:\n{complaint}")
+        return 1
     return tell(packages)
 
 

@@ -1,7 +1,7 @@
 """What the audit of packages tells."""
 
 import pytest
-from audit import tell
+from audit import judge, tell
 
 FINE = {"name": "fine", "version": "1", "vulns": []}
 BAD = {"name": "bad", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
@@ -27,3 +27,17 @@ def test_what_could_not_be_asked_is_not_called_fine(
 ) -> None:
     assert tell(packages) == code
     assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize(
+    ("complaint", "code"),
+    [
+        ("ERROR: Could not connect\nERROR: Tip: your network may be blocking this service.", 0),
+        ("Traceback …\nrequests.exceptions.ConnectionError: HTTPSConnectionPool", 0),
+        ("/usr/bin/python3: No module named pip_audit", 1),
+        ("ERROR: requirement is not pinned to an exact version: mlflow", 1),
+        ("", 1),
+    ],
+)
+def test_an_audit_that_fails_is_not_called_unreached(complaint: str, code: int) -> None:
+    assert judge("", complaint) == code

@@ -17,7 +17,7 @@ make() { [[ -e secrets/$1 ]] || cat >"secrets/$1"; }
 value() { cat "secrets/$1"; }
 hex() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 
-for name in ray-token s3-rpc database-superuser database-podium database-mlflow mlflow-admin grafana-admin; do
+for name in ray-token s3-rpc database-superuser database-podium database-mlflow mlflow-admin mlflow-cluster grafana-admin; do
     make "$name" < <(hex 32)
 done
 make s3.env <<EOF
@@ -35,11 +35,17 @@ MLFLOW_FLASK_SERVER_SECRET_KEY=$(hex 32)
 EOF
 make mlflow-credentials <<EOF
 [mlflow]
-mlflow_tracking_username = admin
-mlflow_tracking_password = $(value mlflow-admin)
+mlflow_tracking_username = cluster
+mlflow_tracking_password = $(value mlflow-cluster)
 EOF
 for name in podium mlflow; do
     make "pgpass-$name" < <(echo "database:5432:*:$name:$(value "database-$name")")
 done
 echo "PODIUM_USER=$(id -u):$(id -g)" >.env
-echo "secrets/, state/ and .env are there; go on with: docker compose up --detach --wait"
+make_account='import os, sys; from podium.wiring.clusters.accounts import Account, make_account; make_account("http://127.0.0.1:5000", Account("admin", os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]), Account("cluster", sys.stdin.read()))'
+cat <<EOF
+secrets/, state/ and .env are there; go on in this folder with
+docker compose up --detach --wait
+# once, MLflow's user in whose name the cluster writes its runs:
+docker compose exec -T tracking python -c '$make_account' <secrets/mlflow-cluster
+EOF

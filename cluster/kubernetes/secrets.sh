@@ -10,19 +10,21 @@ mkdir -p "$folder/database"
 make() { [[ -e $folder/$1 ]] || cat >"$folder/$1"; }
 value() { cat "$folder/$1"; }
 
-for name in ray-token admin flask database/superuser database/podium database/mlflow; do
+for name in ray-token admin cluster flask database/superuser database/podium database/mlflow; do
     make "$name" < <(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
 done
 make environment <<EOF
 PGPASSWORD=$(value database/podium)
-MLFLOW_TRACKING_USERNAME=admin
-MLFLOW_TRACKING_PASSWORD=$(value admin)
+MLFLOW_TRACKING_USERNAME=cluster
+MLFLOW_TRACKING_PASSWORD=$(value cluster)
 EOF
 make mlflow <<EOF
 PGPASSWORD=$(value database/mlflow)
 MLFLOW_AUTH_ADMIN_PASSWORD=$(value admin)
 MLFLOW_FLASK_SERVER_SECRET_KEY=$(value flask)
 EOF
+
+make_account='import os, sys; from podium.wiring.clusters.accounts import Account, make_account; make_account("http://127.0.0.1:5000", Account("admin", os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]), Account("cluster", sys.stdin.read()))'
 
 cat <<EOF
 kubectl --namespace podium create secret generic podium-ray-token --from-file=auth_token=$folder/ray-token
@@ -31,4 +33,6 @@ kubectl --namespace podium create secret generic podium-environment --from-env-f
 kubectl --namespace podium create secret generic podium-mlflow --from-env-file=$folder/mlflow
 # with keys for S3, AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… in $folder/s3:
 kubectl --namespace podium create secret generic podium-s3 --from-env-file=$folder/s3
+# once MLflow runs, its user in whose name the cluster writes its runs:
+kubectl --namespace podium exec --stdin deployment/tracking -- python -c '$make_account' <$folder/cluster
 EOF

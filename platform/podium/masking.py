@@ -19,8 +19,8 @@ SHORTEST = 8
 PIECE_BYTES = 1 << 20
 """So much of a file is looked through at once."""
 
-_TELLING = re.compile(r"(?i)(token|secret|passw|pwd|credential|key)")
-_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
+_TELLING = re.compile(r"(?i)(?!(old)?pwd$).*(token|secret|passw|pwd|credential|key)")
+_PASSWORD = re.compile(r"(?i)(://[^/\s:@]*:)([^\s@]+(?:@[^\s@/]+)*)(?=@)|([?&](?:ssl)?password=)([^&\s]+)")
 
 
 class Secrets:
@@ -31,7 +31,7 @@ class Secrets:
 
     def mask(self, text: str) -> str:
         """The text with `***` in the place of secrets."""
-        return _PASSWORD.sub(rf"\1:{MASK}", self._in_text.sub(MASK, text))
+        return without_passwords(self._in_text.sub(MASK, text))
 
     def mask_file(self, path: Path, start: int = 0) -> None:
         """Overwrites secrets in a file from byte `start` on with as many stars; who reads it meanwhile keeps the place.
@@ -83,6 +83,11 @@ class MaskedStream:
         return getattr(self._stream, name)
 
 
+def without_passwords(text: str) -> str:
+    """The text with `***` in the place of passwords in addresses, before the host or in the query."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[3]}{MASK}", text)
+
+
 def mask(text: str) -> str:
     """The text without the secrets of this process's environment."""
     return Secrets().mask(text)
@@ -90,10 +95,11 @@ def mask(text: str) -> str:
 
 def _found() -> Iterator[str]:
     for name, value in os.environ.items():
-        if _TELLING.search(name) and not os.path.exists(value):  # a file's path is none
+        if _TELLING.match(name) and not os.path.exists(value):  # a file's path is none
             yield from _lines(value)
         for match in _PASSWORD.finditer(value):
-            yield from (part for each in (match[2], unquote(match[2])) for part in _lines(each))
+            password = match[2] or match[4]
+            yield from (part for each in (password, unquote(password)) for part in _lines(each))
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
     if token.is_file() and os.access(token, os.R_OK):
         yield from _lines(token.read_text(errors="replace"))

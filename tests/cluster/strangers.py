@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import ray.core.generated
 
-TIMEOUT_S = 30
+TIMEOUT_S = 300
 NOT_GENERATED = (
     "/ray.rpc.ObjectManagerService/Pull",
     "/ray.rpc.ObjectManagerService/Push",
@@ -39,7 +39,11 @@ HARMLESS = (
 )
 """By kind of server a method that changes nothing, for the right token; the others are called without it alone."""
 
-PATHS = ("/nothing-is-here", "/api/version", "/api/jobs/", "/nodes?view=summary", "/api/v0/actors", "/logs", "/metrics")
+PATHS = (
+    *("/nothing-is-here", "/api/version", "/api/jobs/", "/nodes?view=summary", "/api/v0/actors", "/logs", "/metrics"),
+    *("/", "/favicon.ico", "/api/authentication_mode", "/api/authenticate", "/-/healthz"),
+    *("/api/healthz", "/api/gcs_healthz", "/api/local_raylet_healthz"),
+)
 
 
 def methods() -> Iterator[str]:

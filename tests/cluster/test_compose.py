@@ -150,7 +150,8 @@ def test_the_script_makes_what_compose_wants(tmp_path: Path) -> None:
     assert secret["s3-credentials"] == f"[default]\naws_access_key_id={key[1]}\naws_secret_access_key={key[2]}\n"
     assert secret["pgpass-podium"] == f"database:5432:*:podium:{secret['database-podium']}\n"
     assert secret["mlflow-admin"] in secret["mlflow.env"]
-    assert secret["mlflow-admin"] in secret["mlflow-credentials"]
+    assert secret["mlflow-cluster"] in secret["mlflow-credentials"], "training functions see no admin's password"
+    assert secret["mlflow-admin"] not in secret["mlflow-credentials"]
 
 
 def test_root_is_refused(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """The Kubernetes manifests: what kustomize makes of them, whether Kubernetes and KubeRay take it, how safe it is."""
 
 import copy
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import jsonschema
@@ -20,6 +25,7 @@ from postgresql_server import Server, find_binaries
 
 from podium.spec.files import read_sweep
 from podium.spec.running import LimitSettings
+from podium.wiring.clusters.http import basic
 from podium.wiring.code import stage, staged
 from podium.wiring.place import Place
 
@@ -203,6 +209,31 @@ def test_secrets_that_the_script_makes_are_those_that_are_used(tmp_path: Path) -
     assert not [text for text in made.values() if text.split("=")[-1].strip() in first], "the script shows no secret"
     used = {key for key in re.findall(r"^(\w+)=", (tmp_path / "secrets" / "environment").read_text(), re.MULTILINE)}
     assert used == {"PGPASSWORD", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    assert (tmp_path / "secrets" / "admin").read_text() not in (tmp_path / "secrets" / "environment").read_text()
+
+
+def test_the_account_for_runs_is_made_by_the_command_that_the_scripts_print(tmp_path: Path) -> None:
+    asked = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, self.headers["Authorization"], body))
+            self.send_response(200)
+            self.end_headers()
+
+    printed = subprocess.run([FOLDER / "secrets.sh", tmp_path], check=True, capture_output=True, text=True).stdout
+    (code,) = re.findall("-- python -c '(.*)' <", printed)
+    assert code in (FOLDER.parent / "compose" / "secrets.sh").read_text()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        command = [sys.executable, "-c", code.replace("5000", str(server.server_port))]
+        admin, cluster = ((tmp_path / name).read_text() for name in ("admin", "cluster"))
+        environment = {**os.environ, "MLFLOW_AUTH_ADMIN_PASSWORD": admin}
+        subprocess.run(command, input=cluster, env=environment, text=True, check=True)
+    (path, authorization, body) = asked[0]
+    assert (path, authorization) == ("/api/2.0/mlflow/users/create", basic("admin", admin))
+    assert body == {"username": "cluster", "password": cluster}
 
 
 def test_images_are_pinned(overlay: str) -> None:

@@ -161,7 +161,7 @@ ray:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(120)
+        process.wait(HANG_S)
 
 
 def runs(server: Server, sweep: str) -> list[dict[str, Any]]:

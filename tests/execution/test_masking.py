@@ -55,6 +55,8 @@ def test_a_secret_is_masked_wherever_it_stands(word: str) -> None:
     ("text", "shown"),
     [
         ("postgresql://me:other-secret@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me:other/secret@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me@db/x?password=other&sslmode=require", "postgresql://me@db/x?password=***&sslmode=require"),
         ("http://127.0.0.1:8265/jobs and me@example.org", "http://127.0.0.1:8265/jobs and me@example.org"),
         ("s3://bucket/podium", "s3://bucket/podium"),
         ("x=1.0, loss=0.25", "x=1.0, loss=0.25"),
@@ -67,7 +69,8 @@ def test_passwords_in_addresses_are_masked_and_nothing_else(text: str, shown: st
 def test_a_path_and_a_short_value_are_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TLS_SERVER_KEY", str(tmp_path))
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    assert mask(f"false: {tmp_path}") == f"false: {tmp_path}"
+    monkeypatch.setenv("OLDPWD", f"{tmp_path}/gone")
+    assert mask(f"false: {tmp_path}/gone") == f"false: {tmp_path}/gone"
 
 
 def test_ray_s_token_is_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

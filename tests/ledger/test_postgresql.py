@@ -13,6 +13,7 @@ from wiring_cases import podium, podium_here, write_quick
 
 from podium.errors import StorageFault, UserError
 from podium.ledger import Book, audit
+from podium.ledger.database import shown
 from podium.sweep.messages import Exhausted
 
 
@@ -50,6 +51,10 @@ def test_a_wrong_password_is_not_told(postgresql):
     with pytest.raises(StorageFault, match="password authentication failed") as fault:
         Book(url)
     assert "wrong-secret" not in str(fault.value)
+
+
+def test_a_password_in_the_query_is_not_told():
+    assert shown("postgresql://me@db/x?password=other-secret") == "postgresql://me@db/x?password=***"
 
 
 def test_a_missing_driver_is_named(monkeypatch):

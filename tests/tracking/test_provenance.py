@@ -73,6 +73,7 @@ def test_a_folder_that_was_submitted_tells_where_it_lay(
     [
         (["podium", "launch", "sweep.yaml"], ["podium", "launch", "sweep.yaml"]),
         (["--tracking-uri", "https://ann:pw@host/x"], ["--tracking-uri", "https://***@host/x"]),
+        (["--ledger", "postgresql://ann:p/w@host/x"], ["--ledger", "postgresql://***@host/x"]),
         (["--api-token", "abc", "next"], ["--api-token", "***", "next"]),
         (["--password=abc"], ["--password=***"]),
         (["parameters.secret=abc"], ["parameters.secret=***"]),

@@ -89,6 +89,7 @@ def test_calls_that_make_something_are_not_repeated(monkeypatch: pytest.MonkeyPa
         ("http://user:secret@host:5000/mlflow", "http://***@host:5000/mlflow"),
         ("http://host:5000", "http://host:5000"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("postgresql://me:p/ss@host/runs?sslpassword=x", "postgresql://***@host/runs?sslpassword=***"),
         ("postgresql://me:p@ss@host/runs", "postgresql://***@host/runs"),
     ],
 )

@@ -122,6 +122,12 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
         (["list"], "labb", "there is no cluster 'labb'; named clusters: lab"),
         (["list"], "http://127.0.0.1:9", "nobody answers at http://127.0.0.1:9"),
         (["list", "--ledger", "postgresql://a:hidden@db/x"], "lab", "--ledger postgresql://***@db/x has a password"),
+        (
+            ["list", "--ledger", "postgresql://a:hid/hidden@db/x"],
+            "lab",
+            "--ledger postgresql://***@db/x has a password",
+        ),
+        (["list", "--ledger", "postgresql://db/x?password=hidden"], "lab", "/x?password=*** has a password"),
         (["list", "--store", "here"], "lab", "give an absolute path"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
         (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),

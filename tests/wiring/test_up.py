@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from podium.errors import SpecError, UserError
 from podium.spec.files import read_settings
 from podium.spec.server import ServerSettings
 from podium.wiring.clusters import postgresql as databases
+from podium.wiring.clusters.http import status_of
 from podium.wiring.clusters.postgresql import Own
 from podium.wiring.clusters.processes import Service, Services
 from podium.wiring.clusters.server import Server as ServerOf
@@ -36,6 +38,7 @@ ray: {script: head.sh}
 
 def write(folder: Path, text: str) -> Path:
     (folder / "head.sh").write_text("exit 1")
+    (folder / "head.sh").chmod(0o755)
     path = folder / "settings.yaml"
     path.write_text(text)
     return path
@@ -51,10 +54,16 @@ def free_port() -> int:
     ("text", "said"),
     [
         ("name: lab\naddress: 0.0.0.0\nfolder: f\nray: {script: s}", "2: address: 0.0.0.0 is every address"),
-        ("name: lab\naddress: lab\nfolder: f\nray: {script: s}", "2: address: must be an IP address"),
+        ("name: lab\naddress: lab\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
+        ("name: lab\naddress: fd00::1\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
+        ("name: lab\naddress: '::ffff:0.0.0.0'\nfolder: f\nray: {script: s}", "2: address: must be an IPv4 address"),
         (SETTINGS + "mlflow:\n  prt: 1", "7: mlflow.prt: unknown key; did you mean 'port'?"),
         (SETTINGS + "mlflow: {port: 0}", "6: mlflow.port: must be at least 1, and is 0"),
         (SETTINGS + "database: {address: 'postgresql://me:secret@db'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db:port'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db:1,b:2'}", "6: database.address: must be postgresql://"),
+        (SETTINGS + "database: {address: 'postgresql://me@db?password=secret'}", "and has 'password'"),
+        (SETTINGS + "database: {address: 'postgresql://me@db/x?connect_timeout=5'}", "and has 'connect_timeout'"),
         (SETTINGS + "database: {password_file: x}", "password_file is for a database at an address"),
         (SETTINGS + "database: {address: 'postgresql://me@db', port: 1}", "port is for our own database"),
         ("- a", "must be a mapping of keys (`name`, `address`, `folder`, `ray`)"),
@@ -97,6 +106,9 @@ def test_what_is_in_the_way_is_told_before_anything_starts(tmp_path: Path, monke
             assert said in outcome.problems
             assert "Traceback" not in outcome.problems
             assert not (tmp_path / "server" / "database").exists()
+    (tmp_path / "head.sh").chmod(0o644)
+    outcome = podium_here(tmp_path, "up", "settings.yaml")
+    assert (outcome.code, "chmod +x" in outcome.problems) == (2, True), outcome
     (tmp_path / "head.sh").unlink()
     outcome = podium_here(tmp_path, "up", "settings.yaml")
     assert "ray.script: there is no script" in outcome.problems
@@ -117,6 +129,14 @@ def test_a_database_that_is_there_lets_nobody_in(
         assert said in outcome.problems
         assert "a wrong word" not in outcome.problems
         assert PASSWORD not in outcome.problems
+
+
+def test_a_server_is_asked_past_every_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        assert status_of(f"http://127.0.0.1:{server.server_port}/", "Bearer a-token") == 501
 
 
 def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -155,18 +175,22 @@ def test_a_service_that_does_not_start_ends_those_before_it(tmp_path: Path) -> N
 
 
 def test_a_service_that_dies_is_started_again_after_pauses_that_grow(tmp_path: Path) -> None:
-    said = list[str]()
+    before, said, lives = children(), list[str](), tmp_path / "lives"
+    lives.touch()
 
     def hear(text: str) -> None:
         said.append(text)
         if "in 2 s" in text:
             Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
-    text = f"open({str(tmp_path / 'up')!r}, 'a').write('x'); import time; time.sleep(0.3)"
+    text = f"file = open({str(lives)!r}, 'a'); file.write('x'); file.flush(); import time; time.sleep(600)"
+    service = script("short", f"{text} if file.tell() == 1 else exit()")
     with Services(tmp_path, hear, str).kept() as services:
-        services.start(script("short", text, tmp_path / "up"))
+        services.start(replace(service, answers=lambda: lives.read_text() == "x"))
+        (first,) = children() - before
+        os.kill(first, signal.SIGKILL)
         services.watch()
-    assert (tmp_path / "up").read_text() == "xx"
+    assert lives.read_text() == "xx"
     assert [line.rpartition("in ")[2] for line in said if "ended" in line] == ["1 s", "2 s"]
 
 
@@ -225,9 +249,15 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
     with psycopg.connect(**address, autocommit=True) as connection:
         connection.execute("CREATE ROLE maker LOGIN CREATEROLE CREATEDB PASSWORD 'made'")
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    maker = own.set(username="maker", password="made")
+    with psycopg.connect(**maker.translate_connect_args(username="user", database="dbname"), autocommit=True) as half:
+        half.execute("CREATE ROLE mlflow LOGIN PASSWORD 'theirs'")  # as a start leaves it that is killed here
+        half.execute("GRANT mlflow TO CURRENT_USER")
+        half.execute("CREATE DATABASE mlflow_auth OWNER mlflow")
+        half.execute("REVOKE mlflow FROM CURRENT_USER")
     files = {role: tmp_path / role for role in ("podium", "mlflow")}
     for _ in range(2):
-        databases.prepare(own.set(username="maker", password="made"), {"podium": "ours", "mlflow": "theirs"}, files)
+        databases.prepare(maker, {"podium": "ours", "mlflow": "theirs"}, files)
     for role, password, database in (("mlflow", "theirs", "podium"), ("podium", "ours", "mlflow_auth")):
         with pytest.raises(UserError, match="permission denied for database"):
             databases.answers(own.set(username=role, password=password, database=database))
@@ -240,14 +270,20 @@ def test_each_role_has_its_databases_alone(own: sa.URL, tmp_path: Path) -> None:
 def test_the_password_of_a_database_is_for_this_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training functions can read the environment of the Ray, and everybody a command line."""
     monkeypatch.setenv("PODIUM_DATABASE_PASSWORD", "a word")
-    text = SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require'}"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "token")
+    monkeypatch.chdir(tmp_path)
+    text = (
+        SETTINGS + "database: {address: 'postgresql://me@db.lab:5433/postgres?sslmode=require&sslrootcert=/etc/ca.pem'}"
+    )
     server = ServerOf(read_settings(write(tmp_path, text), ServerSettings))
     for service in (server.mlflow(), server.ray()):
         assert "a word" not in service.environment.values()
         for secret in (server.vault.secret("mlflow-admin"), *server.passwords.values()):
             assert not [word for word in service.command if secret in word]
-    ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?sslmode=require"
+    query = "sslmode=require&sslrootcert=%2Fetc%2Fca.pem"
+    ledger = f"postgresql://podium:{server.passwords['podium']}@db.lab:5433/podium?{query}"
     assert server.ray().environment["PODIUM_LEDGER"] == ledger
+    assert server.ray().environment["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
     assert f"PODIUM_LEDGER='{ledger}'" in server.vault.path("hosts.env").read_text()
-    assert server.masked(f"no {ledger}") == "no postgresql://podium:***@db.lab:5433/podium?sslmode=require"
+    assert server.masked(f"no {ledger}") == f"no postgresql://podium:***@db.lab:5433/podium?{query}"
     assert "***" in server.addresses()["ledger"]

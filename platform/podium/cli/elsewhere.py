@@ -1,7 +1,6 @@
 """How commands are handed to a cluster elsewhere: what travels with them, and what comes back."""
 
 import json
-import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -21,8 +20,6 @@ PLACE = ("home", "store", "tracking_uri", "ledger")
 
 STAYING = ("cluster", "detach", "restarts")
 """Options that are not the command's own there."""
-
-_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 
 def _where(context: click.Context) -> list[str]:
     """The options of the place that were given on the command line; the environment here says nothing of elsewhere."""
+    from podium.masking import without_passwords
     from podium.tracking.provenance import masked
 
     words = []
@@ -103,7 +101,7 @@ def _where(context: click.Context) -> list[str]:
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         option = f"--{name.replace('_', '-')}"
-        if _PASSWORD.search(value):
+        if without_passwords(value) != value:
             raise UserError(
                 f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set "
                 "it in the environment of the cluster's hosts before Ray is started there, and leave the option out"

@@ -56,6 +56,7 @@ def _print_addresses(addresses: dict[str, Any]) -> None:
     click.echo(
         f"\nOn every other host, with copies of the token and of {hosts}, both mode 600:\n"
         f"  . {Path(hosts).name} && cluster/hosts/worker.sh ITS_ADDRESS {ray['address']}\n"
+        f"  (without {Path(hosts).name} where nobody submits sweeps: training functions can read what is in it)\n"
         f"On a laptop, with a copy of the token:\n"
         f"  podium cluster add {addresses['cluster']} {ray['dashboard']}\n"
         f"  podium doctor --cluster {addresses['cluster']}\n"

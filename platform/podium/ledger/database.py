@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from podium.errors import StorageFault, UserError
 from podium.ledger.schema import METADATA
+from podium.masking import without_passwords
 
 BUSY_S = 30.0
 """How long a statement waits for a lock of somebody else."""
@@ -66,7 +67,7 @@ def guarded(engine: sa.Engine) -> Iterator[None]:
 def shown(url: sa.URL | str) -> str:
     """The address without its password; of an SQLite file, its path."""
     url = sa.make_url(url)
-    return str(url.database) if url.drivername == "sqlite" else url.render_as_string(hide_password=True)
+    return str(url.database) if url.drivername == "sqlite" else without_passwords(url.render_as_string())
 
 
 def _said(error: sa.exc.DBAPIError) -> str:

@@ -10,7 +10,11 @@ from podium.spec.settings import Settings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-_POSTGRESQL = re.compile(r"postgresql://(?P<role>[^:/@\s]+)@[^/@\s]+(/[^/@\s]*)?")
+_POSTGRESQL = re.compile(
+    r"postgresql://[^:/?@\s]+@([^\[\]:/?@,\s]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[^/?@\s]*)?(\?(?P<query>\S+))?"
+)
+_FOR_ALL = re.compile(r"(ssl(?!password)|gss|channel_binding|require_auth|keepalives|tcp_user_timeout)\w*=[^&=]+")
+"""What a query may hold: who connects, to what and for how long is said elsewhere."""
 
 
 class DatabaseSettings(Settings):
@@ -29,11 +33,21 @@ class DatabaseSettings(Settings):
     @field_validator("address")
     @classmethod
     def _has_no_password(cls, address: str | None) -> str | None:
-        if address is not None and not _POSTGRESQL.fullmatch(address):
+        if address is None:
+            return None
+        found = _POSTGRESQL.fullmatch(address)
+        if not found:
             raise ValueError(
                 "must be postgresql://ROLE@HOST:PORT, without a password: that stands in password_file, or in "
                 "PODIUM_DATABASE_PASSWORD in the environment"
             )
+        for setting in found["query"].split("&") if found["query"] else ():
+            if not _FOR_ALL.fullmatch(setting):
+                raise ValueError(
+                    f"the query may say how all connections are made, such as sslmode=verify-full, and has "
+                    f"{setting.partition('=')[0]!r}; a password stands in password_file, or in "
+                    "PODIUM_DATABASE_PASSWORD in the environment"
+                )
         return address
 
     @model_validator(mode="after")
@@ -89,7 +103,7 @@ class ServerSettings(Settings):
 
     Attributes:
         name: How people call the cluster.
-        address: The address of this server by which the other hosts reach it.
+        address: The IPv4 address of this server by which the other hosts reach it.
         folder: Where its secrets, its database, its logs and its home are.
         store: Where all hosts find checkpoints, shards and code. Default: `store` in the folder.
         database: The PostgreSQL.
@@ -109,9 +123,9 @@ class ServerSettings(Settings):
     @classmethod
     def _is_one_address(cls, address: str) -> str:
         try:
-            is_all = ipaddress.ip_address(address).is_unspecified
+            is_all = ipaddress.IPv4Address(address).is_unspecified
         except ValueError:
-            raise ValueError(f"must be an IP address of this server, and is {address!r}") from None
+            raise ValueError(f"must be an IPv4 address of this server, and is {address!r}") from None
         if is_all:
             raise ValueError(f"{address} is every address of this server; give the one by which other hosts reach it")
         return address

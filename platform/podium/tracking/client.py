@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from podium.errors import PodiumError, StorageFault
+from podium.masking import without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -94,14 +95,12 @@ def explain(error: BaseException) -> str:
         if earlier is None:
             break
         error = earlier
-    return textwrap.shorten(_USER.sub("://***@", str(error)) or type(error).__name__, EXPLANATION_LIMIT)
+    return textwrap.shorten(masked(str(error)) or type(error).__name__, EXPLANATION_LIMIT)
 
 
-def masked(tracking_uri: str) -> str:
-    """An address that may be printed: without the user's name and password."""
-    address = urlsplit(tracking_uri)
-    _, at, host = address.netloc.rpartition("@")
-    return address._replace(netloc=f"***@{host}").geturl() if at else tracking_uri
+def masked(text: str) -> str:
+    """A text that may be printed: addresses in it are without the user's name and password."""
+    return _USER.sub("://***@", without_passwords(text))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium.masking import mask
+from podium.masking import mask, without_passwords
 
 PACKAGES = (
     "podium",
@@ -102,7 +102,7 @@ def masked(command: Sequence[str]) -> list[str]:
         elif equals and _SECRET.search(name):
             shown.append(f"{name}=***")
         else:
-            shown.append(_LOGIN.sub("***", word))
+            shown.append(_LOGIN.sub("***", without_passwords(word)))
         hide_next = not hide_next and not equals and word.startswith("-") and bool(_SECRET.search(word))
     return shown
 

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 ANSWER_S = 10.0
 
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Goes to the server itself: a proxy would read the header with the password."""
+
 
 class Answer(NamedTuple):
     """What a server said."""
@@ -34,7 +37,7 @@ def ask(url: str, authorization: str = "", body: dict[str, Any] | None = None) -
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:  # noqa: S310
+        with _OPENER.open(request, timeout=ANSWER_S) as reply:
             return Answer(reply.status, reply.headers, reply.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -10,6 +10,7 @@ from typing import Any
 import tomlkit
 
 from podium.errors import LookupFailed, UserError
+from podium.masking import without_passwords
 
 HERE = ("inline", "local", "auto")
 """What `--cluster` means by itself, and no cluster can be called."""
@@ -179,7 +180,7 @@ def _require_address(address: str) -> None:
 
 def _masked(address: str) -> str:
     """An address that may be printed: without a login."""
-    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "***", address)
+    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "***", without_passwords(address))
 
 
 def _line(name: str, text: str) -> int:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import sqlalchemy as sa
 
@@ -166,23 +166,28 @@ def prepare(admin: sa.URL, passwords: Mapping[str, str], where: Mapping[str, Pat
 def _make_role(connection: "Connection[Any]", role: str, password: str) -> None:
     from psycopg import sql
 
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
-        return
-    # what the server may log is a verifier, never the password
-    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-    connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
-    connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+        # what the server may log is a verifier, never the password
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
+    if not _holds(connection, "pg_has_role(%s, 'USAGE')", role):
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
 
 
 def _make_database(connection: "Connection[Any]", database: str, owner: str) -> None:
     from psycopg import sql
 
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
-        return
     names = sql.Identifier(database), sql.Identifier(owner)
-    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
-    connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(names[0]))
+    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
+    if _holds(connection, "has_database_privilege('public', %s, 'CONNECT')", database):
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(names[0]))
+
+
+def _holds(connection: "Connection[Any]", what: LiteralString, name: str) -> bool:
+    row = connection.execute(f"SELECT {what}", [name]).fetchone()
+    return bool(row and row[0])
 
 
 def _connect(url: sa.URL) -> "Connection[Any]":

@@ -107,8 +107,8 @@ class Server:
 
     @cached_property
     def token_file(self) -> Path:
-        """Ray's token, where `head.sh` has it."""
-        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+        """Ray's token, where `head.sh` has it; services run in another folder than this process."""
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser().absolute()
 
     @cached_property
     def store(self) -> str:
@@ -130,6 +130,8 @@ class Server:
             raise UserError(f"`podium up` needs the packages {', '.join(PACKAGES)}: pip install 'podium[server]'")
         if not self._script.is_file():
             raise self.file.problem("ray.script", f"there is no script {self._script}")
+        if not os.access(self._script, os.X_OK):
+            raise self.file.problem("ray.script", f"{self._script} cannot be executed: chmod +x {self._script}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True, mode=0o700)
