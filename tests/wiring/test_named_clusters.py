@@ -1,12 +1,14 @@
 """Clusters by name: a file that a person may write, and no secret in it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wiring_cases import podium_here
 
 from podium.errors import LookupFailed, UserError
-from podium.wiring.clusters import named
+from podium.wiring.clusters import elsewhere, named
+from podium.wiring.clusters.elsewhere import Answer
 from podium.wiring.clusters.named import Cluster
 
 TOKEN = "0123456789abcdef"
@@ -139,3 +141,36 @@ def test_what_cannot_be_handed_on_is_refused_here(
     assert said in refused.problems
     assert "hidden" not in refused.problems
     assert len([line for line in refused.problems.splitlines() if not line.startswith("Asking")]) == 1
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What a cluster called lab is asked to do, which answers nothing."""
+    words: list[list[str]] = []
+
+    def carry_out(_cluster: Cluster, command: list[str], *_: object, **_more: Any) -> Answer:
+        words.append(command)
+        return Answer(0, "", "", {})
+
+    named.add("lab", "http://127.0.0.1:9", None)
+    monkeypatch.setattr(elsewhere, "carry_out", carry_out)
+    return words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stop", "--trial", "0", "digits"],
+        ["ledger", "show", "--trial", "0", "--json", "digits"],
+        ["sync", "digits"],
+        ["enqueue", "digits", "a=0", "b="],
+    ],
+)
+def test_what_is_given_is_handed_on_as_it_is(tmp_path: Path, asked: list[list[str]], command: list[str]) -> None:
+    assert podium_here(tmp_path, *command, "--cluster", "lab").code == 0
+    assert asked == [command]
+
+
+def test_no_restarts_are_handed_on(tmp_path: Path, asked: list[list[str]]) -> None:
+    podium_here(tmp_path, "resume", "digits", "--restarts", "0", "--cluster", "lab")
+    assert asked == [["plant", "digits", "--restarts", "0", "--", "resume", "digits"]]

@@ -168,7 +168,7 @@ def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, 
     last: list[str] = []
     for parameter in context.command.params:
         name, value = parameter.name or "", options[parameter.name or ""]
-        if (name not in only if only else name in (*PLACE, *STAYING)) or not value:
+        if (name not in only if only else name in (*PLACE, *STAYING)) or _is_left_out(value):
             continue
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
@@ -180,6 +180,11 @@ def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, 
         else:
             words += [word for each in values for word in (parameter.opts[0], str(each))]
     return [*words, *last]
+
+
+def _is_left_out(value: object) -> bool:
+    """Whether an option has no value; zero is one."""
+    return value is None or value is False or value in ((), "")
 
 
 def _keep(name: str, content: bytes, target: Path | None) -> None:
