@@ -19,7 +19,7 @@ import ray
 
 from podium.errors import PodiumError, Refused, StorageFault, UserError
 from podium.execution.frames import Frame, read
-from podium.execution.supervisor import outlast
+from podium.execution.supervisor import AGAIN, outlast
 from podium.masking import Secrets
 from podium.store import read as read_store
 from podium.store import write as write_store
@@ -157,7 +157,7 @@ class Guardian:
         # the driver ends when nobody holds the other end of its input any more, however this process ends
         with subprocess.Popen(  # noqa: S603 - our own command line
             self._charge.command,
-            env=_environment(),
+            env={**_environment(), **({AGAIN: "1"} if self._is_again else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
