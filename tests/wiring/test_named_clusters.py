@@ -1,5 +1,6 @@
 """Clusters by name: a file that a person may write, and no secret in it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,20 @@ def test_what_is_given_is_handed_on_as_it_is(tmp_path: Path, asked: list[list[st
 def test_no_restarts_are_handed_on(tmp_path: Path, asked: list[list[str]]) -> None:
     podium_here(tmp_path, "resume", "digits", "--restarts", "0", "--cluster", "lab")
     assert asked == [["plant", "digits", "--restarts", "0", "--", "resume", "digits"]]
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"),
+    [((), "lab has not said that it took digits; give"), (("planted",), "digits runs on lab without")],
+)
+def test_who_leaves_is_told_whether_the_cluster_has_the_sweep(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch, heard: tuple[str, ...], said: str
+) -> None:
+    def leave(_cluster: Cluster, _words: list[str], hear: Callable[[str, str], None], **_more: Any) -> Answer:
+        for kind in heard:
+            hear(kind, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elsewhere, "carry_out", leave)
+    left = podium_here(tmp_path, "resume", "digits", "--cluster", "lab")
+    assert (left.code, said in left.problems, left.output) == (75, True, "")

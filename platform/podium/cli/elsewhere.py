@@ -78,12 +78,19 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     if how.plants:
         words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
+    heard: set[str] = set()
+
+    def hear(kind: str, text: str) -> None:
+        heard.add(kind)
+        _write(kind, text)
+
     try:
-        answer = carry_out(cluster, words, _write, parcel=_parcel(folder), gives=target.name if target else "")
+        answer = carry_out(cluster, words, hear, parcel=_parcel(folder), gives=target.name if target else "")
     except KeyboardInterrupt:
         if not how.plants:
             raise
-        _say(f"podium: left; {_goes_on(sweep, cluster)}")
+        not_yet = f"{cluster.name} has not said that it took {sweep}; give the command again, or {sweep} may not run"
+        _say(f"podium: left; {_goes_on(sweep, cluster) if 'planted' in heard else not_yet}")
         sys.exit(Interrupted.exit_code)
     for name, content in answer.files.items():
         _keep(name, content, target)

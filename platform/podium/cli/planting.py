@@ -5,6 +5,7 @@ import sys
 import click
 
 from podium.cli.options import placed
+from podium.execution.frames import Frame
 from podium.wiring.place import Place
 
 
@@ -22,6 +23,7 @@ def plant(sweep: str, words: tuple[str, ...], detach: bool, restarts: int | None
         click.echo(text, nl=False, err=kind == "err")
 
     planting.plant(place, sweep, words, planting.RESTARTS if restarts is None else restarts, hear)
+    print(Frame("planted", "").line(), end="", flush=True, file=sys.__stdout__)
     if not detach:
         sys.exit(planting.follow(place, sweep, hear))
 
