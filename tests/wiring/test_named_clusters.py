@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from wiring_cases import podium_here
 
-from podium.errors import LookupFailed, UserError
-from podium.wiring.clusters import elsewhere, named
+from podium.errors import LookupFailed, Refused, UserError
+from podium.execution.guardian import Charge
+from podium.wiring.clusters import elsewhere, named, planting
 from podium.wiring.clusters.elsewhere import Answer
 from podium.wiring.clusters.named import Cluster
+from podium.wiring.place import Place
 
 TOKEN = "0123456789abcdef"
 
@@ -175,6 +177,20 @@ def test_what_is_given_is_handed_on_as_it_is(tmp_path: Path, asked: list[list[st
 def test_no_restarts_are_handed_on(tmp_path: Path, asked: list[list[str]]) -> None:
     podium_here(tmp_path, "resume", "digits", "--restarts", "0", "--cluster", "lab")
     assert asked == [["plant", "digits", "--restarts", "0", "--", "resume", "digits"]]
+
+
+def test_an_equal_launch_follows_and_another_is_refused(tmp_path: Path) -> None:
+    def charge(content: str, *words: str) -> Charge:
+        return Charge("launch", planting._command(Place.of(tmp_path), words), content, 1, "", "ada", {})
+
+    running = charge("same", "launch", "sweep.yaml", "a=1")
+    planting._require_like(running, charge("same", "launch", "sweep.yaml", "a=1", "--json"))
+    planting._require_like(running, charge("", "resume", "launch"))
+    for other in (charge("other", "launch", "sweep.yaml", "a=1"), charge("same", "launch", "sweep.yaml", "a=2")):
+        with pytest.raises(Refused, match="was launched with something else; `podium resume launch` follows it"):
+            planting._require_like(running, other)
+    with pytest.raises(Refused, match="for ada, who resumed it as it had been launched"):
+        planting._require_like(charge("", "resume", "launch"), running)
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,10 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     folder = _bring(options, how.brings)
     target = _take(options, how)
     words = [*command_line(context, options), *where]
+    parcel, content = _pack(folder)
     if how.plants:
-        words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
+        mine = [*content, *_words(context, options, only=("detach", "restarts")), *where]
+        words = ["plant", sweep, *mine, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
     heard: set[str] = set()
 
@@ -85,7 +87,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
         _write(kind, text)
 
     try:
-        answer = carry_out(cluster, words, hear, parcel=_parcel(folder), gives=target.name if target else "")
+        answer = carry_out(cluster, words, hear, parcel=parcel, gives=target.name if target else "")
     except KeyboardInterrupt:
         if not how.plants:
             raise
@@ -140,13 +142,15 @@ def _bring(options: dict[str, Any], names: tuple[str, ...]) -> Path | None:
     return next(iter(folders), None)
 
 
-def _parcel(folder: Path | None) -> bytes | None:
-    from podium.execution.parcel import pack
+def _pack(folder: Path | None) -> tuple[bytes | None, list[str]]:
+    """A folder as it travels, and the option that says what it holds, wherever it lay."""
+    from podium.execution.parcel import digest, pack
     from podium.tracking.provenance import ORIGIN, origin
 
     if folder is None:
-        return None
-    return pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
+        return None, []
+    parcel = pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
+    return parcel, ["--content", digest(parcel, {ORIGIN})]
 
 
 def _take(options: dict[str, Any], how: Travels) -> Path | None:

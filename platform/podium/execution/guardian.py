@@ -57,7 +57,7 @@ class Charge:
     Attributes:
         sweep: The sweep's name.
         command: The driver's command line; it must be one that goes on where it was left. Holds no secret.
-        folder: What the folder that it runs in is called, which follows from what it holds.
+        content: The digest of what came along.
         restarts: How often the driver may be started again on one host.
         store: Where what the driver says is kept.
         user: Who submitted it.
@@ -66,7 +66,7 @@ class Charge:
 
     sweep: str
     command: tuple[str, ...]
-    folder: str
+    content: str
     restarts: int
     store: str
     user: str
