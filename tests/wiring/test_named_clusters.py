@@ -110,6 +110,21 @@ def test_a_clusters_own_token_comes_first(tmp_path: Path, token: Path, monkeypat
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     assert Cluster("lab", "http://lab:1").token() == "given"
     assert Cluster("lab", "http://lab:1", token).token() == TOKEN
+    monkeypatch.setenv("RAY_AUTH_TOKEN", f" {TOKEN}\n")
+    assert Cluster("lab", "http://lab:1").token() == TOKEN
+
+
+@pytest.mark.parametrize("wrong", ["hidden\nhidden", "hid den", "hiddén"])
+def test_what_is_no_token_is_refused_and_not_shown(token: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", wrong)
+    token.write_text(wrong)
+    for cluster, source in (
+        (Cluster("lab", "http://lab:1"), "RAY_AUTH_TOKEN"),
+        (Cluster("lab", "", token), str(token)),
+    ):
+        with pytest.raises(UserError, match=f"^{source} holds no token") as raised:
+            cluster.token()
+        assert "hid" not in str(raised.value).removeprefix(source)
 
 
 def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token: Path, config: Path) -> None:
@@ -127,6 +142,8 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
         (["list"], "labb", "there is no cluster 'labb'; named clusters: lab"),
         (["list"], "http://127.0.0.1:9", "nobody answers at http://127.0.0.1:9"),
         (["list", "--ledger", "postgresql://a:hidden@db/x"], "lab", "--ledger postgresql://***@db/x has a password"),
+        (["list", "--ledger", "postgresql://a:h/idden@db/x"], "lab", "--ledger postgresql://***@db/x has a password"),
+        (["list", "--ledger", "postgresql://db/x?user=a&password=hidden"], "lab", "--ledger postgresql://db/x has a"),
         (["list", "--store", "here"], "lab", "give an absolute path"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
         (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
@@ -142,7 +159,7 @@ def test_what_cannot_be_handed_on_is_refused_here(
     refused = podium_here(tmp_path, *arguments)
     assert refused.code == 2, refused.problems
     assert said in refused.problems
-    assert "hidden" not in refused.problems
+    assert "idden" not in refused.problems
     assert len([line for line in refused.problems.splitlines() if not line.startswith("Asking")]) == 1
 
 

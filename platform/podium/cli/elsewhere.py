@@ -22,7 +22,8 @@ PLACE = ("home", "store", "tracking_uri", "ledger")
 STAYING = ("cluster", "detach", "restarts")
 """Options that are not the command's own there."""
 
-_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+_LOGIN = re.compile(r"://[^/@:\s]*:\S*@")
+_SECRET = re.compile(r"(?i)[?&][^=&]*(passw|pwd|token|secret|credential)[^=&]*=")
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,16 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 
 def _where(context: click.Context) -> list[str]:
     """The options of the place that were given on the command line; the environment here says nothing of elsewhere."""
-    from podium.tracking.provenance import masked
-
     words = []
     for name in PLACE:
         value = context.params[name]
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         option = f"--{name.replace('_', '-')}"
-        if _PASSWORD.search(value):
+        if _LOGIN.search(value) or _SECRET.search(value):
+            shown = _LOGIN.sub("://***@", value).partition("?")[0]
             raise UserError(
-                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set "
+                f"{option} {shown} has a password in it, which everybody on the cluster could read; set "
                 "it in the environment of the cluster's hosts before Ray is started there, and leave the option out"
             )
         if "://" not in value and not Path(value).is_absolute():
