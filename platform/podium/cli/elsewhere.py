@@ -76,9 +76,9 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     folder = _bring(options, how.brings)
     target = _take(options, how)
     words = [*command_line(context, options), *where]
-    parcel, content = _pack(folder)
+    parcel, held = _pack(folder)
     if how.plants:
-        mine = [*content, *_words(context, options, only=("detach", "restarts")), *where]
+        mine = [*held, *_words(context, options, only=("detach", "restarts")), *where]
         words = ["plant", sweep, *mine, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
     heard: set[str] = set()

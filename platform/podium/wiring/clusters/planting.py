@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from podium.errors import LookupFailed, Refused
+from podium.execution.driver_log import log_name
 from podium.execution.frames import read as read_frame
 from podium.store import read
 from podium.tracking.provenance import user
@@ -54,7 +55,7 @@ def plant(place: Place, asked: Asked, hear: Hear) -> None:
         hear: Told what the user should know: `err`, and the text.
 
     Raises:
-        Refused: if a driver runs that was launched with something else.
+        Refused: if a driver runs that was launched with something else, or one does not answer now.
     """
     from podium.execution import guardian
     from podium.execution.connection import connected
@@ -104,20 +105,30 @@ def driver_log(place: Place, sweep: str, *, follow: bool) -> Iterator[str]:
     from podium.execution import guardian
     from podium.execution.connection import connected
 
+    name = _name(place, sweep)
     if place.cluster not in ("inline", "local"):
         with connected(place.cluster):
-            if guardian.find(_name(place, sweep)) is not None:
-                for line in guardian.follow(_name(place, sweep), to_end=follow):
+            try:
+                is_driven, earlier = guardian.find(name) is not None, guardian.earlier(name)
+            except Refused:  # it is being started elsewhere, and will say more
+                is_driven, earlier = follow, _stored(place, sweep)
+            if is_driven:
+                yield earlier
+                for line in guardian.follow(name, to_end=follow):
                     if isinstance(line, str) and (frame := read_frame(line)):
                         yield frame.text
                 return
-    said = read(place.store, guardian.log_name(sweep))
+    said = _stored(place, sweep)
     if not said:
         raise LookupFailed(
             f"nothing is known of a driver of {sweep!r}: what it says goes to the terminal that it was launched in, or "
             "to the store if it was submitted to a cluster"
         )
-    yield said.decode(errors="replace")
+    yield said
+
+
+def _stored(place: Place, sweep: str) -> str:
+    return read(place.store, log_name(sweep)).decode(errors="replace")
 
 
 def _command(place: Place, words: tuple[str, ...]) -> tuple[str, ...]:
