@@ -145,6 +145,8 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
         (["list", "--ledger", "postgresql://a:h/idden@db/x"], "lab", "--ledger postgresql://***@db/x has a password"),
         (["list", "--ledger", "postgresql://db/x?user=a&password=hidden"], "lab", "--ledger postgresql://db/x has a"),
         (["list", "--store", "here"], "lab", "give an absolute path"),
+        (["compare", "digits", "--html", ".."], "lab", "--html .. has no name of its own"),
+        (["inside", "digits", "--out", "."], "lab", "--out . has no name of its own"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
         (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
         (["launch", "no-such.yaml"], "lab", "no-such.yaml"),
@@ -225,3 +227,13 @@ def test_who_leaves_is_told_whether_the_cluster_has_the_sweep(
     monkeypatch.setattr(elsewhere, "carry_out", leave)
     left = podium_here(tmp_path, "resume", "digits", "--cluster", "lab")
     assert (left.code, said in left.problems, left.output) == (75, True, "")
+
+
+def test_a_file_that_comes_back_is_said_to_be_where_it_is(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"report.html": b"<svg>"}
+    monkeypatch.setattr(elsewhere, "carry_out", lambda *_, **_more: Answer(0, "", "", sent))
+    done = podium_here(tmp_path, "compare", "digits", "--html", "pages/report.html", "--cluster", "lab")
+    assert "what lab calls report.html is here pages/report.html" in done.problems
+    assert (tmp_path / "pages" / "report.html").read_bytes() == b"<svg>"

@@ -97,6 +97,8 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
         sys.exit(Interrupted.exit_code)
     for name, content in answer.files.items():
         _keep(name, content, target)
+    if answer.files and target is not None and target != Path(target.name):
+        _say(f"podium: what {cluster.name} calls {target.name} is here {target}")
     if options.get("detach") and answer.code == 0:
         done = {"sweep": sweep, "cluster": cluster.name, "message": _goes_on(sweep, cluster)}
         click.echo(json.dumps(done) if options["as_json"] else done["message"])
@@ -158,6 +160,8 @@ def _take(options: dict[str, Any], how: Travels) -> Path | None:
     if not how.gives or not (options[how.gives] or how.writes):
         return None
     target = Path(options[how.gives] or how.writes)
+    if target.name in ("", ".."):
+        raise UserError(f"--{how.gives} {options[how.gives]} has no name of its own; give a file or folder by its name")
     if options[how.gives]:
         options[how.gives] = target.name
     return target
