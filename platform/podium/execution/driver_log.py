@@ -27,7 +27,7 @@ class DriverLog:
     def __init__(self, store: str, sweep: str) -> None:
         self._store, self._name = store, log_name(sweep)
         self._earlier: str | None = None
-        self._pieces, self._said = list[str](), ""
+        self._pieces, self._said, self._is_written = list[str](), "", True
         self._adding, self._reading = threading.Lock(), threading.Lock()
         self._is_over = threading.Event()
         self._writer = threading.Thread(target=self._write_on, daemon=True)
@@ -56,10 +56,13 @@ class DriverLog:
 
     def _write(self) -> None:
         with self._adding:
-            self._said = (self._said + "".join(self._pieces))[-MOST_CHARACTERS:]
+            if self._is_written and not self._pieces:
+                return
+            self._said, self._is_written = (self._said + "".join(self._pieces))[-MOST_CHARACTERS:], False
             self._pieces.clear()
         with suppress(StorageFault, UserError):
             write(self._store, self._name, (self._read() + self._said)[-MOST_CHARACTERS:].encode())
+            self._is_written = True
 
     def _read(self) -> str:
         with self._reading:

@@ -247,16 +247,18 @@ def earlier(name: str) -> str:
 
 def _ask(name: str, method: str) -> object:
     """What a guardian answers; None if there is none."""
-    try:
-        guardian: Any = ray.get_actor(name, SPACE)
-        return ray.get(getattr(guardian, method).remote(), timeout=ASK_S)
-    except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError):
-        raise Refused(
-            f"the driver of {name.rpartition('/')[2]!r} does not answer: it is being started elsewhere, or about to "
-            "end; try again in a minute"
-        ) from None
-    except (ValueError, ray.exceptions.RayActorError):
-        return None
+    deadline = time.monotonic() + ASK_S
+    while True:
+        try:
+            guardian: Any = ray.get_actor(name, SPACE)
+            return ray.get(getattr(guardian, method).remote(), timeout=ASK_S)
+        except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError):
+            if time.monotonic() > deadline:
+                sweep = name.rpartition("/")[2]
+                raise Refused(f"the driver of {sweep!r} is being started elsewhere; try again in a minute") from None
+            time.sleep(HEAR_S)
+        except (ValueError, ray.exceptions.RayActorError):
+            return None
 
 
 def follow(name: str, *, to_end: bool = True) -> Iterator[str | int]:
