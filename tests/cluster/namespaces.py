@@ -129,10 +129,6 @@ class Hosts:
     worker: Host
     switch: "subprocess.Popen[str]"
 
-    def elsewhere(self, command: list[str]) -> list[str]:
-        """A command that runs on neither host, where both can be reached."""
-        return [*_enter(self.switch, "--net"), *command]
-
     @contextmanager
     def cut_off(self) -> Iterator[None]:
         """The cable of the second host is pulled while the block runs."""

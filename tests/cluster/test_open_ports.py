@@ -94,7 +94,7 @@ def ask(hosts: Hosts, places: list[Open]) -> dict[Open, dict[str, Any]]:
     token = (hosts.head.disk / ".ray" / "auth_token").read_text()
     question = {"places": [(each.host, each.port) for each in places], "token": token}
     asked = subprocess.run(
-        hosts.elsewhere([sys.executable, str(STRANGERS)]),
+        [*hosts.on_switch(), sys.executable, str(STRANGERS)],
         input=json.dumps(question),
         capture_output=True,
         text=True,
@@ -174,5 +174,5 @@ def test_without_it_a_single_call_ends_ray(training: tuple[Hosts, Sweep]) -> Non
     ray = hosts.worker.started[-1]
     hosts.worker.run(["nft", "delete", "table", "inet", "podium"])
     (port, *_) = [each.port for each in open_ports(hosts.worker) if each.process == "raylet"]
-    subprocess.run(hosts.elsewhere([sys.executable, "-c", BARE_CALL, WORKER, str(port)]), timeout=HANG_S, check=True)
+    subprocess.run([*hosts.on_switch(), sys.executable, "-c", BARE_CALL, WORKER, str(port)], timeout=HANG_S, check=True)
     until(lambda: ray.poll() is not None, HANG_S, "Ray has ended")

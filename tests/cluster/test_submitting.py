@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,11 @@ def test_two_users_sweeps_at_once_are_steered_and_outlive_their_terminals_and_dr
     with running(laptop.command("launch", mine, long), laptop) as launch:
         done = laptop.json("launch", others, long, "--detach", LOGNAME="grace")
         assert (done["sweep"], done["cluster"]) == ("others", "lab")
+        shutil.copytree(laptop.folder / "others", laptop.folder / "copy")
+        equal = laptop.podium("launch", "copy/sweep.yaml", long, "--detach")
+        assert (equal.returncode, "others is driven already, for grace" in equal.stderr) == (0, True), equal.stderr
+        other = laptop.podium("launch", "copy/sweep.yaml", "budget.trials=501", "--detach")
+        assert (other.returncode, "was launched with something else" in other.stderr) == (3, True), other.stderr
         until(lambda: laptop.count("mine", Launched) and laptop.count("others", Launched), "both sweeps have begun")
         launch.send_signal(signal.SIGINT)
         _, said = launch.communicate(timeout=HANG_S)
@@ -232,6 +238,7 @@ def test_two_users_sweeps_at_once_are_steered_and_outlive_their_terminals_and_dr
     before = laptop.count("mine", Resumed)
     laptop.json("resume", "mine", "--detach")
     until(lambda: laptop.count("mine", Resumed) > before, "a stopped sweep goes on")
+    assert "stopped by a user" in laptop.json("logs", "mine/driver")["log"]
     laptop.json("stop", "mine")
     until(lambda: not laptop.driver("mine"), "the driver has ended again")
 

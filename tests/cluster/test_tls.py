@@ -128,7 +128,7 @@ def test_without_a_certificate_of_the_same_authority_nothing_is_said(
         [authority, str(ours / HEAD / "host.key"), str(ours / HEAD / "host.crt")],
     ]
     asked = subprocess.run(
-        hosts.elsewhere([sys.executable, "-c", CALL]),
+        [*hosts.on_switch(), sys.executable, "-c", CALL],
         input=json.dumps({"places": [(each.host, each.port) for each in sealed_places], "given": given}),
         capture_output=True,
         text=True,

@@ -21,5 +21,5 @@ print(cluster.address, flush=True)
 with connected(cluster.address):
     for line in sys.stdin:
         (host,) = (node for node in cluster.worker_nodes if node.node_id.startswith(line.strip()))
-        print(leave(NOTICE_S, host.node_id), flush=True)
+        print(leave(NOTICE_S, host.node_id).ranks, flush=True)
 cluster.shutdown()

@@ -30,6 +30,18 @@ def test_a_file_comes_through_in_pieces(size: int) -> None:
     assert frames.to_file([frame.text for frame in sent if frame]) == content
 
 
-@pytest.mark.parametrize("line", ["", "podium> ", "podium> [1", "Podium", frames.MARK])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "podium> ",
+        "podium> [1",
+        "Podium",
+        "podium> 5",
+        'podium> "abc"',
+        'podium> ["out", 1, ""]',
+        'podium> ["in", "", ""]',
+    ],
+)
 def test_another_line_is_no_frame(line: str) -> None:
     assert frames.read(line) is None

@@ -1,8 +1,10 @@
 """What travels with a sweep."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -52,3 +54,21 @@ def test_what_is_too_large_is_refused_by_name(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(parcel, "MOST_FILES", 1)
     with pytest.raises(UserError, match=r"at most 1 of 3 MB"):
         parcel.pack(folder)
+
+
+def test_a_digest_tells_contents_and_not_notes(tmp_path: Path) -> None:
+    folder = make(tmp_path, a="x", sub__b="y")
+    one, other = (parcel.digest(parcel.pack(folder, {".note": text}), {".note"}) for text in ("here", "there"))
+    assert one == other == parcel.digest(parcel.pack(folder))
+    make(folder, a="z")
+    assert parcel.digest(parcel.pack(folder)) != one
+
+
+def test_what_cannot_be_packed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, a="x")
+    Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9")).write_text("y")
+    with pytest.raises(UserError, match=r"'caf\\udce9' in .* is no name in UTF-8"):
+        parcel.pack(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", mock.Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(UserError, match=r"/a cannot travel with the sweep: Permission denied"):
+        parcel.pack(tmp_path)

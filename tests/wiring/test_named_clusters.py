@@ -1,13 +1,18 @@
 """Clusters by name: a file that a person may write, and no secret in it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wiring_cases import podium_here
 
-from podium.errors import LookupFailed, UserError
-from podium.wiring.clusters import named
+from podium.errors import LookupFailed, Refused, UserError
+from podium.execution.guardian import Charge
+from podium.wiring.clusters import elsewhere, named, planting
+from podium.wiring.clusters.elsewhere import Answer
 from podium.wiring.clusters.named import Cluster
+from podium.wiring.place import Place
 
 TOKEN = "0123456789abcdef"
 
@@ -105,6 +110,21 @@ def test_a_clusters_own_token_comes_first(tmp_path: Path, token: Path, monkeypat
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     assert Cluster("lab", "http://lab:1").token() == "given"
     assert Cluster("lab", "http://lab:1", token).token() == TOKEN
+    monkeypatch.setenv("RAY_AUTH_TOKEN", f" {TOKEN}\n")
+    assert Cluster("lab", "http://lab:1").token() == TOKEN
+
+
+@pytest.mark.parametrize("wrong", ["hidden\nhidden", "hid den", "hiddén"])
+def test_what_is_no_token_is_refused_and_not_shown(token: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", wrong)
+    token.write_text(wrong)
+    for cluster, source in (
+        (Cluster("lab", "http://lab:1"), "RAY_AUTH_TOKEN"),
+        (Cluster("lab", "", token), str(token)),
+    ):
+        with pytest.raises(UserError, match=f"^{source} holds no token") as raised:
+            cluster.token()
+        assert "hid" not in str(raised.value).removeprefix(source)
 
 
 def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token: Path, config: Path) -> None:
@@ -129,6 +149,8 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
         ),
         (["list", "--ledger", "postgresql://db/x?password=hidden"], "lab", "/x?password=*** has a password"),
         (["list", "--store", "here"], "lab", "give an absolute path"),
+        (["compare", "digits", "--html", ".."], "lab", "--html .. has no name of its own"),
+        (["inside", "digits", "--out", "."], "lab", "--out . has no name of its own"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
         (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
         (["launch", "no-such.yaml"], "lab", "no-such.yaml"),
@@ -143,5 +165,79 @@ def test_what_cannot_be_handed_on_is_refused_here(
     refused = podium_here(tmp_path, *arguments)
     assert refused.code == 2, refused.problems
     assert said in refused.problems
-    assert "hidden" not in refused.problems
+    assert "idden" not in refused.problems
     assert len([line for line in refused.problems.splitlines() if not line.startswith("Asking")]) == 1
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What a cluster called lab is asked to do, which answers nothing."""
+    words: list[list[str]] = []
+
+    def carry_out(_cluster: Cluster, command: list[str], *_: object, **_more: Any) -> Answer:
+        words.append(command)
+        return Answer(0, "", "", {})
+
+    named.add("lab", "http://127.0.0.1:9", None)
+    monkeypatch.setattr(elsewhere, "carry_out", carry_out)
+    return words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stop", "--trial", "0", "digits"],
+        ["ledger", "show", "--trial", "0", "--json", "digits"],
+        ["sync", "digits"],
+        ["enqueue", "digits", "a=0", "b="],
+    ],
+)
+def test_what_is_given_is_handed_on_as_it_is(tmp_path: Path, asked: list[list[str]], command: list[str]) -> None:
+    assert podium_here(tmp_path, *command, "--cluster", "lab").code == 0
+    assert asked == [command]
+
+
+def test_no_restarts_are_handed_on(tmp_path: Path, asked: list[list[str]]) -> None:
+    podium_here(tmp_path, "resume", "digits", "--restarts", "0", "--cluster", "lab")
+    assert asked == [["plant", "digits", "--restarts", "0", "--", "resume", "digits"]]
+
+
+def test_an_equal_launch_follows_and_another_is_refused(tmp_path: Path) -> None:
+    def charge(content: str, *words: str) -> Charge:
+        return Charge("launch", planting._command(Place.of(tmp_path), words), content, 1, "", "ada", {})
+
+    running = charge("same", "launch", "sweep.yaml", "a=1")
+    planting._require_like(running, charge("same", "launch", "sweep.yaml", "a=1", "--json"))
+    planting._require_like(running, charge("", "resume", "launch"))
+    for other in (charge("other", "launch", "sweep.yaml", "a=1"), charge("same", "launch", "sweep.yaml", "a=2")):
+        with pytest.raises(Refused, match="was launched with something else; `podium resume launch` follows it"):
+            planting._require_like(running, other)
+    with pytest.raises(Refused, match="for ada, who resumed it as it had been launched"):
+        planting._require_like(charge("", "resume", "launch"), running)
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"),
+    [((), "lab has not said that it took digits; give"), (("planted",), "digits runs on lab without")],
+)
+def test_who_leaves_is_told_whether_the_cluster_has_the_sweep(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch, heard: tuple[str, ...], said: str
+) -> None:
+    def leave(_cluster: Cluster, _words: list[str], hear: Callable[[str, str], None], **_more: Any) -> Answer:
+        for kind in heard:
+            hear(kind, "")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elsewhere, "carry_out", leave)
+    left = podium_here(tmp_path, "resume", "digits", "--cluster", "lab")
+    assert (left.code, said in left.problems, left.output) == (75, True, "")
+
+
+def test_a_file_that_comes_back_is_said_to_be_where_it_is(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = {"report.html": b"<svg>"}
+    monkeypatch.setattr(elsewhere, "carry_out", lambda *_, **_more: Answer(0, "", "", sent))
+    done = podium_here(tmp_path, "compare", "digits", "--html", "pages/report.html", "--cluster", "lab")
+    assert "what lab calls report.html is here pages/report.html" in done.problems
+    assert (tmp_path / "pages" / "report.html").read_bytes() == b"<svg>"

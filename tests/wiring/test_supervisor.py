@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from wiring_cases import paced, podium_here, write_quick
+from wiring_cases import paced, podium, podium_here, write_quick
 
+from podium.execution.supervisor import AGAIN, supervise
 from podium.ledger import Book
 from podium.sweep.messages import Progress, Resumed
 
@@ -106,3 +107,23 @@ def test_a_mistake_of_the_users_is_not_tried_again(slow: Path) -> None:
     assert process.returncode == 2
     assert "no-such.yaml" in problems
     assert "started again" not in problems
+
+
+def test_a_driver_that_is_started_again_leaves_a_stopped_sweep_as_it_is(
+    slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with supervised(slow, "launch", "sweep.yaml", "budget.trials=60") as process:
+        wait_until(lambda: (slow / ".podium" / "ledger.db").exists() and count(slow, Progress))
+        assert podium_here(slow, "stop", "quick").code == 0
+        process.communicate(timeout=300)
+    monkeypatch.setenv(AGAIN, "1")
+    again = podium(slow, "launch", "sweep.yaml", "budget.trials=60", "--cluster", "inline")
+    assert (again.code, "'quick' has stopped; `podium resume quick` goes on" in again.problems) == (0, True), again
+    assert count(slow, Resumed) == 0
+
+
+def test_a_driver_is_told_that_it_is_started_again(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = f"import os; print(os.environ.get({AGAIN!r}), file=open({str(told)!r}, 'a')); os.kill(os.getpid(), 9)"
+    assert supervise([sys.executable, "-c", script], os.environ, 1, lambda _text: None) == 128 + signal.SIGKILL
+    assert told.read_text() == "None\n1\n"

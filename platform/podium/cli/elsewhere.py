@@ -72,18 +72,29 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     folder = _bring(options, how.brings)
     target = _take(options, how)
     words = [*command_line(context, options), *where]
+    parcel, held = _pack(folder)
     if how.plants:
-        words = ["plant", sweep, *_words(context, options, only=("detach", "restarts")), *where, "--", *words]
+        mine = [*held, *_words(context, options, only=("detach", "restarts")), *where]
+        words = ["plant", sweep, *mine, "--", *words]
     _say(f"{'Submitting to' if how.plants else 'Asking'} {cluster.name} …")
+    heard: set[str] = set()
+
+    def hear(kind: str, text: str) -> None:
+        heard.add(kind)
+        _write(kind, text)
+
     try:
-        answer = carry_out(cluster, words, _write, parcel=_parcel(folder), gives=target.name if target else "")
+        answer = carry_out(cluster, words, hear, parcel=parcel, gives=target.name if target else "")
     except KeyboardInterrupt:
         if not how.plants:
             raise
-        _say(f"podium: left; {_goes_on(sweep, cluster)}")
+        not_yet = f"{cluster.name} has not said that it took {sweep}; give the command again, or {sweep} may not run"
+        _say(f"podium: left; {_goes_on(sweep, cluster) if 'planted' in heard else not_yet}")
         sys.exit(Interrupted.exit_code)
     for name, content in answer.files.items():
         _keep(name, content, target)
+    if answer.files and target is not None and target != Path(target.name):
+        _say(f"podium: what {cluster.name} calls {target.name} is here {target}")
     if options.get("detach") and answer.code == 0:
         done = {"sweep": sweep, "cluster": cluster.name, "message": _goes_on(sweep, cluster)}
         click.echo(json.dumps(done) if options["as_json"] else done["message"])
@@ -93,7 +104,6 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 def _where(context: click.Context) -> list[str]:
     """The options of the place that were given on the command line; the environment here says nothing of elsewhere."""
     from podium.masking import without_passwords
-    from podium.tracking.provenance import masked
 
     words = []
     for name in PLACE:
@@ -103,7 +113,7 @@ def _where(context: click.Context) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         if without_passwords(value) != value:
             raise UserError(
-                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set "
+                f"{option} {without_passwords(value)} has a password in it, which everybody on the cluster could read; set "
                 "it in the environment of the cluster's hosts before Ray is started there, and leave the option out"
             )
         if "://" not in value and not Path(value).is_absolute():
@@ -131,13 +141,15 @@ def _bring(options: dict[str, Any], names: tuple[str, ...]) -> Path | None:
     return next(iter(folders), None)
 
 
-def _parcel(folder: Path | None) -> bytes | None:
-    from podium.execution.parcel import pack
+def _pack(folder: Path | None) -> tuple[bytes | None, list[str]]:
+    """A folder as it travels, and the option that says what it holds, wherever it lay."""
+    from podium.execution.parcel import digest, pack
     from podium.tracking.provenance import ORIGIN, origin
 
     if folder is None:
-        return None
-    return pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
+        return None, []
+    parcel = pack(folder, {ORIGIN: json.dumps({**origin(folder), "host": socket.gethostname()})})
+    return parcel, ["--content", digest(parcel, {ORIGIN})]
 
 
 def _take(options: dict[str, Any], how: Travels) -> Path | None:
@@ -145,6 +157,8 @@ def _take(options: dict[str, Any], how: Travels) -> Path | None:
     if not how.gives or not (options[how.gives] or how.writes):
         return None
     target = Path(options[how.gives] or how.writes)
+    if target.name in ("", ".."):
+        raise UserError(f"--{how.gives} {options[how.gives]} has no name of its own; give a file or folder by its name")
     if options[how.gives]:
         options[how.gives] = target.name
     return target
@@ -166,7 +180,7 @@ def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, 
     last: list[str] = []
     for parameter in context.command.params:
         name, value = parameter.name or "", options[parameter.name or ""]
-        if (name not in only if only else name in (*PLACE, *STAYING)) or not value:
+        if (name not in only if only else name in (*PLACE, *STAYING)) or _is_left_out(value):
             continue
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
@@ -178,6 +192,11 @@ def _words(context: click.Context, options: Mapping[str, Any], only: tuple[str, 
         else:
             words += [word for each in values for word in (parameter.opts[0], str(each))]
     return [*words, *last]
+
+
+def _is_left_out(value: object) -> bool:
+    """Whether an option has no value; zero is one."""
+    return value is None or value is False or value in ((), "")
 
 
 def _keep(name: str, content: bytes, target: Path | None) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,9 @@ ACCELERATOR_LABEL, GROUP_LABEL = "ray.io/accelerator-type", "ray.io/node-group"
 STARTS = 3
 """How often a Ray of our own is started until that is given up."""
 
+ANSWER_S = 5.0
+"""How long a host may take to accept a connection of its own."""
+
 TOO_SLOW = "timed out during startup"
 """What Ray says when it did not start in time."""
 
@@ -40,7 +44,7 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with nullcontext() if address else _on_loopback():
+        with nullcontext() if address and not _is_on_loopback_alone(address) else _on_loopback():
             _init(address)
         # what Ray prints of a dead worker, on the standard output, is no news to whoever reads GangLost
         ray._private.worker._worker_logs_enabled = False
@@ -78,9 +82,21 @@ def _init(address: str | None) -> None:
                 ) from error
 
 
+def _is_on_loopback_alone(address: str) -> bool:
+    """Whether it is a Ray that Podium has started, which Ray would look for at the host's first real address."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
+        return False
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), int(port)), timeout=ANSWER_S).close()
+    except OSError:
+        return True
+    return False
+
+
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Has a Ray that is started meanwhile listen on loopback alone, as it does by itself on Windows and macOS."""
+    """Has a Ray that is started or joined meanwhile be on loopback alone, as it does by itself on Windows and macOS."""
     name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     given = os.environ.get(name)
     os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # for its processes, and for this one

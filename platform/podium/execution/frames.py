@@ -5,9 +5,9 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, TextIO
+from typing import Literal, NamedTuple, TextIO, get_args
 
-Kind = Literal["out", "err", "file"]
+Kind = Literal["out", "err", "file", "planted"]
 
 MARK = "podium> "
 PIECE_BYTES = 48_000
@@ -17,7 +17,7 @@ class Frame(NamedTuple):
     """One line of a log.
 
     Attributes:
-        kind: Standard output, standard error, or a piece of a file.
+        kind: Standard output, standard error, a piece of a file, or that a sweep's driver has been taken over.
         text: What was written; of a file its compressed piece.
         name: The file's.
     """
@@ -36,10 +36,11 @@ def read(line: str) -> Frame | None:
     if not line.startswith(MARK):
         return None
     try:
-        kind, text, name = json.loads(line.removeprefix(MARK))
+        parts = json.loads(line.removeprefix(MARK))
     except ValueError:
         return None
-    return Frame(kind, text, name)
+    is_frame = isinstance(parts, list) and len(parts) == len(Frame._fields) and parts[0] in get_args(Kind)
+    return Frame(*parts) if is_frame and all(isinstance(part, str) for part in parts) else None
 
 
 def of_file(name: str, content: bytes) -> Iterator[Frame]:

@@ -10,19 +10,19 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import ray
 
-from podium.errors import PodiumError, Refused, StorageFault, UserError
-from podium.execution.frames import Frame, read
-from podium.execution.supervisor import outlast
+from podium.errors import PodiumError, Refused, UserError
+from podium.execution.driver_log import DriverLog, masked
+from podium.execution.frames import Frame
+from podium.execution.supervisor import AGAIN, outlast
 from podium.masking import Secrets
-from podium.store import read as read_store
-from podium.store import write as write_store
 
 SPACE = "podium"
 """Ray's namespace for guardians."""
@@ -40,14 +40,16 @@ LIKE_A_HOST = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_worker_n
 """Variables by which Ray leaves a driver the host's devices and priority, of which it takes a worker its share."""
 
 HEAR_S = 1.0
-PUBLISH_S = 20.0
 AWAY_S = 60.0
 """How long a guardian that is being started elsewhere may take to answer until that is said."""
 
+ASK_S = 10.0
+"""How long who asks a guardian for something at once waits."""
+
 MOST_FOLLOWERS = 32
 
-MOST_CHARACTERS = 2_000_000
-"""So much of what a driver says is kept."""
+MOST_LINES = 20_000
+"""So many lines are kept for who follows from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Charge:
     Attributes:
         sweep: The sweep's name.
         command: The driver's command line; it must be one that goes on where it was left. Holds no secret.
-        folder: What the folder that it runs in is called, which follows from what it holds.
+        content: The digest of what came along.
         restarts: How often the driver may be started again on one host.
         store: Where what the driver says is kept.
         user: Who submitted it.
@@ -66,7 +68,7 @@ class Charge:
 
     sweep: str
     command: tuple[str, ...]
-    folder: str
+    content: str
     restarts: int
     store: str
     user: str
@@ -99,10 +101,10 @@ class Guardian:
 
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
-        self._life, self._lines = secrets.token_hex(4), list[str]()
+        self._life, self._lines, self._position = secrets.token_hex(4), deque[str](maxlen=MOST_LINES), 0
+        self._log = DriverLog(charge.store, charge.sweep)
         self._secrets = Secrets()
         self._code: int | None = None
-        self._before: str | None = None
         self._changed, self._is_heard = threading.Condition(), threading.Event()
         self._is_again = bool(ray.get_runtime_context().was_current_actor_reconstructed)
         threading.Thread(target=self._keep, daemon=True).start()
@@ -115,10 +117,16 @@ class Guardian:
         """What was said beyond a position of that life; waits for something for `HEAR_S`."""
         with self._changed:
             start = position if life == self._life else 0
-            self._changed.wait_for(lambda: len(self._lines) > start or self._code is not None, HEAR_S)
+            self._changed.wait_for(lambda: self._position > start or self._code is not None, HEAR_S)
             if self._code is not None:
                 self._is_heard.set()
-            return News(self._life, len(self._lines), self._lines[start:], self._code)
+            first = self._position - len(self._lines)
+            lines = list(islice(self._lines, max(0, start - first), None))
+            return News(self._life, self._position, lines, self._code)
+
+    def earlier(self) -> str:
+        """What drivers had said before this guardian was there."""
+        return self._log.earlier()
 
     def _keep(self) -> None:
         if self._is_again:
@@ -128,7 +136,7 @@ class Guardian:
         except Exception as error:
             self._say(f"its guardian failed: {type(error).__name__}: {error}")
             code = PodiumError.exit_code
-        self._publish()
+        self._log.close()
         with self._changed:
             self._code = code
             self._changed.notify_all()
@@ -157,7 +165,7 @@ class Guardian:
         # the driver ends when nobody holds the other end of its input any more, however this process ends
         with subprocess.Popen(  # noqa: S603 - our own command line
             self._charge.command,
-            env=_environment(),
+            env={**_environment(), **({AGAIN: "1"} if self._is_again else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -165,35 +173,20 @@ class Guardian:
             errors="replace",
         ) as driver:
             assert driver.stdout is not None
-            published = time.monotonic()
             for line in driver.stdout:
                 self._add(line)
-                if time.monotonic() - published > PUBLISH_S:
-                    published = time.monotonic()
-                    self._publish()
             return driver.wait()
 
     def _say(self, text: str) -> None:
         self._add(Frame("err", f"podium: {text}\n").line())
 
     def _add(self, line: str) -> None:
+        line, text = masked(line, self._secrets)
+        self._log.add(text)
         with self._changed:
-            self._lines.append(self._secrets.mask(line))
+            self._lines.append(line)
+            self._position += 1
             self._changed.notify_all()
-
-    def _publish(self) -> None:
-        """Writes what was said in this life behind what was said before, into the store."""
-        name = log_name(self._charge.sweep)
-        with suppress(StorageFault):
-            if self._before is None:
-                self._before = read_store(self._charge.store, name).decode(errors="replace")
-            said = "".join(frame.text for frame in map(read, self._lines) if frame is not None)
-            write_store(self._charge.store, name, (self._before + said)[-MOST_CHARACTERS:].encode())
-
-
-def log_name(sweep: str) -> str:
-    """Where a driver's words are kept, relative to the store."""
-    return f"logs/{sweep}/driver.log"
 
 
 def shared() -> dict[str, str]:
@@ -235,12 +228,37 @@ def plant(name: str, charge: Charge, *, at_head: bool) -> bool:
 
 
 def find(name: str) -> Charge | None:
-    """What the guardian of that name keeps running; None if there is none, or it has ended."""
-    try:
-        found: Any = ray.get(ray.get_actor(name, SPACE).charge.remote(), timeout=AWAY_S)
-    except (ValueError, ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-        return None
-    return cast(Charge | None, found)
+    """What the guardian of that name keeps running; None if there is none, or it has ended.
+
+    Raises:
+        Refused: if there is one that does not answer now.
+    """
+    return cast(Charge | None, _ask(name, "charge"))
+
+
+def earlier(name: str) -> str:
+    """What drivers of that sweep had said before the guardian of that name was there.
+
+    Raises:
+        Refused: if it does not answer now.
+    """
+    return cast(str | None, _ask(name, "earlier")) or ""
+
+
+def _ask(name: str, method: str) -> object:
+    """What a guardian answers; None if there is none."""
+    deadline = time.monotonic() + ASK_S
+    while True:
+        try:
+            guardian: Any = ray.get_actor(name, SPACE)
+            return ray.get(getattr(guardian, method).remote(), timeout=ASK_S)
+        except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError):
+            if time.monotonic() > deadline:
+                sweep = name.rpartition("/")[2]
+                raise Refused(f"the driver of {sweep!r} is being started elsewhere; try again in a minute") from None
+            time.sleep(HEAR_S)
+        except (ValueError, ray.exceptions.RayActorError):
+            return None
 
 
 def follow(name: str, *, to_end: bool = True) -> Iterator[str | int]:

@@ -1,9 +1,10 @@
 """A sweep's folder as one zip file that travels to a cluster; equal contents make equal bytes."""
 
+import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -25,17 +26,46 @@ def pack(folder: Path, notes: Mapping[str, str] | None = None) -> bytes:
         notes: By name the texts of files that are added.
 
     Raises:
-        UserError: if the folder is too large to travel; names what is largest.
+        UserError: if the folder is too large to travel, or a file cannot; names it.
     """
     files = list(islice(_files(folder), LOOKED_AT))
     _refuse_much(folder, files)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
         for file in files:
-            zipped.writestr(_entry(file.relative_to(folder).as_posix()), file.read_bytes())
+            zipped.writestr(_entry(_name(file, folder)), _read(file))
         for name, text in (notes or {}).items():
             zipped.writestr(_entry(name), text)
     return content.getvalue()
+
+
+def digest(packed: bytes, notes: Collection[str] = ()) -> str:
+    """Of what a parcel holds but for its notes, which differ with where and when it was packed."""
+    found = hashlib.sha256()
+    with zipfile.ZipFile(io.BytesIO(packed)) as zipped:
+        for name in zipped.namelist():
+            if name not in notes:
+                found.update(f"{name}\0{hashlib.sha256(zipped.read(name)).hexdigest()}\0".encode())
+    return found.hexdigest()
+
+
+def _name(file: Path, folder: Path) -> str:
+    name = file.relative_to(folder).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{name!r} in {str(folder)!a} is no name in UTF-8 and cannot travel; rename it") from None
+    return name
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot travel with the sweep: {error.strerror or error}; make it readable, or put the sweep file "
+            "into a folder of its own"
+        ) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

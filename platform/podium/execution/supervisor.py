@@ -13,6 +13,9 @@ from podium.errors import DEFECT, Interrupted
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """How long the first pause before a new start is, and how long pauses grow: each is twice the one before."""
 
+AGAIN = "PODIUM_IS_AGAIN"
+"""Tells a driver by the environment that nobody asked for it now: it is started again after one that died."""
+
 
 def supervise(command: Sequence[str], environment: Mapping[str, str], restarts: int, say: Callable[[str], None]) -> int:
     """Runs a command of Podium, and runs it again when its process was killed, met a defect or a storage fault.
@@ -67,7 +70,8 @@ class _Child:
         self.leaving = threading.Event()
 
     def run(self) -> int:
-        self._process = subprocess.Popen(self._command, env=self._environment, process_group=0)  # noqa: S603
+        environment = {**self._environment, **({AGAIN: "1"} if self._process is not None else {})}
+        self._process = subprocess.Popen(self._command, env=environment, process_group=0)  # noqa: S603
         if self.leaving.is_set():
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from podium.data.prepare import prepare, shards
 from podium.errors import UserError
+from podium.execution.supervisor import AGAIN
 from podium.execution.worker import Assignment
 from podium.ledger import Book, HeldLedger
 from podium.spec.advice import warnings
@@ -255,8 +256,10 @@ def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: 
 
 def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) -> dict[str, Any]:
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
-    if is_done and trials <= machine.budget:
-        attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; raise budget.trials to go on")
+    was_ended = machine.state in (SweepState.STOPPED, SweepState.FAILED) and AGAIN in os.environ
+    if was_ended or (is_done and trials <= machine.budget):
+        how = f"`podium resume {attempt.sweep}` goes on" if was_ended else "raise budget.trials to go on"
+        attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; {how}")
         if attempt.book.facts(attempt.sweep).get("shown") != attempt.ledger.sequence:
             _show_rest(attempt, Follower(attempt.sweep, attempt.place, -1, attempt.watcher))
         attempt.ledger.release()

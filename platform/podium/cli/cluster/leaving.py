@@ -23,9 +23,15 @@ def leave(address: str, within_s: float, as_json: bool) -> None:
 
     with connected(address):
         left = leave_host(within_s)
-    message = f"{left} rank(s) are still here after {within_s:g} s" if left else "nothing is trained here any more"
-    print_done({"left": left, "message": message}, as_json)
-    sys.exit(left > 0)
+    message = (
+        f"{left.ranks} rank(s) are still here after {within_s:g} s"
+        if left.ranks
+        else "nothing is trained here any more"
+    )
+    if left.drivers:
+        message += f"; {left.drivers} sweep(s) have their driver here, which goes on elsewhere once this host is gone"
+    print_done({"left": left.ranks, "drivers": left.drivers, "message": message}, as_json)
+    sys.exit(left.ranks > 0)
 
 
 COMMANDS = (leave,)

@@ -49,7 +49,8 @@ def carry_out(
     Args:
         cluster: Which one.
         words: The command without `podium`; everybody on the cluster can read them.
-        hear: Told of all that it writes, as it comes: `out` or `err`, and the text.
+        hear: Told of all that it writes, as it comes: `out` or `err`, and the text; and `planted`, once the cluster has
+            taken a sweep.
         parcel: The folder that it is carried out in, as a zip file.
         gives: The file or folder it writes there that is wanted back.
 
@@ -96,7 +97,7 @@ class _Heard:
     """
 
     def __init__(self, hear: Callable[[str, str], None] | None) -> None:
-        self.texts: dict[str, list[str]] = {"out": [], "err": []}
+        self.texts: dict[str, list[str]] = {"out": [], "err": [], "planted": []}
         self.files: dict[str, list[str]] = {}
         self.others: list[str] = []
         self.has_begun = False

@@ -38,20 +38,30 @@ class Cluster:
         """What the cluster is to be shown: its own token, or the user's for every Ray; empty if there is none.
 
         Raises:
-            UserError: if the file with it cannot be read, or others can read it.
+            UserError: if the file with it cannot be read, or others can read it, or it is no token.
         """
         if self.token_file is None and "RAY_AUTH_TOKEN" in os.environ:
-            return os.environ["RAY_AUTH_TOKEN"]
+            return _one_word(os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_TOKEN")
         usual = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token"))
         file = (self.token_file or usual).expanduser()
         try:
             if file.stat().st_mode & 0o077:
                 raise UserError(f"others can read the token {file}; run: chmod 600 {file}")
-            return file.read_text().strip()
+            return _one_word(file.read_text(), str(file))
+        except UnicodeDecodeError:
+            raise UserError(f"{file} holds no token: it is no text") from None
         except OSError as error:
             if self.token_file is None and isinstance(error, FileNotFoundError):
                 return ""
             raise UserError(f"the token of {self.name} cannot be read: {file}: {error.strerror}") from error
+
+
+def _one_word(token: str, source: str) -> str:
+    """A token that can be sent; it is not shown, whatever is wrong with it."""
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UserError(f"{source} holds no token: a token is one word of letters and digits, in one line")
+    return token
 
 
 def find(cluster: str) -> Cluster | None:

@@ -3,11 +3,11 @@
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from podium.errors import LookupFailed, Refused
+from podium.execution.driver_log import log_name
 from podium.execution.frames import read as read_frame
 from podium.store import read
 from podium.tracking.provenance import user
@@ -30,24 +30,38 @@ BOUND = (
 Hear = Callable[[str, str], None]
 
 
-def plant(place: Place, sweep: str, words: Sequence[str], restarts: int, hear: Hear) -> None:
+class Asked(NamedTuple):
+    """A driver that somebody wants to have.
+
+    Attributes:
+        sweep: The sweep's name.
+        words: The driver's command, without `podium`.
+        content: The digest of the folder that came along; empty without one.
+        restarts: How often it may be started again on one host.
+    """
+
+    sweep: str
+    words: tuple[str, ...]
+    content: str
+    restarts: int
+
+
+def plant(place: Place, asked: Asked, hear: Hear) -> None:
     """Has the cluster keep the driver of a sweep running, unless it does so already.
 
     Args:
         place: Where the sweep lives.
-        sweep: Its name.
-        words: The driver's command, without `podium`.
-        restarts: How often it may be started again on one host.
+        asked: Which one.
         hear: Told what the user should know: `err`, and the text.
 
     Raises:
-        Refused: if a driver runs that was launched with something else.
+        Refused: if a driver runs that was launched with something else, or one does not answer now.
     """
     from podium.execution import guardian
     from podium.execution.connection import connected
 
-    name, command = _name(place, sweep), _command(place, words)
-    charge = guardian.Charge(sweep, command, Path.cwd().name, restarts, place.store, user(), guardian.shared())
+    name, sweep, command = _name(place, asked.sweep), asked.sweep, _command(place, asked.words)
+    charge = guardian.Charge(sweep, command, asked.content, asked.restarts, place.store, user(), guardian.shared())
     with connected(place.cluster) as nodes:
         if place.is_on_one_host and len(nodes) > 1:
             hear("err", BOUND)
@@ -91,23 +105,33 @@ def driver_log(place: Place, sweep: str, *, follow: bool) -> Iterator[str]:
     from podium.execution import guardian
     from podium.execution.connection import connected
 
+    name = _name(place, sweep)
     if place.cluster not in ("inline", "local"):
         with connected(place.cluster):
-            if guardian.find(_name(place, sweep)) is not None:
-                for line in guardian.follow(_name(place, sweep), to_end=follow):
+            try:
+                is_driven, earlier = guardian.find(name) is not None, guardian.earlier(name)
+            except Refused:  # it is being started elsewhere, and will say more
+                is_driven, earlier = follow, _stored(place, sweep)
+            if is_driven:
+                yield earlier
+                for line in guardian.follow(name, to_end=follow):
                     if isinstance(line, str) and (frame := read_frame(line)):
                         yield frame.text
                 return
-    said = read(place.store, guardian.log_name(sweep))
+    said = _stored(place, sweep)
     if not said:
         raise LookupFailed(
             f"nothing is known of a driver of {sweep!r}: what it says goes to the terminal that it was launched in, or "
             "to the store if it was submitted to a cluster"
         )
-    yield said.decode(errors="replace")
+    yield said
 
 
-def _command(place: Place, words: Sequence[str]) -> tuple[str, ...]:
+def _stored(place: Place, sweep: str) -> str:
+    return read(place.store, log_name(sweep)).decode(errors="replace")
+
+
+def _command(place: Place, words: tuple[str, ...]) -> tuple[str, ...]:
     where = ("--home", str(place.home), "--store", place.store, "--cluster", place.cluster)
     return (sys.executable, "-m", "podium.cli.there", "--tied", "--", *words, *where)
 
@@ -119,9 +143,11 @@ def _name(place: Place, sweep: str) -> str:
 
 def _require_like(other: "guardian.Charge", charge: "guardian.Charge") -> None:
     """Refuses another launch of a sweep that is driven; to resume it is to follow it."""
-    ours, theirs = (tuple(word for word in each.command if word != "--json") for each in (charge, other))
-    if "launch" in ours and (ours, charge.folder) != (theirs, other.folder):
-        raise Refused(
-            f"sweep {other.sweep!r} is driven already, for {other.user}, and was launched with something else; "
-            f"`podium stop {other.sweep}` ends it, `podium logs -f {other.sweep}/driver` shows it"
-        )
+    ours, theirs = ([word for word in each.command if word != "--json"] for each in (charge, other))
+    if not charge.content or (ours, charge.content) == (theirs, other.content):
+        return
+    how = "and was launched with something else" if other.content else "who resumed it as it had been launched"
+    raise Refused(
+        f"sweep {other.sweep!r} is driven already, for {other.user}, {how}; `podium resume {other.sweep}` follows it, "
+        f"`podium stop {other.sweep}` ends it"
+    )
