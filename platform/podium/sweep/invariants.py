@@ -104,6 +104,10 @@ def _of_ending(machine: Machine) -> Iterator[str]:
     if bool(machine.reason) != (machine.is_ended or machine.is_closing):
         yield f"a reason too many or too few: {machine.reason!r}"
     if not machine.is_ended:
+        if not machine.is_closing and not machine.num_gangs_wanted:
+            yield "goes on and wants no gang"
+        if not machine.pending() and machine.gangs:
+            yield "goes on, and nothing is to be done"
         return
     if any(isinstance(command, Advance | Halt) for command in machine.pending()):
         yield "ended with open advances"

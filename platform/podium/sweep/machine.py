@@ -88,7 +88,7 @@ class Machine:
         if handler is None:
             return []
         handler(self, event)
-        return [] if self.is_ended else self._decide()
+        return [] if self.is_ended else self._decide(may_end=not isinstance(event, Resumed))
 
     def pending(self) -> list[Command]:
         """The open commands: what a driver that took over has to carry out."""
@@ -96,10 +96,10 @@ class Machine:
 
     @property
     def num_gangs_wanted(self) -> int:
-        """For how many gangs there is work."""
+        """For how many gangs there is work; as long as the sweep goes on, for one that comes."""
         if self._closing is not None or self.is_ended:
             return sum(key is not None for key in self.gangs.values())
-        return self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1))
+        return max(1, self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1)))
 
     @property
     def budget(self) -> int:
@@ -269,7 +269,8 @@ class Machine:
 
     # decisions
 
-    def _decide(self) -> list[Command]:
+    def _decide(self, *, may_end: bool) -> list[Command]:
+        """What follows now; a driver that has just taken over may still be about to extend the sweep."""
         if self._closing is not None:
             halts = self._halt(self._agenda.advances)
             self._end_if_idle(self._closing)
@@ -281,7 +282,7 @@ class Machine:
         ]
         commands = [*self._halt(unwanted), *self._supply.ask_for_mates(), *self._assign()]
         if not self._agenda.advances and not self._agenda.num_proposing:
-            commands += self._last_resort()
+            commands += self._last_resort(may_end=may_end)
         return commands
 
     def _assign(self) -> list[Command]:
@@ -319,12 +320,16 @@ class Machine:
         yield from (trial.number for trial in welcome if not trial.gang)
         yield from (trial.number for trial in waiting if trial.avoids == gang)
 
-    def _last_resort(self) -> list[Command]:
-        """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""
-        if not self.gangs and (self._roster.has_unfinished or self._supply.num_left > 0):
-            return []
+    def _last_resort(self, *, may_end: bool) -> list[Command]:
+        """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends.
+
+        Without a gang it waits for one only if that will find work.
+        """
         number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
-        if number is not None and self._affords(number):
+        is_wanted = number is not None and self._affords(number)
+        if not self.gangs and (is_wanted or self._has_work(may_end=may_end)):
+            return []
+        if number is not None and is_wanted:
             return [*self._lend([self._begin((number,), self._agenda.idle()[0])])]
         self.reason = "every point of the grid was tried" if self._supply.is_exhausted else "budget spent"
         state = SweepState.EXHAUSTED if self._supply.is_exhausted else SweepState.FINISHED
@@ -332,6 +337,13 @@ class Machine:
             state, self.reason = SweepState.FINISHED, self.spending.reason
         self._end_if_idle(state)
         return []
+
+    def _has_work(self, *, may_end: bool) -> bool:
+        """Whether a gang could take or ask for a trial; if the sweep may not end yet, whether any trial is left."""
+        if not may_end:
+            return self._roster.has_unfinished or self._supply.num_left > 0
+        is_ready = any(map(self._affords, self._ready("")))
+        return is_ready or (self._supply.num_left > 0 and self._affords_new(1))
 
     def _affords(self, number: int) -> bool:
         """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
