@@ -171,7 +171,7 @@ class Hosted(SimulatedExecutor):
         return super().wait(timeout_s)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     trials=st.integers(2, 8),
     limits=st.sampled_from([{}, {"gpu_hours": 0.02}, {"gpu_hours": 0.005}, {"gpu_hours": 1.0}]),

@@ -99,7 +99,7 @@ class Machine:
         """For how many gangs there is work; as long as the sweep goes on, for one that comes."""
         if self._closing is not None or self.is_ended:
             return sum(key is not None for key in self.gangs.values())
-        return max(1, self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1)))
+        return max(1, self._demand.gangs(filter(self.affords, self._ready("")), may_draw=self._may_draw(1)))
 
     @property
     def budget(self) -> int:
@@ -130,6 +130,10 @@ class Machine:
     def is_closing(self) -> bool:
         """Whether the sweep waits only for running advances to end."""
         return self._closing is not None
+
+    def affords(self, number: int) -> bool:
+        """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
+        return self.spending.affords(self._judge.next_rung(number), self._agenda.advances, self.trials[number])
 
     def best(self) -> Trial | None:
         """The best trial among those that reached the highest rung reached and meet the constraints.
@@ -294,14 +298,14 @@ class Machine:
         for gang in self._agenda.idle():
             waiting = (self.trials[number] for number in self._roster.waiting)
             own = next((trial.number for trial in waiting if trial.gang == gang and trial.avoids != gang), None)
-            if own is not None and self._affords(own):
+            if own is not None and self.affords(own):
                 commands.append(self._advance(own, gang))
         for gang in self._agenda.idle():
-            lead = next(filter(self._affords, self._ready(gang)), None)
+            lead = next(filter(self.affords, self._ready(gang)), None)
             if lead is None:
                 break
             commands.append(self._advance(lead, gang))
-        return [*self._lend(commands), *self._supply.ask(self._affords_new)]
+        return [*self._lend(commands), *self._supply.ask(self._may_draw)]
 
     def _lend(self, advances: Sequence[Advance]) -> list[Advance]:
         """Gangs that no trial will need soon join the advances that begin."""
@@ -326,7 +330,7 @@ class Machine:
         Without a gang it waits for one only if that will find work.
         """
         number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
-        is_wanted = number is not None and self._affords(number)
+        is_wanted = number is not None and self.affords(number)
         if not self.gangs and (is_wanted or self._has_work(may_end=may_end)):
             return []
         if number is not None and is_wanted:
@@ -342,15 +346,17 @@ class Machine:
         """Whether a gang could take or ask for a trial; if the sweep may not end yet, whether any trial is left."""
         if not may_end:
             return self._roster.has_unfinished or self._supply.num_left > 0
-        is_ready = any(map(self._affords, self._ready("")))
-        return is_ready or (self._supply.num_left > 0 and self._affords_new(1))
+        is_ready = any(map(self.affords, self._ready("")))
+        return is_ready or (self._supply.num_left > 0 and self._may_draw(1))
 
-    def _affords(self, number: int) -> bool:
-        """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
-        return self.spending.affords(self._judge.next_rung(number), self._agenda.advances, self.trials[number])
-
-    def _affords_new(self, count: int) -> bool:
-        return self.spending.affords(self.spec.budget.epochs.min, self._agenda.advances, count=count)
+    def _may_draw(self, count: int) -> bool:
+        """Whether the sweep affords so many new trials, and every one that it has drawn and not begun yet."""
+        if not self.spending.is_limited or self._supply.num_left == 0:
+            return True
+        held = self.held
+        drawn = (number for number in self._roster.waiting if number not in held and not self.trials[number].gang)
+        until = self._judge.first_rung(self._supply.next_number)
+        return all(map(self.affords, drawn)) and self.spending.affords(until, self._agenda.advances, count=count)
 
     def _advance(self, lead: int, gang: str) -> Advance:
         """A trial goes on, with all mates that are ready; of a list, with a gang's share of it at most."""
