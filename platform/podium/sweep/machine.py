@@ -329,7 +329,7 @@ class Machine:
 
         Without a gang it waits for one only if that will find work.
         """
-        number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
+        number = None if self._roster.has_complete else self._judge.best_paused()
         is_wanted = number is not None and self.affords(number)
         if not self.gangs and (is_wanted or self._has_work(may_end=may_end)):
             return []
