@@ -18,6 +18,7 @@ from podium.sweep.messages import (
     Advance,
     Advanced,
     Event,
+    Extended,
     GangLost,
     GangReady,
     Host,
@@ -219,6 +220,7 @@ def test_trials_that_cannot_be_paid_for_are_not_drawn():
     drive(machine, ledger, RandomProposer(spec.space()), executor, executor.clock, [launched(spec)])
     assert [trial.state for trial in machine.trials.values()] == [TrialState.COMPLETE] * 6
     assert machine.spending.total.gpu_s == pytest.approx(54.0)
+    assert machine.reason == "budget.gpu_hours 0.0166667: 0.015 is spent, and the rest does not suffice to train on"
 
 
 def test_a_sweep_narrows_before_its_money_is_gone():
@@ -233,3 +235,17 @@ def test_a_sweep_narrows_before_its_money_is_gone():
     assert 55 < machine.spending.total.cost <= 60.0
     assert any(trial.state is TrialState.COMPLETE for trial in machine.trials.values())
     assert not any(trial.state is TrialState.RUNNING for trial in machine.trials.values())
+
+
+def test_a_sweep_that_has_spent_its_money_goes_on_with_more():
+    sweep = Story(toy_spec(trials=9, resources={"gpus": 1.0}, budget={"prices": {"gpu": 3600.0}, "cost": 2.0}))
+    sweep.ready()
+    sweep.tell(TimeSpent(seconds=2.5))
+    sweep.finish(0, 1.0)
+    assert (sweep.machine.state, sweep.machine.reason) == (SweepState.FINISHED, "budget.cost 2 reached at 2.5")
+    sweep.tell(Resumed(holder="b"), Extended(trials=9, cost=1.0))
+    assert sweep.machine.state is SweepState.FINISHED, "that is less"
+    sweep.tell(Extended(trials=9, cost=99.0, gpu_hours=0.1))
+    assert sweep.machine.spending.limits == {"cost": 99.0}
+    sweep.ready()
+    assert sweep.running == {"g0": 1}

@@ -166,6 +166,7 @@ class Machine:
 
     def _on_extended(self, event: Extended) -> None:
         self._supply.budget = max(self.budget, event.trials)
+        self.spending.extend({"gpu_hours": event.gpu_hours, "cost": event.cost})
         if self._supply.num_left > 0:
             self._reopen()
 

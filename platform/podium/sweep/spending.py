@@ -1,6 +1,6 @@
 """Spending: what training takes of devices and money, what of it was in vain, and what there still is. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podium.spec.space import signature
@@ -30,6 +30,7 @@ class Spending:
 
     Attributes:
         total: What all advances have taken, those that run included.
+        limits: By the name of its setting, each limit that there is.
     """
 
     def __init__(self, spec: SweepSpec, roster: Roster) -> None:
@@ -43,11 +44,13 @@ class Spending:
         self._coming: dict[tuple[str, ...], Spent] = {}
         self._ended, self._ended_s = 0, 0.0
         self.total = NOTHING
+        limits = {"gpu_hours": spec.budget.gpu_hours, "cost": spec.budget.cost}
+        self.limits = {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
     def is_limited(self) -> bool:
         """Whether the sweep may take only so much."""
-        return self._budget.gpu_hours is not None or self._budget.cost is not None
+        return bool(self.limits)
 
     @property
     def advance_s(self) -> float | None:
@@ -99,6 +102,10 @@ class Spending:
 
     # limits
 
+    def extend(self, limits: Mapping[str, float | None]) -> None:
+        """Raises limits that there are, where a higher one is given."""
+        self.limits = {name: max(limit, limits.get(name) or 0.0) for name, limit in self.limits.items()}
+
     @property
     def is_exhausted(self) -> bool:
         """Whether a limit is reached."""
@@ -108,8 +115,10 @@ class Spending:
     def reason(self) -> str:
         """Which limit is reached, or too near to go on, in words."""
         name, share = max(self._shares(self.total).items(), key=lambda item: item[1])
-        limit: float = getattr(self._budget, name)
-        return f"budget.{name} {limit:g} reached at {share * limit:.4g}"
+        limit = self.limits[name]
+        if share >= 1:
+            return f"budget.{name} {limit:g} reached at {share * limit:.4g}"
+        return f"budget.{name} {limit:g}: {share * limit:.4g} is spent, and the rest does not suffice to train on"
 
     def affords(self, until: int, running: Iterable[Advance], trial: Trial | None = None, count: int = 1) -> bool:
         """Whether a trial can be trained to an epoch within the limits, beside what runs.
@@ -155,8 +164,7 @@ class Spending:
     def _shares(self, taken: Spent) -> dict[str, float]:
         """By limit that is set, what share of it that is."""
         amounts = {"gpu_hours": taken.gpu_s / HOUR_S, "cost": taken.cost}
-        limits = {"gpu_hours": self._budget.gpu_hours, "cost": self._budget.cost}
-        return {name: amounts[name] / limit for name, limit in limits.items() if limit is not None}
+        return {name: amounts[name] / limit for name, limit in self.limits.items()}
 
     def _rate(self, gangs: Iterable[str]) -> Spent:
         """What some gangs take in an hour."""
