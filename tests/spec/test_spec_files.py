@@ -255,6 +255,18 @@ BROKEN = {
         "search.objective.0.at",
         "must be `last`",
     ),
+    "hours of GPUs that nobody uses": (
+        "  trials: 32",
+        "  gpu_hours: 1\n  trials: 32",
+        "budget.gpu_hours",
+        "resources.gpus is 0",
+    ),
+    "money for GPUs that nobody uses": (
+        "  trials: 32",
+        "  cost: 2\n  prices: {H100: 4}\n  trials: 32",
+        "budget.cost",
+        "`cpu: 0.05`",
+    ),
     "no rank": ("ranks: 1", "ranks: 0", "resources.ranks", "must be at least 1"),
     "ranks that would share a gpu": (
         "ranks: 1, cpus: 1, gpus: 0",

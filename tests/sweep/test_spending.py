@@ -1,8 +1,9 @@
 """Devices' time and money: who has taken what, what was in vain, and that a sweep keeps to its limits."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from podium.sweep.messages import (
     Advance,
     Advanced,
     Event,
+    Extended,
     GangLost,
     GangReady,
     Host,
@@ -134,44 +136,91 @@ class Slow(SimulatedExecutor):
 
 
 LIMITS = ({"gpu_hours": 0.02}, {"cost": 0.03}, {"cost": 0.1, "gpu_hours": 0.05}, {"gpu_hours": 1.0})
+SPACES = ({"x": {"float": [0.0, 1.0]}}, {"x": {"choice": [0.25, 0.75]}}, {"penalty.l1": {"float": [0.0, 1.0]}})
+"""In which each trial is a kind of its own, there are two, and there is one whose trials are stacked."""
 
 
-@settings(max_examples=40)
+class DriverDied(Exception):
+    """In the middle of a sweep."""
+
+
+def dying(machine: Machine, turn: float) -> Callable[[Sequence[Event]], None]:
+    """Watches over a driver that dies at its turn of that number."""
+    turns = itertools.count(1)
+
+    def watch(events: Sequence[Event]) -> None:
+        if events:
+            assert_invariants(machine)
+        if next(turns) == turn and not machine.is_ended:
+            raise DriverDied
+
+    return watch
+
+
+@settings(max_examples=30)
 @given(
     limits=st.sampled_from(LIMITS),
     gangs=st.integers(1, 6),
-    policy=st.sampled_from(["asha", "asha_stop", "none"]),
+    policy=st.sampled_from(["asha", "asha_stop", "hyperband", "none"]),
     ranks=st.sampled_from([1, {"min": 1, "max": 3}]),
-    deaths=st.lists(st.booleans(), max_size=60),
+    space=st.sampled_from(SPACES),
+    deaths=st.one_of(
+        st.just(([], [])), st.tuples(st.lists(st.booleans(), max_size=60), st.lists(st.integers(1, 40), max_size=2))
+    ),
     epoch_s=st.sampled_from([0.7, 3.0, 20.0]),
 )
-def test_no_sweep_takes_more_than_its_limit_and_a_tick(limits, gangs, policy, ranks, deaths, epoch_s):
+def test_no_sweep_takes_more_than_its_limit_and_a_tick(limits, gangs, policy, ranks, space, deaths, epoch_s):
     spec = toy_spec(
         trials=30,
         policy=policy,
         resources={"gpus": 1.0, "ranks": ranks},
         retries={"worker_lost": 100},
         budget={"prices": {"gpu": 2.0}, **limits},
+        search={"space": space},
+        fuse=3,
     )
-    executor = Slow(spec, gangs, lambda lane: [lane.parameters["x"]] * 9, lambda advance: epoch_s)
-    executor.deaths = iter(deaths)
-    executor.start()
+    gangs_die, driver_dies_at = iter(deaths[0]), deaths[1]
     machine, ledger = Machine(spec), MemoryBook().hold(spec.sweep)
-    drive(machine, ledger, RandomProposer(spec.space()), executor, executor.clock, [launched(spec)])
-    assert_invariants(machine)
-    assert_same(replay(ledger.events()), machine)
+    opening: Event = launched(spec, fuses="penalty.l1" in space)
+    for turn in [*driver_dies_at, math.inf]:
+        executor = Slow(spec, gangs, lambda lane: [*lane.parameters.values()] * 9, lambda advance: epoch_s)
+        executor.deaths = gangs_die
+        executor.start()
+        proposer, watch = RandomProposer(spec.space()), dying(machine, turn)
+        with contextlib.suppress(DriverDied):
+            drive(machine, ledger, proposer, executor, executor.clock, [opening], watch)
+        assert machine.is_ended or turn < math.inf
+        again = replay(ledger.events())
+        assert_same(again, machine)
+        machine, opening = again, Resumed(holder="b")
+        if machine.is_ended:
+            break
     spent, tick_s = machine.spending.total, 2 * TIME_EVERY_S * gangs
     assert spent.gpu_s <= limits.get("gpu_hours", math.inf) * 3600 + tick_s
     assert spent.cost <= limits.get("cost", math.inf) + 2.0 * tick_s / 3600
     assert machine.state is SweepState.FINISHED
     if len(machine.trials) < 30:
         assert machine.reason.startswith(("budget.gpu_hours", "budget.cost"))
-    if any(trial.values for trial in machine.trials.values()):
-        best = machine.best()
-        assert best is not None
-        assert best.rung == max(trial.rung for trial in machine.trials.values())
+    drawn_in_vain = [trial for trial in machine.trials.values() if not trial.gang]
+    assert len(drawn_in_vain) <= gangs * machine.cohorts.most
+    first = 1 if policy == "asha" else 9
+    limit_s = min(limits.get("gpu_hours", math.inf) * 3600, limits.get("cost", math.inf) * 1800)
+    is_enough = (gangs * first + 9) * epoch_s + tick_s <= limit_s
+    if is_enough and policy != "asha_stop" and ranks == 1 and not any(deaths[0]) and not driver_dies_at:
+        assert any(trial.state is TrialState.COMPLETE for trial in machine.trials.values())
     booked = total(trial.spent for trial in machine.trials.values())
     assert booked.gpu_s == pytest.approx(spent.gpu_s)
+
+
+def test_trials_that_cannot_be_paid_for_are_not_drawn():
+    spec = toy_spec(trials=500, policy="none", resources={"gpus": 1.0}, budget={"gpu_hours": 60 / 3600})
+    executor = Slow(spec, 1, lambda lane: [lane.parameters["x"]] * 9, lambda advance: 1.0)
+    executor.start()
+    machine, ledger = Machine(spec), MemoryBook().hold(spec.sweep)
+    drive(machine, ledger, RandomProposer(spec.space()), executor, executor.clock, [launched(spec)])
+    assert [trial.state for trial in machine.trials.values()] == [TrialState.COMPLETE] * 6
+    assert machine.spending.total.gpu_s == pytest.approx(54.0)
+    assert machine.reason == "budget.gpu_hours 0.0166667: 0.015 is spent, and the rest does not suffice to train on"
 
 
 def test_a_sweep_narrows_before_its_money_is_gone():
@@ -186,3 +235,17 @@ def test_a_sweep_narrows_before_its_money_is_gone():
     assert 55 < machine.spending.total.cost <= 60.0
     assert any(trial.state is TrialState.COMPLETE for trial in machine.trials.values())
     assert not any(trial.state is TrialState.RUNNING for trial in machine.trials.values())
+
+
+def test_a_sweep_that_has_spent_its_money_goes_on_with_more():
+    sweep = Story(toy_spec(trials=9, resources={"gpus": 1.0}, budget={"prices": {"gpu": 3600.0}, "cost": 2.0}))
+    sweep.ready()
+    sweep.tell(TimeSpent(seconds=2.5))
+    sweep.finish(0, 1.0)
+    assert (sweep.machine.state, sweep.machine.reason) == (SweepState.FINISHED, "budget.cost 2 reached at 2.5")
+    sweep.tell(Resumed(holder="b"), Extended(trials=9, cost=1.0))
+    assert sweep.machine.state is SweepState.FINISHED, "that is less"
+    sweep.tell(Extended(trials=9, cost=99.0, gpu_hours=0.1))
+    assert sweep.machine.spending.limits == {"cost": 99.0}
+    sweep.ready()
+    assert sweep.running == {"g0": 1}

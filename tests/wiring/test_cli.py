@@ -91,6 +91,20 @@ def test_launching_a_finished_sweep_again_does_nothing(launched) -> None:
     assert "raise budget.trials" in again.problems
 
 
+def test_a_sweep_that_has_spent_its_money_is_given_more(quick: Path) -> None:
+    def launch(cost: float) -> Outcome:
+        limit = (f"budget.cost={cost}", "budget.prices={cpu: 3600.0}")
+        return podium_here(quick, "launch", "sweep.yaml", *limit, *INLINE, "--json")
+
+    short = launch(1e-6)
+    assert short.json["reason"].startswith("budget.cost 1e-06 reached at")
+    assert "raise budget.cost to go on" in launch(1e-6).problems
+    refused = launch(1e-7)
+    assert (refused.code, "budget.cost: 1e-06 -> 1e-07" in refused.problems) == (2, True)
+    assert launch(1e6).json["reason"] == "budget spent"
+    assert "raise budget.trials to go on" in launch(1e6).problems
+
+
 def test_a_changed_file_is_refused_with_the_difference(launched) -> None:
     folder, _ = launched
     outcome = podium_here(folder, "launch", "sweep.yaml", "network.width=32", *INLINE)

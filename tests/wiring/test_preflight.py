@@ -17,6 +17,7 @@ from podium.spec.files import parse_sweep, read_sweep
 from podium.spec.space import Value, fusible_because
 from podium.spec.sweep import SweepSpec
 from podium.store import write
+from podium.sweep.placement import Node
 from podium.wiring import preflight
 from podium.wiring.place import Place
 
@@ -120,6 +121,18 @@ def test_a_sweep_larger_than_the_machine_is_refused_with_what_there_is(quick: Pa
             preflight.check(read_sweep(quick / "sweep.yaml", [override]), place, Silent())
         assert f"this machine has {os.cpu_count()} CPUs" in str(refusal.value)
         assert "Lower `resources`" in str(refusal.value)
+
+
+@pytest.mark.parametrize("hosts", [[], [Node("head", cpus=0)]])
+def test_a_cluster_that_can_grow_is_not_too_small(
+    hosts: list[Node], quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, place = read_sweep(quick / "sweep.yaml"), Place.of(home=quick / "home", cluster="auto")
+    monkeypatch.setattr(preflight, "_join", lambda place: (hosts, True))
+    assert preflight.check(file, place, Silent())["gangs"] == 1
+    monkeypatch.setattr(preflight, "_join", lambda place: (hosts, False))
+    with pytest.raises(CapacityError, match="the cluster offers less"):
+        preflight.check(file, place, Silent())
 
 
 def test_nothing_is_tried_where_nothing_can_be_written(quick: Path) -> None:

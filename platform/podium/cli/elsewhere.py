@@ -104,6 +104,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
 def _where(context: click.Context) -> list[str]:
     """The options of the place that were given on the command line; the environment here says nothing of elsewhere."""
     from podium.masking import without_passwords
+    from podium.tracking.provenance import masked
 
     words = []
     for name in PLACE:
@@ -113,7 +114,7 @@ def _where(context: click.Context) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         if without_passwords(value) != value:
             raise UserError(
-                f"{option} {without_passwords(value)} has a password in it, which everybody on the cluster could read; set "
+                f"{option} {masked([value])[0]} has a password in it, which everybody on the cluster could read; set "
                 "it in the environment of the cluster's hosts before Ray is started there, and leave the option out"
             )
         if "://" not in value and not Path(value).is_absolute():

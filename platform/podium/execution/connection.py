@@ -88,7 +88,8 @@ def _is_on_loopback_alone(address: str) -> bool:
     if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
         return False
     try:
-        socket.create_connection((ray.util.get_node_ip_address(), int(port)), timeout=ANSWER_S).close()
+        real = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        socket.create_connection((real, int(port)), timeout=ANSWER_S).close()
     except OSError:
         return True
     return False

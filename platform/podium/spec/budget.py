@@ -41,7 +41,8 @@ class Budget(Settings):
         policy: Which trials get more than `epochs.min`.
         wall_time: Seconds of running, all launches together; none if absent.
         gpu_hours: Hours of GPUs that training may take, all launches together; none if absent. As they run out, no new
-            trials are started and the best ones are trained on; at the end running trials are halted.
+            trials are started and the best ones are trained on; at the end running trials are halted. May be raised
+            later.
         cost: Money that training may cost by `prices`, likewise.
         prices: What an hour of a device costs: of a GPU by its type or by the group of its host (Ray's labels
             `ray.io/accelerator-type` and `ray.io/node-group`), as in `{H100: 4.10, spot-h100: 1.90}`, where the group

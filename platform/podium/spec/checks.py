@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from podium.errors import SpecError
 from podium.spec import constraints, space_checks
+from podium.spec.budget import CPU
 from podium.spec.settings import suggestion
 from podium.spec.space_checks import Problems
 from podium.spec.sweep import BUILT_IN_TASKS, NAME, SweepSpec
@@ -82,6 +83,25 @@ def _budget(spec: SweepSpec) -> Problems:
         )
 
 
+def _limits(spec: SweepSpec) -> Problems:
+    """Limits that no trial would ever come nearer to."""
+    budget = spec.budget
+    if spec.resources.gpus:
+        return
+    if budget.gpu_hours is not None:
+        yield (
+            ("budget", "gpu_hours"),
+            f"is {budget.gpu_hours:g}, and trials use no GPU: resources.gpus is 0; raise that, or write budget.cost "
+            "or budget.wall_time instead",
+        )
+    if budget.cost is not None and CPU not in budget.prices:
+        yield (
+            ("budget", "cost"),
+            f"is {budget.cost:g}, and trials use no GPU: `prices` has to tell what an hour of a core costs, such as "
+            "`cpu: 0.05`",
+        )
+
+
 def _trained_on(spec: SweepSpec) -> Problems:
     if spec.data is None or spec.data.train_on == "train":
         return
@@ -144,6 +164,7 @@ _CHECKS: tuple[Callable[[SweepSpec], Problems], ...] = (
     _heads,
     _objectives,
     _budget,
+    _limits,
     _trained_on,
     _resources,
     _search,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from podium.errors import Interrupted
 from podium.sweep.machine import Machine
-from podium.sweep.messages import Advance, Command, Event, Halt, InterruptRequested, Propose, TimeSpent
+from podium.sweep.messages import Advance, Command, Event, Halt, InterruptRequested, Progress, Propose, TimeSpent
 from podium.sweep.protocols import Clock, Executor, Ledger, Proposer
 
 WAIT_S = 0.5
@@ -69,10 +69,14 @@ class Driver:
         if self._is_interrupted() and self._leaving_since is None:
             self._leaving_since = now
             news.append(InterruptRequested())
-        return [*self._count_time(now, has_news=bool(news)), *news]
+        has_news = any(not isinstance(event, Progress) for event in news)
+        return [*self._count_time(now, has_news=has_news), *news]
 
     def _count_time(self, now: float, *, has_news: bool) -> list[Event]:
-        """The time since the last count, before all news, and each second where the sweep may take only so much."""
+        """The time since the last count, before all news, and each second where the sweep may take only so much.
+
+        Progress alone neither begins nor ends an advance, and waits for the next count.
+        """
         passed_s, budget = now - self._counted, self._machine.spec.budget
         is_training = any(self._machine.gangs.values())
         is_due = budget.wall_time is not None or (is_training and self._machine.spending.is_limited)

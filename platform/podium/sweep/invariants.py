@@ -93,10 +93,9 @@ def _of_capacity(machine: Machine) -> Iterator[str]:
     resources = machine.spec.resources
     if any(len(advance.gangs) * resources.fewest_ranks > resources.most_ranks for advance in advances):
         yield f"an advance with more ranks than {resources.most_ranks}"
-    may_wait = machine.is_ended or machine.is_closing or machine.spending.is_limited
-    if not may_wait and len(busy) < len(machine.gangs):
+    if not (machine.is_ended or machine.is_closing) and len(busy) < len(machine.gangs):
         waiting = {trial.number for trial in machine.trials.values() if trial.state is TrialState.WAITING}
-        if unheld := sorted(waiting - machine.held):
+        if unheld := sorted(filter(machine.affords, waiting - machine.held)):
             yield f"trials {unheld} wait while a gang is idle"
 
 
@@ -104,6 +103,10 @@ def _of_ending(machine: Machine) -> Iterator[str]:
     if bool(machine.reason) != (machine.is_ended or machine.is_closing):
         yield f"a reason too many or too few: {machine.reason!r}"
     if not machine.is_ended:
+        if not machine.is_closing and not machine.num_gangs_wanted:
+            yield "goes on and wants no gang"
+        if not machine.pending() and machine.gangs:
+            yield "goes on, and nothing is to be done"
         return
     if any(isinstance(command, Advance | Halt) for command in machine.pending()):
         yield "ended with open advances"

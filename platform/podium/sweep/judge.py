@@ -25,6 +25,10 @@ class Judge:
         self._standings = Standings(self._policy)
         self._roster = roster
 
+    def first_rung(self, number: int) -> int:
+        """The epoch at which a trial is compared first, also one that is not drawn yet."""
+        return self._policy.rungs(number)[0]
+
     def next_rung(self, number: int) -> int:
         """The epoch at which a trial is compared next."""
         reached = self._roster.trials[number].rung

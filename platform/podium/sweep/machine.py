@@ -88,7 +88,7 @@ class Machine:
         if handler is None:
             return []
         handler(self, event)
-        return [] if self.is_ended else self._decide()
+        return [] if self.is_ended else self._decide(may_end=not isinstance(event, Resumed))
 
     def pending(self) -> list[Command]:
         """The open commands: what a driver that took over has to carry out."""
@@ -96,10 +96,10 @@ class Machine:
 
     @property
     def num_gangs_wanted(self) -> int:
-        """For how many gangs there is work."""
+        """For how many gangs there is work; as long as the sweep goes on, for one that comes."""
         if self._closing is not None or self.is_ended:
             return sum(key is not None for key in self.gangs.values())
-        return self._demand.gangs(filter(self._affords, self._ready("")), may_draw=self._affords_new(1))
+        return max(1, self._demand.gangs(filter(self.affords, self._ready("")), may_draw=self._may_draw(1)))
 
     @property
     def budget(self) -> int:
@@ -130,6 +130,10 @@ class Machine:
     def is_closing(self) -> bool:
         """Whether the sweep waits only for running advances to end."""
         return self._closing is not None
+
+    def affords(self, number: int) -> bool:
+        """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
+        return self.spending.affords(self._judge.next_rung(number), self._agenda.advances, self.trials[number])
 
     def best(self) -> Trial | None:
         """The best trial among those that reached the highest rung reached and meet the constraints.
@@ -162,6 +166,7 @@ class Machine:
 
     def _on_extended(self, event: Extended) -> None:
         self._supply.budget = max(self.budget, event.trials)
+        self.spending.extend({"gpu_hours": event.gpu_hours, "cost": event.cost})
         if self._supply.num_left > 0:
             self._reopen()
 
@@ -269,7 +274,8 @@ class Machine:
 
     # decisions
 
-    def _decide(self) -> list[Command]:
+    def _decide(self, *, may_end: bool) -> list[Command]:
+        """What follows now; a driver that has just taken over may still be about to extend the sweep."""
         if self._closing is not None:
             halts = self._halt(self._agenda.advances)
             self._end_if_idle(self._closing)
@@ -281,7 +287,7 @@ class Machine:
         ]
         commands = [*self._halt(unwanted), *self._supply.ask_for_mates(), *self._assign()]
         if not self._agenda.advances and not self._agenda.num_proposing:
-            commands += self._last_resort()
+            commands += self._last_resort(may_end=may_end)
         return commands
 
     def _assign(self) -> list[Command]:
@@ -293,14 +299,14 @@ class Machine:
         for gang in self._agenda.idle():
             waiting = (self.trials[number] for number in self._roster.waiting)
             own = next((trial.number for trial in waiting if trial.gang == gang and trial.avoids != gang), None)
-            if own is not None and self._affords(own):
+            if own is not None and self.affords(own):
                 commands.append(self._advance(own, gang))
         for gang in self._agenda.idle():
-            lead = next(filter(self._affords, self._ready(gang)), None)
+            lead = next(filter(self.affords, self._ready(gang)), None)
             if lead is None:
                 break
             commands.append(self._advance(lead, gang))
-        return [*self._lend(commands), *self._supply.ask(self._affords_new)]
+        return [*self._lend(commands), *self._supply.ask(self._may_draw)]
 
     def _lend(self, advances: Sequence[Advance]) -> list[Advance]:
         """Gangs that no trial will need soon join the advances that begin."""
@@ -319,12 +325,16 @@ class Machine:
         yield from (trial.number for trial in welcome if not trial.gang)
         yield from (trial.number for trial in waiting if trial.avoids == gang)
 
-    def _last_resort(self) -> list[Command]:
-        """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends."""
-        if not self.gangs and (self._roster.has_unfinished or self._supply.num_left > 0):
+    def _last_resort(self, *, may_end: bool) -> list[Command]:
+        """Nothing is ready and nothing runs: one trial is still taken to the full budget, then the sweep ends.
+
+        Without a gang it waits for one only if that will find work.
+        """
+        number = None if self._roster.has_complete else self._judge.best_paused()
+        is_wanted = number is not None and self.affords(number)
+        if not self.gangs and (is_wanted or self._has_work(may_end=may_end)):
             return []
-        number = None if self._roster.ones(TrialState.COMPLETE) else self._judge.best_paused()
-        if number is not None and self._affords(number):
+        if number is not None and is_wanted:
             return [*self._lend([self._begin((number,), self._agenda.idle()[0])])]
         self.reason = "every point of the grid was tried" if self._supply.is_exhausted else "budget spent"
         state = SweepState.EXHAUSTED if self._supply.is_exhausted else SweepState.FINISHED
@@ -333,12 +343,21 @@ class Machine:
         self._end_if_idle(state)
         return []
 
-    def _affords(self, number: int) -> bool:
-        """Whether a trial may go on to its next rung, as far as devices' time and money are limited."""
-        return self.spending.affords(self._judge.next_rung(number), self._agenda.advances, self.trials[number])
+    def _has_work(self, *, may_end: bool) -> bool:
+        """Whether a gang could take or ask for a trial; if the sweep may not end yet, whether any trial is left."""
+        if not may_end:
+            return self._roster.has_unfinished or self._supply.num_left > 0
+        is_ready = any(map(self.affords, self._ready("")))
+        return is_ready or (self._supply.num_left > 0 and self._may_draw(1))
 
-    def _affords_new(self, count: int) -> bool:
-        return self.spending.affords(self.spec.budget.epochs.min, self._agenda.advances, count=count)
+    def _may_draw(self, count: int) -> bool:
+        """Whether the sweep affords so many new trials, and every one that it has drawn and not begun yet."""
+        if not self.spending.is_limited or self._supply.num_left == 0:
+            return True
+        held = self.held
+        drawn = (number for number in self._roster.waiting if number not in held and not self.trials[number].gang)
+        until = self._judge.first_rung(self._supply.next_number)
+        return all(map(self.affords, drawn)) and self.spending.affords(until, self._agenda.advances, count=count)
 
     def _advance(self, lead: int, gang: str) -> Advance:
         """A trial goes on, with all mates that are ready; of a list, with a gang's share of it at most."""

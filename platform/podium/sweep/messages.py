@@ -57,10 +57,12 @@ class Launched(Message):
 
 
 class Extended(Message):
-    """`budget.trials` was raised to `trials`."""
+    """`budget.trials` was raised to `trials`, and so were the limits `gpu_hours` and `cost` that are not None."""
 
     kind: Literal["extended"] = "extended"
     trials: int
+    gpu_hours: float | None = None
+    cost: float | None = None
 
 
 class Resumed(Message):

@@ -1,5 +1,6 @@
 """The roster: all trials of a sweep, the states they may move between, and the best of them. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ TRANSITIONS: Mapping[TrialState, frozenset[TrialState]] = {
 }
 """From each state the states that may follow; endings have none."""
 
+IDLE = (TrialState.WAITING, TrialState.PAUSED)
+
 
 class Roster:
     """The trials.
@@ -24,12 +27,15 @@ class Roster:
         trials: By number, the newest snapshot of each.
         waiting: The waiting ones, in the order in which they began to wait.
         ranking: Compares them.
+        has_complete: Whether any has had its full budget.
     """
 
     def __init__(self, ranking: Ranking) -> None:
         self.trials: dict[int, Trial] = {}
         self.waiting: dict[int, None] = {}
         self._paused: set[int] = set()
+        self._idle_at: Counter[int] = Counter()
+        self.has_complete = False
         self.ranking = ranking
         self._best: int | None = None
 
@@ -37,6 +43,7 @@ class Roster:
         """A new trial waits."""
         self.trials[trial.number] = trial
         self.waiting[trial.number] = None
+        self._idle_at[trial.epoch] += 1
 
     def change(self, number: int, **changes: Any) -> None:
         """Replaces what is known of a trial, but for its state."""
@@ -54,6 +61,8 @@ class Roster:
         self.trials[number] = replace(trial, state=state, **changes)
         self.waiting.pop(number, None)
         self._paused.discard(number)
+        self._idle_at[trial.epoch] += (state in IDLE) - (trial.state in IDLE)
+        self.has_complete |= state is TrialState.COMPLETE
         if state is TrialState.WAITING:
             self.waiting[number] = None
         elif state is TrialState.PAUSED:
@@ -114,6 +123,11 @@ class Roster:
     def has_unfinished(self) -> bool:
         """Whether any trial waits or is paused."""
         return bool(self.waiting or self._paused)
+
+    @property
+    def furthest(self) -> int:
+        """The most epochs that a waiting or paused trial has reported."""
+        return max((epoch for epoch, trials in self._idle_at.items() if trials), default=0)
 
     def ones(self, state: TrialState) -> list[Trial]:
         """The trials in a state."""

@@ -1,6 +1,6 @@
 """Spending: what training takes of devices and money, what of it was in vain, and what there still is. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podium.spec.space import signature
@@ -30,6 +30,7 @@ class Spending:
 
     Attributes:
         total: What all advances have taken, those that run included.
+        limits: By the name of its setting, each limit that there is.
     """
 
     def __init__(self, spec: SweepSpec, roster: Roster) -> None:
@@ -37,14 +38,19 @@ class Spending:
         self._roster = roster
         self._per_hour: dict[str, Spent] = {}
         self._meters: dict[str, Meter] = {}
+        self._kinds: dict[int, object] = {}
         self._epoch: dict[object, Spent] = {}
+        self._epochs = NOTHING
+        self._coming: dict[tuple[str, ...], Spent] = {}
         self._ended, self._ended_s = 0, 0.0
         self.total = NOTHING
+        limits = {"gpu_hours": spec.budget.gpu_hours, "cost": spec.budget.cost}
+        self.limits = {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
     def is_limited(self) -> bool:
         """Whether the sweep may take only so much."""
-        return self._budget.gpu_hours is not None or self._budget.cost is not None
+        return bool(self.limits)
 
     @property
     def advance_s(self) -> float | None:
@@ -62,6 +68,7 @@ class Spending:
 
     def charge(self, advances: Iterable[Advance], seconds: float) -> None:
         """Some advances have run for so long; what they took is shared by their lanes in equal parts."""
+        self._coming.clear()
         for advance in advances:
             taken = self._rate(advance.gangs) * (seconds / HOUR_S)
             self.total += taken
@@ -81,6 +88,7 @@ class Spending:
 
     def close(self, advance: Advance, *, is_lost: bool = False) -> None:
         """An advance has ended, or broken off; of one that has trained whole epochs it is learned what these take."""
+        self._coming.clear()
         self.book(advance, [lane.trial for lane in advance.lanes], is_lost=is_lost)
         meter = self._meters.pop(advance.key, None)
         trials = [self._roster.trials[lane.trial] for lane in advance.lanes]
@@ -88,9 +96,15 @@ class Spending:
         if meter is not None and not is_lost and epochs > 0:
             self._ended, self._ended_s = self._ended + 1, self._ended_s + meter.seconds
             taken, kind = meter.each * (len(trials) / epochs), self._kind(trials[0])
-            self._epoch[kind] = self._epoch.get(kind, NOTHING).at_least(taken)
+            known = self._epoch.get(kind, NOTHING)
+            self._epoch[kind] = known.at_least(taken)
+            self._epochs += self._epoch[kind] + known * -1.0
 
     # limits
+
+    def extend(self, limits: Mapping[str, float | None]) -> None:
+        """Raises limits that there are, where a higher one is given."""
+        self.limits = {name: max(limit, limits.get(name) or 0.0) for name, limit in self.limits.items()}
 
     @property
     def is_exhausted(self) -> bool:
@@ -101,8 +115,10 @@ class Spending:
     def reason(self) -> str:
         """Which limit is reached, or too near to go on, in words."""
         name, share = max(self._shares(self.total).items(), key=lambda item: item[1])
-        limit: float = getattr(self._budget, name)
-        return f"budget.{name} {limit:g} reached at {share * limit:.4g}"
+        limit = self.limits[name]
+        if share >= 1:
+            return f"budget.{name} {limit:g} reached at {share * limit:.4g}"
+        return f"budget.{name} {limit:g}: {share * limit:.4g} is spent, and the rest does not suffice to train on"
 
     def affords(self, until: int, running: Iterable[Advance], trial: Trial | None = None, count: int = 1) -> bool:
         """Whether a trial can be trained to an epoch within the limits, beside what runs.
@@ -123,25 +139,32 @@ class Spending:
         begun = 0 if trial is None else trial.saved_epoch
         coming = self._expected(trial) * ((until - begun) * count)
         coming += self._typical * self._reserved(0 if trial is None else trial.epoch, advances)
-        for advance in advances:
-            lead, meter = advance.lanes[0], self._meters.get(advance.key, Meter())
-            whole = self._expected(self._roster.trials[lead.trial]) * (advance.until - lead.epoch)
-            coming += (whole + meter.each * -len(advance.lanes)).at_least(NOTHING)
+        coming += self._coming_of(advances)
         return all(share <= 1 for share in self._shares(self.total + coming).values())
+
+    def _coming_of(self, advances: Sequence[Advance]) -> Spent:
+        """What some advances are expected to take yet: it changes only as time is charged or one of them ends."""
+        keys = tuple(advance.key for advance in advances)
+        if keys not in self._coming:
+            self._coming[keys] = total(map(self._rest, advances))
+        return self._coming[keys]
+
+    def _rest(self, advance: Advance) -> Spent:
+        lead, meter = advance.lanes[0], self._meters.get(advance.key, Meter())
+        whole = self._expected(self._roster.trials[lead.trial]) * (advance.until - lead.epoch)
+        return (whole + meter.each * -len(advance.lanes)).at_least(NOTHING)
 
     def _reserved(self, reached: int, running: Iterable[Advance]) -> int:
         """Epochs that the furthest trial still needs, if that is another one than one that has got so far."""
-        if self._roster.ones(TrialState.COMPLETE):
+        if self._roster.has_complete:
             return 0
-        paused = (trial.epoch for trial in self._roster.trials.values() if not trial.state.is_ended)
-        furthest = max([0, *paused, *(advance.until for advance in running)])
+        furthest = max([self._roster.furthest, *(advance.until for advance in running)])
         return 0 if reached >= furthest else self._budget.epochs.max - furthest
 
     def _shares(self, taken: Spent) -> dict[str, float]:
         """By limit that is set, what share of it that is."""
         amounts = {"gpu_hours": taken.gpu_s / HOUR_S, "cost": taken.cost}
-        limits = {"gpu_hours": self._budget.gpu_hours, "cost": self._budget.cost}
-        return {name: amounts[name] / limit for name, limit in limits.items() if limit is not None}
+        return {name: amounts[name] / limit for name, limit in self.limits.items()}
 
     def _rate(self, gangs: Iterable[str]) -> Spent:
         """What some gangs take in an hour."""
@@ -155,10 +178,12 @@ class Spending:
     @property
     def _typical(self) -> Spent:
         """What an epoch takes on average over the kinds of trials."""
-        return total(self._epoch.values()) * (1 / max(len(self._epoch), 1))
+        return self._epochs * (1 / max(len(self._epoch), 1))
 
     def _kind(self, trial: Trial) -> object:
-        return signature(trial.parameters, self._fixed)
+        if trial.number not in self._kinds:
+            self._kinds[trial.number] = signature(trial.parameters, self._fixed)
+        return self._kinds[trial.number]
 
 
 def wasted(trial: Trial) -> Spent:

@@ -41,7 +41,12 @@ class Supply:
     @property
     def num_left(self) -> int:
         """How many trials may still be asked for."""
-        return 0 if self.is_exhausted else self.budget - self._next_number
+        return 0 if self.is_exhausted else self.budget - self.next_number
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next trial that is asked for."""
+        return len(self._roster.trials) + self._agenda.num_proposing
 
     def enqueue(self, parameters: Mapping[str, Value]) -> None:
         """A user wants this point tried next."""
@@ -78,7 +83,7 @@ class Supply:
             left = self.num_left - len(self._enqueued) - len(self._points)
             drawn = self._cohorts.num_mates(lead, self.budget, left, gangs, running)
             for _ in range(left if self.is_listed else drawn):
-                commands.append(self._agenda.propose_mate(self._next_number, lead))
+                commands.append(self._agenda.propose_mate(self.next_number, lead))
         return commands
 
     def ask(self, affords: Callable[[int], bool]) -> list[Command]:
@@ -93,10 +98,6 @@ class Supply:
             commands.append(self._propose())
         return commands
 
-    @property
-    def _next_number(self) -> int:
-        return len(self._roster.trials) + self._agenda.num_proposing
-
     def _propose(self) -> Propose:
         points = self._enqueued or self._points
-        return self._agenda.propose(self._next_number, points.popleft() if points else {})
+        return self._agenda.propose(self.next_number, points.popleft() if points else {})

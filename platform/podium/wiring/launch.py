@@ -17,6 +17,7 @@ from podium.execution.supervisor import AGAIN
 from podium.execution.worker import Assignment
 from podium.ledger import Book, HeldLedger
 from podium.spec.advice import warnings
+from podium.spec.budget import Budget
 from podium.spec.files import SweepFile
 from podium.spec.sweep import SweepSpec
 from podium.store import local_path
@@ -112,9 +113,9 @@ def launch_as(launched: Launched, place: Place, watcher: Watcher, began: float, 
         if not attempt.book.has(spec.sweep):
             return _drive(attempt, Machine(spec), launched, (launched, *then))
         stored, machine = _replayed(attempt)
-        _refuse_changes(machine.spec, spec, stored, launched)
+        _refuse_changes(machine, spec, stored, launched)
         attempt.book.facts(spec.sweep).put({"promotion": launched.spec.get("promotion")})
-        return _go_on(attempt, machine, stored, spec.budget.trials)
+        return _go_on(attempt, machine, stored, spec.budget)
 
 
 def launch_again(spec: SweepSpec, like: Launched, place: Place, watcher: Watcher, *then: Event) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def resume(sweep: str, place: Place, watcher: Watcher) -> dict[str, Any]:
     place.book().require(sweep)
     with _attempt(sweep, place, watcher, began) as attempt:
         stored, machine = _replayed(attempt)
-        return _go_on(attempt, machine, stored, machine.budget)
+        return _go_on(attempt, machine, stored, machine.spec.budget)
 
 
 def prepare_data(spec: SweepSpec, folder: Path, place: Place, watcher: Watcher) -> Path | None:
@@ -234,15 +235,18 @@ def _replayed(attempt: Attempt) -> tuple[Launched, Machine]:
     return launched, replay(events)
 
 
-def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: Launched) -> None:
-    """Under one name there is one spec, one code and one data; only `budget.trials` may grow.
+def _refuse_changes(machine: Machine, new: SweepSpec, stored: Launched, launched: Launched) -> None:
+    """Under one name there is one spec, one code and one data; only its trials and its limits may grow.
 
     How its best are promoted is no matter of the sweep's trials, and may be written anew.
     """
-    before, after = summaries.flat_settings(old), summaries.flat_settings(new)
+    limits = machine.spending.limits
+    current = {f"budget.{name}": limit for name, limit in limits.items()}
+    grown = {f"budget.{name}" for name in limits if (getattr(new.budget, name) or 0.0) > limits[name]}
+    before, after = summaries.flat_settings(machine.spec) | current, summaries.flat_settings(new)
     changes = [
         f"{key}: {before.get(key, 'absent')!r} -> {after.get(key, 'absent')!r}"
-        for key in sorted({*before, *after} - {"budget.trials"})
+        for key in sorted({*before, *after} - {"budget.trials"} - grown)
         if before.get(key) != after.get(key) and not key.startswith("promotion.")
     ]
     changes += ["the code beside the sweep file"] if stored.code != launched.code else []
@@ -250,23 +254,40 @@ def _refuse_changes(old: SweepSpec, new: SweepSpec, stored: Launched, launched: 
     if changes:
         raise UserError(
             f"sweep {new.sweep!r} exists and was launched with something else: {'; '.join(changes)}. Give the changed "
-            f"sweep another name, or go on with the old one by `podium resume {new.sweep}`; only budget.trials may grow"
+            f"sweep another name, or go on with the old one by `podium resume {new.sweep}`; only budget.trials may "
+            "grow, and budget.gpu_hours and budget.cost where they were set"
         )
 
 
-def _go_on(attempt: Attempt, machine: Machine, launched: Launched, trials: int) -> dict[str, Any]:
+def _extension(machine: Machine, budget: Budget) -> Extended | None:
+    """What a budget allows beyond that of the sweep; None if that is nothing."""
+    allowed = {name: getattr(budget, name) or 0.0 for name in machine.spending.limits}
+    more = {name: limit for name, limit in allowed.items() if limit > machine.spending.limits[name]}
+    trials = max(budget.trials, machine.budget)
+    return Extended(trials=trials, **more) if more or trials > machine.budget else None
+
+
+def _advice(machine: Machine) -> str:
+    """What has to be raised for a sweep that is done to go on."""
+    names = [f"budget.{name}" for name in machine.spending.limits if machine.reason.startswith(f"budget.{name} ")]
+    has_all = len(machine.trials) >= machine.budget
+    return " and ".join(["budget.trials", *names] if has_all or not names else names)
+
+
+def _go_on(attempt: Attempt, machine: Machine, launched: Launched, budget: Budget) -> dict[str, Any]:
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
     was_ended = machine.state in (SweepState.STOPPED, SweepState.FAILED) and AGAIN in os.environ
-    if was_ended or (is_done and trials <= machine.budget):
-        how = f"`podium resume {attempt.sweep}` goes on" if was_ended else "raise budget.trials to go on"
-        attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state}; {how}")
+    extension = _extension(machine, budget)
+    if was_ended or (is_done and (extension is None or extension.trials <= len(machine.trials))):
+        how = f"`podium resume {attempt.sweep}` goes on" if was_ended else f"raise {_advice(machine)} to go on"
+        attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state} ({machine.reason}); {how}")
         if attempt.book.facts(attempt.sweep).get("shown") != attempt.ledger.sequence:
             _show_rest(attempt, Follower(attempt.sweep, attempt.place, -1, attempt.watcher))
         attempt.ledger.release()
         return summaries.summarize(attempt.book, attempt.sweep)
     opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
-    if trials > machine.budget:
-        opening += (Extended(trials=trials),)
+    if extension is not None:
+        opening += (extension,)
     return _drive(attempt, machine, launched, opening)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from podium.errors import CapacityError
 from podium.spec.advice import warnings
 from podium.spec.files import SweepFile
 from podium.spec.space import Domain, Float, Parameter, Space, Value, fusible_because
@@ -153,22 +154,32 @@ def _parameters(spec: SweepSpec, *, is_task: bool) -> list[dict[str, str]]:
 
 
 def _gangs(spec: SweepSpec, place: Place) -> int:
-    """How many gangs fit at a time, on this machine or on the cluster at an address."""
+    """How many gangs fit at a time, on this machine or on the cluster at an address; one that can grow has one."""
     if place.cluster == "inline":
         return 1
     here = place.cluster == "local"
     accelerator = _accelerator_here() if here and spec.resources.accelerators else ""
-    nodes = [Node("this machine", os.cpu_count() or 1, _count_gpus(), accelerator)] if here else _join(place)
-    return min(spec.budget.trials, count_gangs(nodes, spec.resources))
+    nodes, may_grow = _join(place) if not here else ([_machine(accelerator)], False)
+    try:
+        return min(spec.budget.trials, count_gangs(nodes, spec.resources))
+    except CapacityError:
+        if not may_grow:
+            raise
+        return 1
 
 
-def _join(place: Place) -> list[Node]:
-    from podium.execution.connection import connected
+def _machine(accelerator: str) -> Node:
+    return Node("this machine", os.cpu_count() or 1, _count_gpus(), accelerator)
+
+
+def _join(place: Place) -> tuple[list[Node], bool]:
+    """The hosts of a cluster, and whether an autoscaler may add more."""
+    from podium.execution.connection import connected, may_add_hosts
     from podium.execution.sharing import require_shared
 
     with connected(place.cluster) as nodes:
         require_shared(place.store)
-        return nodes
+        return nodes, may_add_hosts()
 
 
 def _accelerator_here() -> str:
