@@ -106,7 +106,7 @@ def test_earlier_holders_leavings_go_and_those_of_living_writers_stay(tmp_path: 
 
 
 def test_a_resumed_sweep_counts_what_lies_in_the_store(tmp_path: Path) -> None:
-    sweep = Sweep(3, policy="none", epochs={"max": 1}, checkpoints={"total_gb": 2500 / GB})
+    sweep = Sweep(3, policy="none", epochs={"max": 1}, checkpoints={"total_gb": 2400 / GB})
     saved = [save(tmp_path, number, 1, size=700) for number in range(3)]
     for number, value in enumerate((0.3, 0.1)):
         sweep.report(saved[number], value)
@@ -172,7 +172,7 @@ class SavingExecutor:
     """
 
     def __init__(self, inner: SimulatedExecutor, store: Path) -> None:
-        self.start, self.halt, self.close = inner.start, inner.halt, inner.close
+        self.start, self.halt, self.expect, self.close = inner.start, inner.halt, inner.expect, inner.close
         self._inner, self._store = inner, store
         self.begun_anew: list[int] = []
 

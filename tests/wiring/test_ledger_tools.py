@@ -79,8 +79,8 @@ def tampered(folder: Path, tmp_path: Path) -> Callable[[str], Outcome]:
     ("statement", "said"),
     [
         ("update events set body = replace(body, '0.', '0.9') where kind = 'advanced'", "was altered"),
-        ("update events set at = at + 1 where sequence = 3", "event 3 (progress) was altered"),
-        ("delete from events where sequence = 4", "event 5 (advanced) stands where event 4 should be"),
+        ("update events set at = at + 1 where sequence = 3", "event 3 (time_spent) was altered"),
+        ("delete from events where sequence = 4", "event 5 (saved) stands where event 4 should be"),
         ("update events set body = 'nonsense' where sequence = 2", "event 2 (proposed) cannot be read"),
         ("update events set kind = 'saved', body = '{}' where sequence = 2", "event 2 (saved) cannot be read"),
     ],

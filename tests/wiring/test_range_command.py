@@ -48,7 +48,8 @@ def test_a_mistake_is_one_message(options: tuple[str, ...], problem: str, blobs:
 
 def test_the_summary_tells_of_trials_that_ail_and_of_those_screened(capsys: pytest.CaptureFixture[str]) -> None:
     ailing = [{"trial": number, "state": "complete", "verdict": f"vanishing {number}"} for number in range(5)]
-    nothing = dict.fromkeys(("wall_s", "startup_s", "model", "driver", "tracking_uri", "best", "reason"))
+    absent = ("wall_s", "startup_s", "model", "driver", "tracking_uri", "best", "reason", "gpu_hours", "cost")
+    nothing = dict.fromkeys(absent)
     print_summary(
         {
             **nothing,
