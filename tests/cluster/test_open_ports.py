@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from empty_runs import make_empty_runs
-from namespaces import HANG_S, HEAD, ROOT, WORKER, Host, Hosts, two_hosts, until
+from namespaces import HANG_S, HEAD, ROOT, WORKER, Host, Hosts, two_hosts
 from test_partition import PACED, PAIRS, Sweep, start_ray
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -35,16 +35,6 @@ PAGES = HEALTH | {
     *("/", "/favicon.ico", "/api/authentication_mode", "/api/authenticate", "/api/gcs_healthz", "/-/healthz"),
 }
 """The pages that Ray's dashboard shows everybody; it has some more without a word in them, its scripts and pictures."""
-
-BARE_CALL = """
-import contextlib
-import sys
-
-import grpc
-
-with grpc.insecure_channel(":".join(sys.argv[1:])) as channel, contextlib.suppress(grpc.RpcError):
-    channel.unary_unary("/ray.rpc.syncer.RaySyncer/StartSync", request_serializer=bytes)(b"", timeout=10)
-"""
 
 
 @dataclass(frozen=True)
@@ -166,13 +156,3 @@ def test_with_the_firewall_strangers_reach_the_dashboard_alone(training: tuple[H
 
     before = len(sweep.events())
     sweep.until(lambda: len(sweep.events()) > before + 10, HANG_S, "the hosts train on together")
-
-
-def test_without_it_a_single_call_ends_ray(training: tuple[Hosts, Sweep]) -> None:
-    """What SECURITY.md says of Ray: once this fails, Ray is better than that."""
-    hosts, _ = training
-    ray = hosts.worker.started[-1]
-    hosts.worker.run(["nft", "delete", "table", "inet", "podium"])
-    (port, *_) = [each.port for each in open_ports(hosts.worker) if each.process == "raylet"]
-    subprocess.run([*hosts.on_switch(), sys.executable, "-c", BARE_CALL, WORKER, str(port)], timeout=HANG_S, check=True)
-    until(lambda: ray.poll() is not None, HANG_S, "Ray has ended")
