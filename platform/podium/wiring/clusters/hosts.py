@@ -21,7 +21,7 @@ from podium.wiring.clusters.hosts_file import Host, addresses_of
 PORTS = ("HEAD_PORT", "NODE_PORTS", "WORKER_PORTS")
 """Variables of the scripts that are handed on where they are set here."""
 
-SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30")
 LONGEST_S = 600
 
 TOLD = 3

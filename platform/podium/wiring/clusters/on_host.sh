@@ -81,7 +81,7 @@ joined() {
         # shellcheck source=/dev/null
         source "$certificates/environment"
     fi
-    "$environment/bin/python" -m podium cluster wait "$address" --hosts "$hosts" --within-s 60 >/dev/null
+    "$environment/bin/python" -m podium cluster wait "$address" --hosts "$hosts" --within-s 300 >/dev/null
 }
 
 # Ends what `up` started, and nothing else: `ray stop` would end every Ray of the machine.
