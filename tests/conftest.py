@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from forked import Process
 from podium.execution.token import ensure_token
 
 ensure_token()  # before a test imports Ray
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored by what runs in the background
 
 pytest.register_assert_rewrite("podium.testing")
 

@@ -1,23 +1,38 @@
 #!/usr/bin/env bash
-# Runs all tests in three processes side by side: those on Ray, the others that mostly wait, and those that compute.
-# Coverage is measured of the last alone, and without its properties (conftest.py): it would cost the others, whose work
-# is done by other processes, and these, which say the same a hundred times, more than it would tell.
+# Runs all tests in three rows side by side: those on Ray, and then half of the slow ones; those that compute, and then
+# the other half; those on several hosts.
+# Coverage is measured of those that compute alone, and without their properties (conftest.py): it would cost the others,
+# whose work is done by other processes, and these, which say the same a hundred times, more than it would tell.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-waiting="slow or cluster or browser"
+slow="(slow or browser) and not (ray or cluster)"
+half=(tests/experiments tests/registry tests/wiring)
 logs=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$logs"' EXIT
 
-nice -n 5 .venv/bin/pytest -m "not ray and ($waiting)" >"$logs/waiting" 2>&1 &
+on_ray() {
+    .venv/bin/pytest -m ray
+    local failed=$?
+    .venv/bin/pytest -m "$slow" "${half[@]}" || failed=1
+    return "$failed"
+}
+computing() {
+    nice -n 5 .venv/bin/pytest --cov --cov-report= -m "not (ray or slow or cluster or browser)"
+    local failed=$?
+    nice -n 5 .venv/bin/pytest -m "$slow" "${half[@]/#/--ignore=}" || failed=1
+    return "$failed"
+}
+
+computing >"$logs/computing" 2>&1 &
 others=($!)
-nice -n 5 .venv/bin/pytest --cov --cov-report= -m "not ray and not ($waiting)" >"$logs/computing" 2>&1 &
+.venv/bin/pytest -m "cluster and not ray" >"$logs/cluster" 2>&1 &
 others+=($!)
-.venv/bin/pytest -m ray
+on_ray
 failed=$?
 for other in "${others[@]}"; do
     wait "$other" || failed=1
 done
 .venv/bin/coverage report --skip-covered --fail-under=80 || failed=1
-cat "$logs/waiting" "$logs/computing"
+cat "$logs/computing" "$logs/cluster"
 exit "$failed"

@@ -17,7 +17,7 @@ from services import Services
 from verdict import assert_nothing_lost
 
 from podium.sweep.machine import Machine
-from podium.sweep.trial import Trial
+from podium.sweep.trial import NOTHING, Trial
 from podium.wiring import summaries
 from podium.wiring.place import Place
 
@@ -89,7 +89,8 @@ def untimed(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def timeless(trial: Trial) -> Trial:
     """A trial without what a clock measured, and without names in which holders and broken advances are counted."""
-    return replace(trial, device_s=0.0, usage=(), folder="", cohort="", metrics=untimed(trial.metrics))
+    untimed_values = {"spent": NOTHING, "lost": NOTHING, "device_s": 0.0, "metrics": untimed(trial.metrics)}
+    return replace(trial, **untimed_values, usage=(), folder="", cohort="")
 
 
 @pytest.fixture(scope="session")

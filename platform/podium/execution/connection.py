@@ -42,7 +42,9 @@ def connect(address: str | None) -> None:
         UserError: if there is no Ray at the address, or none could be started here.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    before = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    before, held_back = signal.getsignal(signal.SIGTERM), {signal.SIGTERM} if address and is_main else set()
+    signal.pthread_sigmask(signal.SIG_BLOCK, held_back)
     try:
         with nullcontext() if address and not _is_on_loopback_alone(address) else _on_loopback():
             _init(address)
@@ -56,8 +58,9 @@ def connect(address: str | None) -> None:
         )
         raise UserError(problem) from error
     finally:
-        if threading.current_thread() is threading.main_thread():
+        if is_main:
             signal.signal(signal.SIGTERM, before)  # Ray has put a handler in its place that ends the process
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held_back)
 
 
 def _init(address: str | None) -> None:
