@@ -40,10 +40,15 @@ def require_shared(store: str) -> None:
 
 
 def nodes_that_misread(store: str, name: str, content: bytes, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of Ray's `nodes` that find no file `name` in the store, or another content, or do not answer in time."""
+    """Those of Ray's `nodes` that find no file `name` in the store, or another content, or do not answer in time.
+
+    One that had died already, of which Ray learns meanwhile, is none of them.
+    """
     answers = {_read_on(node["NodeID"], store, name): node for node in nodes}
     ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=WAIT_S)
-    return [node for answer, node in answers.items() if answer not in ready or _answered(answer) != content]
+    failed = [node for answer, node in answers.items() if answer not in ready or _answered(answer) != content]
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+    return [node for node in failed if node["NodeID"] in alive]
 
 
 def _read_on(node: str, store: str, name: str) -> Any:
