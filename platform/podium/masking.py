@@ -20,6 +20,7 @@ PIECE_BYTES = 1 << 20
 """So much of a file is looked through at once."""
 
 _TELLING = re.compile(r"(?i)(?!(old)?pwd$).*(token|secret|passw|pwd|credential|key)")
+_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _PASSWORD = re.compile(r"(?i)(://[^/\s:@]*:)([^\s@]+(?:@[^\s@/]+)*)(?=@)|([?&](?:ssl)?password=)([^&\s]+)")
 
 
@@ -86,6 +87,11 @@ class MaskedStream:
 def without_passwords(text: str) -> str:
     """The text with `***` in the place of passwords in addresses, before the host or in the query."""
     return _PASSWORD.sub(lambda found: f"{found[1] or found[3]}{MASK}", text)
+
+
+def without_logins(text: str) -> str:
+    """The text with `***` in the place of users and passwords in addresses."""
+    return _LOGIN.sub(MASK, without_passwords(text))
 
 
 def mask(text: str) -> str:

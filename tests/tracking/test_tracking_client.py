@@ -8,7 +8,8 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from requests import HTTPError, Response
 
 from podium.errors import StorageFault
-from podium.tracking.client import EXPLANATION_LIMIT, RETRIES, connect, explain, is_fault, is_refusal, masked, once
+from podium.masking import without_logins
+from podium.tracking.client import EXPLANATION_LIMIT, RETRIES, connect, explain, is_fault, is_refusal, once
 
 
 def answered(status: int) -> HTTPError:
@@ -94,4 +95,4 @@ def test_calls_that_make_something_are_not_repeated(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_an_address_is_printed_without_its_password(address: str, shown: str) -> None:
-    assert masked(address) == shown
+    assert without_logins(address) == shown

@@ -140,12 +140,12 @@ def inside(name: str, trial: int | None, out: str | None, place: Place, as_json:
 @with_json
 def ui(port: int, place: Place, as_json: bool) -> None:
     """Show the runs: the MLflow server, on this machine only; where there is one already, tell its address."""
-    from podium.tracking.client import masked
+    from podium.masking import without_logins
     from podium.wiring import champions
     from podium.wiring.summaries import TRAINING_VIEW
 
     is_there = place.tracking_uri.startswith("http")
-    server = masked(place.tracking_uri).rstrip("/") if is_there else f"http://127.0.0.1:{port}"
+    server = without_logins(place.tracking_uri).rstrip("/") if is_there else f"http://127.0.0.1:{port}"
     url = f"{server}/#/experiments?{TRAINING_VIEW}"
     if as_json:
         print_json({"url": url})

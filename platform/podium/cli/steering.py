@@ -45,12 +45,12 @@ def enqueue(name: str, values: tuple[str, ...], place: Place, as_json: bool) -> 
 @with_json
 def sync(name: str, follow: bool, beyond: int, place: Place, as_json: bool) -> None:
     """Show the sweep NAME in MLflow, from its ledger."""
-    from podium.tracking.client import masked
+    from podium.masking import without_logins
     from podium.wiring import tracker
 
     tracker.project(place.book(), name, place, follow=follow, beyond=beyond)
     if as_json:
-        print_json({"sweep": name, "tracking_uri": masked(place.tracking_uri)})
+        print_json({"sweep": name, "tracking_uri": without_logins(place.tracking_uri)})
     if follow:  # the driver waits for this process, whose interpreter would spend a second on tidying up
         sys.stdout.flush()
         os._exit(0)

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import re
 import sqlite3
 import textwrap
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from podium.errors import PodiumError, StorageFault
-from podium.masking import without_passwords
+from podium.masking import without_logins
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +29,6 @@ SETTINGS = {
 
 REQUEST_TIMEOUT, TOO_MANY_REQUESTS = 408, 429
 
-_USER = re.compile(r"://[^/@\s]+@")
 
 EXPLANATION_LIMIT = 400
 """Characters of an error that a user is shown."""
@@ -95,12 +93,7 @@ def explain(error: BaseException) -> str:
         if earlier is None:
             break
         error = earlier
-    return textwrap.shorten(masked(str(error)) or type(error).__name__, EXPLANATION_LIMIT)
-
-
-def masked(text: str) -> str:
-    """A text that may be printed: addresses in it are without the user's name and password."""
-    return _USER.sub("://***@", without_passwords(text))
+    return textwrap.shorten(without_logins(str(error)) or type(error).__name__, EXPLANATION_LIMIT)
 
 
 @functools.cache

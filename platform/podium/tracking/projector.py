@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from podium.masking import without_logins
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
 from podium.sweep.spending import figures, total, wasted
 from podium.sweep.trial import Trial
 from podium.tracking import diagnosis, entities, summary
-from podium.tracking.client import connect, masked, once
+from podium.tracking.client import connect, once
 from podium.tracking.entities import Point
 from podium.tracking.provenance import user
 
@@ -129,7 +130,11 @@ class Projector:
         if code is not None:
             self._client.log_artifacts(self._parent, str(code), "code")
         self._facts.put(
-            {"tracking_uri": masked(self._tracking_uri), "experiment": self._experiment, "parent_run": self._parent}
+            {
+                "tracking_uri": without_logins(self._tracking_uri),
+                "experiment": self._experiment,
+                "parent_run": self._parent,
+            }
         )
 
     def project(self, rows: Sequence[Row], trials: Mapping[int, Trial]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium.masking import mask, without_passwords
+from podium.masking import mask, without_logins
 
 PACKAGES = (
     "podium",
@@ -44,7 +44,6 @@ USER = "PODIUM_USER"
 """Names in the environment who submitted from elsewhere what this process does."""
 
 _SECRET = re.compile(r"(?i)(token|password|passwd|secret|credential|api_?key|access_?key)")
-_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def provenance(folder: Path, command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def masked(command: Sequence[str]) -> list[str]:
         elif equals and _SECRET.search(name):
             shown.append(f"{name}=***")
         else:
-            shown.append(_LOGIN.sub("***", without_passwords(word)))
+            shown.append(without_logins(word))
         hide_next = not hide_next and not equals and word.startswith("-") and bool(_SECRET.search(word))
     return shown
 

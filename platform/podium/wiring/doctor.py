@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from podium.errors import UserError
-from podium.tracking.client import masked
+from podium.masking import without_logins
 from podium.wiring.clusters import named, reach
 from podium.wiring.clusters.facts import ask_tracking
 from podium.wiring.findings import Finding, tried
@@ -40,7 +40,9 @@ def _of_this_machine(place: Place, say: Callable[[str], None]) -> Iterator[Findi
     yield tried("home", lambda: writable(place))
     yield tried("ledger", lambda: f"{len(place.book().sweeps())} sweeps")
     yield tried("devices", _devices)
-    yield tried("MLflow", lambda: f"{masked(place.tracking_uri)}, {ask_tracking(place.tracking_uri)} experiments")
+    yield tried(
+        "MLflow", lambda: f"{without_logins(place.tracking_uri)}, {ask_tracking(place.tracking_uri)} experiments"
+    )
     yield tried("Ray", lambda: _ray(place))
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from podium.errors import Interrupted, PodiumError, Refused
+from podium.masking import without_logins
 from podium.registry import promotion
 from podium.sweep.machine import SweepState
 from podium.sweep.messages import Chosen, Judged
-from podium.tracking.client import explain, is_fault, masked
+from podium.tracking.client import explain, is_fault
 from podium.wiring import champions, launch, summaries, tracker
 from podium.wiring.candidates import attach_card, choose, judge, require_judgeable
 from podium.wiring.launch import Watcher
@@ -60,7 +61,7 @@ def promote(
     except Exception as error:
         if not is_fault(error) or isinstance(error, PodiumError):
             raise
-        where, why = masked(place.tracking_uri), explain(error)
+        where, why = without_logins(place.tracking_uri), explain(error)
         raise Interrupted(f"MLflow at {where} fails: {why}; the same command goes on with {plan.name}") from error
 
 

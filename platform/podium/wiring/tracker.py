@@ -17,11 +17,12 @@ from podium.errors import DataError, Interrupted, LeaseLost, StorageFault, UserE
 from podium.execution.logs import log_name, read_log
 from podium.ledger import Book, HeldLedger
 from podium.ledger.book import Row
+from podium.masking import without_logins
 from podium.store import copy_from, local_path
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Launched
 from podium.sweep.trial import Trial
-from podium.tracking.client import connect, explain, is_fault, is_refusal, masked, once
+from podium.tracking.client import connect, explain, is_fault, is_refusal, once
 from podium.training.artifacts import artifact_folder
 from podium.wiring import code, networks, summaries
 from podium.wiring.place import Place
@@ -73,15 +74,16 @@ def require_answer(tracking_uri: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"no MLflow server answers at {masked(tracking_uri)}: {reason}; start it, or give another --tracking-uri"
+            f"no MLflow server answers at {without_logins(tracking_uri)}: {reason}; start it, or give another "
+            "--tracking-uri"
         ) from error
     try:
         connect(tracking_uri).search_experiments(max_results=1)
     except Exception as error:
         if is_refusal(error):
             raise UserError(
-                f"MLflow at {masked(tracking_uri)} lets nobody in: {explain(error)}. Set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or write both into ~/.mlflow/credentials"
+                f"MLflow at {without_logins(tracking_uri)} lets nobody in: {explain(error)}. Set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or write both into ~/.mlflow/credentials"
             ) from error
         if not is_fault(error):
             raise
@@ -229,7 +231,7 @@ class _Tracker:
             return
         self._furthest, self._most_over = max(shown, self._furthest), max(num_over, self._most_over)
         if self._faults > QUIET_FAULTS:
-            say(f"MLflow at {masked(self._place.tracking_uri)} answers again")
+            say(f"MLflow at {without_logins(self._place.tracking_uri)} answers again")
         self._went_on, self._pause_s = time.monotonic(), FIRST_PAUSE_S
         self._faults = self._refusals = 0
 
@@ -238,7 +240,7 @@ class _Tracker:
 
         MLflow may refuse once: a run that a user deleted is missed, and made again, by the next projector.
         """
-        where = masked(self._place.tracking_uri)
+        where = without_logins(self._place.tracking_uri)
         reason = explain(error).replace(self._place.tracking_uri, where)
         self._refusals += is_refusal(error)
         if self._refusals > 1:

@@ -124,10 +124,10 @@ def ledger_link(place: Place, *, is_asked: bool = True) -> Link:
 
 def tracking_link(place: Place, *, is_asked: bool = True) -> Link:
     """MLflow from here, likewise."""
-    from podium.tracking.client import masked
+    from podium.masking import without_logins
 
     is_own, uri = place.tracking_uri.startswith("sqlite"), place.tracking_uri
-    return Link(masked(uri), is_own, _problem(lambda: ask_tracking(uri), is_asked or not is_own))
+    return Link(without_logins(uri), is_own, _problem(lambda: ask_tracking(uri), is_asked or not is_own))
 
 
 def ask_tracking(tracking_uri: str) -> int:

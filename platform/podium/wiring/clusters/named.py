@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from podium.errors import LookupFailed, UserError
-from podium.masking import without_passwords
+from podium.masking import without_logins
 
 HERE = ("inline", "local", "auto")
 """What `--cluster` means by itself, and no cluster can be called."""
@@ -173,7 +173,7 @@ def _cluster(name: str, entry: Any, text: str) -> Cluster:
     if unknown := sorted(entry.keys() - {"address", "token"}):
         raise UserError(f"{where}: {', '.join(unknown)} cannot be said of a cluster; it has address and token, a file")
     if not _ADDRESS.fullmatch(entry["address"]):
-        raise UserError(f"{where}: {_ADDRESS_PROBLEM.format(_masked(entry['address']))}")
+        raise UserError(f"{where}: {_ADDRESS_PROBLEM.format(without_logins(entry['address']))}")
     token = entry.get("token")
     if token is not None and not (isinstance(token, str) and ("/" in token)):
         raise UserError(f"{where}: token must be the path of a file that holds it, such as ~/.ray/{name}.token")
@@ -185,12 +185,7 @@ _ADDRESS_PROBLEM = "{!r} is no address of a cluster elsewhere; give that of its 
 
 def _require_address(address: str) -> None:
     if not _ADDRESS.fullmatch(address):
-        raise UserError(_ADDRESS_PROBLEM.format(_masked(address)))
-
-
-def _masked(address: str) -> str:
-    """An address that may be printed: without a login."""
-    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "***", without_passwords(address))
+        raise UserError(_ADDRESS_PROBLEM.format(without_logins(address)))
 
 
 def _line(name: str, text: str) -> int:
