@@ -53,8 +53,8 @@ class Result:
 
     def figures(self) -> "dict[str, Figure]":
         """The search plots by name, as plotly figures: history, learning curves, importance, parallel coordinates."""
+        from podium.drawing.plots import figures
         from podium.search.importance import importance
-        from podium.tracking.plots import figures
 
         book = self._place.book()
         machine = summaries.load(book, self._sweep)

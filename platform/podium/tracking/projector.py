@@ -203,7 +203,7 @@ class Projector:
             runs = {number: shown.run_id for number, shown in self._shown.items()}
             summary.write_table(Path(folder), self._spec, trials, runs)
             if self._spec.tracking.plots and trials:
-                from podium.tracking import charts, pictures, plots
+                from podium.drawing import charts, pictures, plots
 
                 drawn = charts.charts(self._spec, trials, self._curves, importances or {})
                 plots.write(Path(folder) / "plots", drawn)

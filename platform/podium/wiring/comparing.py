@@ -305,9 +305,9 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1
 
 
 def _draw(comparison: Mapping[str, Any], sides: Sequence[Side], path: Path) -> None:
+    from podium.drawing.comparison import page
+    from podium.drawing.panels import Panel
     from podium.search.importance import importance
-    from podium.tracking.panels import Panel
-    from podium.tracking.report import page
 
     panels = [
         Panel(

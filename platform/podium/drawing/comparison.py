@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
 
-from podium.tracking.panels import (
+from podium.drawing import palette
+from podium.drawing.panels import (
     MOST_BEST,
     MOST_LINES,
     MOST_OTHERS,
@@ -68,7 +69,8 @@ def page(comparison: Mapping[str, Any], panels: Sequence[Panel]) -> str:
 
 
 def _style() -> str:
-    return (importlib.resources.files("podium.tracking") / "report.css").read_text(encoding="utf-8")
+    rules = (importlib.resources.files("podium.drawing") / "style.css").read_text(encoding="utf-8")
+    return palette.style() + rules
 
 
 def _cards(parent: Element, summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from podium.drawing.charts import Bars, Chart, Curves, Parallel, charts
+from podium.drawing.palette import LIGHT
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial
-from podium.tracking.charts import Bars, Chart, Curves, Parallel, charts
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,7 +44,7 @@ def draw(chart: Chart | Bars | Parallel) -> "Figure":
     if isinstance(chart, Chart):
         figure = _chart(chart)
     elif isinstance(chart, Bars):
-        bars = graph_objects.Bar(x=chart.lengths, y=chart.names, orientation="h", marker_color="#0072B2")
+        bars = graph_objects.Bar(x=chart.lengths, y=chart.names, orientation="h", marker_color=LIGHT.series[0])
         figure = graph_objects.Figure(bars)
         figure.update_layout(xaxis_title=chart.x_label)
         figure.update_yaxes(autorange="reversed")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
+from podium.drawing.aggregates import Band, Bin, band, bins, limits, sample
+from podium.drawing.charts import INACTIVE, Axis, axis
+from podium.drawing.svg import Plot, Scale, canvas, path, write
 from podium.spec.space import Choice, Parameter, Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial
-from podium.tracking.aggregates import Band, Bin, band, bins, limits, sample
-from podium.tracking.charts import INACTIVE, Axis, axis
-from podium.tracking.svg import Plot, Scale, canvas, path, write
 
 MOST_BEST = 5
 """Trials of a sweep that are drawn most clearly."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from podium.drawing.comparison import page
+from podium.drawing.panels import MOST_LINES, MOST_OTHERS, Panel
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
-from podium.tracking.panels import MOST_LINES, MOST_OTHERS, Panel
-from podium.tracking.report import page
 
 MakeSpec = Callable[..., SweepSpec]
 EVIL = "<script>alert('x')</script>"

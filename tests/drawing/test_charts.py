@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from podium.drawing import pictures, plots
+from podium.drawing.charts import COLOURS, INACTIVE, Bars, Chart, Parallel, charts
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
-from podium.tracking import pictures, plots
-from podium.tracking.charts import COLOURS, INACTIVE, Bars, Chart, Parallel, charts
 
 MakeSpec = Callable[..., SweepSpec]
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.tracking.aggregates import MOST_EPOCHS, band, bins, limits, sample
+from podium.drawing.aggregates import MOST_EPOCHS, band, bins, limits, sample
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podium.tracking.charts import Bars, Chart, Parallel
+from podium.drawing.charts import Bars, Chart, Parallel
+from podium.drawing.palette import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def draw(chart: Chart | Bars | Parallel) -> "Figure":
     if isinstance(chart, Chart):
         _chart(axes, chart)
     elif isinstance(chart, Bars):
-        axes.barh(chart.names, chart.lengths, color="#0072B2")
+        axes.barh(chart.names, chart.lengths, color=LIGHT.series[0])
         axes.invert_yaxis()
         axes.set_xlabel(chart.x_label)
     else:

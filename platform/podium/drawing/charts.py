@@ -5,23 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from podium.drawing.palette import LIGHT
 from podium.spec.space import Float, Int, Parameter, Value
 from podium.spec.sweep import Objective, SweepSpec
 from podium.sweep.trial import Trial, TrialState
 
-COLOURS = {
-    TrialState.COMPLETE: "#0072B2",
-    TrialState.STOPPED: "#E69F00",
-    TrialState.DIVERGED: "#D55E00",
-    TrialState.FAILED: "#CC79A7",
-    TrialState.CANCELLED: "#999999",
-    TrialState.PAUSED: "#56B4E9",
-    TrialState.RUNNING: "#009E73",
-    TrialState.WAITING: "#F0E442",
-}
-"""A colour for each state, the same in every plot; distinct to the colour-blind (Okabe and Ito, 2008)."""
+COLOURS = LIGHT.states
+"""A colour for each state, the same wherever one is drawn."""
 
-INK = "#000000"
+INK = LIGHT.ink
 INACTIVE = -0.15
 """Where a parallel-coordinates axis shows trials that lack the parameter; its range is 0 to 1."""
 

@@ -1,0 +1,1 @@
+"""The board: sweeps as they stand, in a browser."""
