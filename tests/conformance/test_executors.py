@@ -41,7 +41,7 @@ class TestRayExecutor(ProcessSuite):
     def make_executor(self, assignment, running_ray):
         from podium.execution.ray import RayExecutor
 
-        return lambda: RayExecutor(assignment, most=1)
+        return lambda: RayExecutor(assignment, most=lambda: 1)
 
 
 class TestInlineCohorts(CohortWorkerSuite):
@@ -57,4 +57,4 @@ class TestRayCohorts(CohortProcessSuite):
     def make_executor(self, assignment, running_ray):
         from podium.execution.ray import RayExecutor
 
-        return lambda: RayExecutor(assignment, most=1)
+        return lambda: RayExecutor(assignment, most=lambda: 1)

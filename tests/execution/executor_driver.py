@@ -14,7 +14,7 @@ from podium.sweep.messages import Advance
 def main(address: str, most: str, assignment: str) -> None:
     """Begins every advance that is read, as JSON; writes every event, as JSON."""
     with connected(address):
-        executor = RayExecutor(Assignment(**json.loads(assignment)), most=int(most))
+        executor = RayExecutor(Assignment(**json.loads(assignment)), most=lambda: int(most))
         executor.start()
         commands: list[Advance] = []
         threading.Thread(target=read, args=(commands,), daemon=True).start()

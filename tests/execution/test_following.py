@@ -17,14 +17,14 @@ class Stage:
     """An executor whose cluster has some hosts of two CPUs each, and whose ranks come when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, ranks: int = 1, *, may_grow: bool = True) -> None:
-        self.hosts = 0
+        self.hosts, self.most = 0, most
         self.now, self.has_autoscaler = 1000.0, may_grow
         monkeypatch.setattr(executors, "nodes", lambda: [Node(str(number), cpus=2) for number in range(self.hosts)])
         monkeypatch.setattr(executors, "may_add_hosts", lambda: self.has_autoscaler)
         monkeypatch.setattr(executors, "time", SimpleNamespace(monotonic=lambda: self.now))
         spec = toy_spec(resources={"ranks": ranks, "cpus": 2, "hosts": "spread"})
         assignment = Assignment(spec.written(), None, "", None, "store", holder=1, cache="cache")
-        self.executor = executors.RayExecutor(assignment, most, may_grow=may_grow)
+        self.executor = executors.RayExecutor(assignment, lambda: self.most, may_grow=may_grow)
         self.dismissed: list[Gang] = []
         self._ranks, self._made = ranks, 0
         monkeypatch.setattr(
@@ -64,6 +64,8 @@ def test_an_autoscaler_is_asked_for_what_work_needs(monkeypatch: pytest.MonkeyPa
     assert len(stage.follow(hosts=3, work=3)) == 3, "the sweep is about to end: nobody waits for a host any more"
     assert [gang.holds_places for gang in stage.dismissed] == [False, False]
     assert len(stage.follow(hosts=3, work=500)) == 10, "no more gangs than trials can use"
+    stage.most = 12
+    assert len(stage.follow(hosts=3, work=500)) == 12, "its budget was extended"
     assert len(Stage(monkeypatch, most=500).follow(hosts=2, work=500)) == 2 + following.MOST_AHEAD
     assert len(Stage(monkeypatch, most=10, may_grow=False).follow(hosts=2, work=10)) == 2
     stage = Stage(monkeypatch, most=10)

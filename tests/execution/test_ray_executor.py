@@ -158,7 +158,7 @@ def test_a_rank_that_was_stopped_itself_stays(running_ray: str, assignment: Assi
     from podium.execution.ray import RayExecutor
 
     patient = with_heartbeat(assignment, 60)
-    stage = Stage(RayExecutor(patient, most=1))
+    stage = Stage(RayExecutor(patient, most=lambda: 1))
     process = psutil.Process(process_of(stage))
     process.suspend()
     time.sleep(GONE_S)
@@ -262,7 +262,7 @@ def test_gangs_that_die_before_they_are_ready_end_the_launch(running_ray: str, a
     from podium.execution.ray import RayExecutor
 
     (Path(str(assignment.code)) / "train.py").write_text("import os\n\nos._exit(3)\n")
-    executor = RayExecutor(with_its_digest(assignment), most=1)
+    executor = RayExecutor(with_its_digest(assignment), most=lambda: 1)
     with pytest.raises(PodiumError, match="3 gangs in a row died before they were ready"):
         Stage(executor)
     executor.close()
@@ -273,7 +273,7 @@ def test_a_replacement_that_cannot_work_ends_the_launch_with_its_own_words(
 ) -> None:
     from podium.execution.ray import RayExecutor
 
-    stage = Stage(RayExecutor(assignment, most=1))
+    stage = Stage(RayExecutor(assignment, most=lambda: 1))
     (Path(str(assignment.code)) / "train.py").write_text("changed = True\n")
     os.kill(process_of(stage), signal.SIGKILL)
     with pytest.raises(TaskError, match="is not what was launched"):
@@ -286,7 +286,7 @@ def test_a_gang_that_the_kernel_kills_for_memory_is_told_as_such(
 ) -> None:
     from podium.execution.ray import RayExecutor
 
-    stage = Stage(RayExecutor(eat_memory(assignment, megabytes=8), most=1))
+    stage = Stage(RayExecutor(eat_memory(assignment, megabytes=8), most=lambda: 1))
     stage.executor.advance(stage.command(stage.new_trial(SLOW), until=99))
     stage.until(Saved)
     (make_cgroup(32) / "cgroup.procs").write_text(str(process_of(stage)))

@@ -37,7 +37,7 @@ def assignment(tmp_path_factory: pytest.TempPathFactory) -> Assignment:
 def stage(assignment: Assignment, running_ray: str) -> Iterator[Stage]:
     from podium.execution.ray import RayExecutor
 
-    stage = Stage(RayExecutor(assignment, most=1))
+    stage = Stage(RayExecutor(assignment, most=lambda: 1))
     yield stage
     stage.executor.close()
 
@@ -80,7 +80,7 @@ def test_two_sweeps_never_hold_half_of_what_each_of_them_needs(assignment: Assig
 
     resources = {"ranks": 2, "cpus": int(nodes()[0].cpus) // 2}
     large = replace(assignment, spec=assignment.spec | {"resources": resources})
-    sweeps = [RayExecutor(large, most=1) for _ in range(2)]
+    sweeps = [RayExecutor(large, most=lambda: 1) for _ in range(2)]
     for sweep in sweeps:
         sweep.start()
     told: list[Event] = []
@@ -171,7 +171,7 @@ def pair(assignment: Assignment, stage: Stage) -> Iterator[Stage]:
 
     stage.executor.close()
     elastic = cohort_spec(resources={"ranks": {"min": 1, "max": 2}})
-    pair = Stage(RayExecutor(replace(assignment, spec=elastic.written()), most=2))
+    pair = Stage(RayExecutor(replace(assignment, spec=elastic.written()), most=lambda: 2))
     while len(gangs(pair)) < 2:
         pair.until(GangReady)
     yield pair

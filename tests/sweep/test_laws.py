@@ -89,7 +89,9 @@ class Watched:
     """A ledger that checks, with each event appended, a machine that is fed nothing else."""
 
     def __init__(self, spec: SweepSpec) -> None:
-        self._held = MemoryBook().hold(spec.sweep)
+        self._book = MemoryBook()
+        self._sweep, self._held = spec.sweep, self._book.hold(spec.sweep)
+        self.asking: list[tuple[int, Extended]] = []
         self.machine = Machine(spec)
         self._saved: dict[int, tuple[int, int]] = {}
         self.widest = 0
@@ -108,7 +110,15 @@ class Watched:
             for command in commands:
                 if isinstance(command, Advance):
                     self._check(command)
-        return self._held.append(events)
+        sequence = self._held.append(events)
+        while self.asking and self.asking[0][0] <= sequence:
+            self._book.request(self._sweep, self.asking.pop(0)[1])
+        return sequence
+
+    def take_over(self) -> None:
+        """Another driver holds it now, and hears again what the last one has heard and not written down."""
+        self._held.release()
+        self._held = self._book.hold(self._sweep)
 
     def _check(self, advance: Advance) -> None:
         for lane in advance.lanes:
@@ -146,6 +156,7 @@ class Run:
     def live_once(self, killer: Killer, *, chaos: tuple[int, int] | None = None, opening: Sequence[Event] = ()) -> None:
         """Drives the sweep until it ends or the killer strikes; each life has gangs of its own."""
         self._lives += 1
+        self.ledger.take_over()
         events = self.ledger.events()
         if events:
             self.live = replay(events)
@@ -194,7 +205,7 @@ class Run:
 
 def assert_exactly_once(run: Run) -> None:
     assert run.live.state is SweepState.FINISHED
-    assert list(run.trials) == list(range(run.spec.budget.trials))
+    assert list(run.trials) == list(range(run.live.budget))
     assert all(trial.state.is_ended for trial in run.trials.values())
     assert not any(trial.state in (TrialState.FAILED, TrialState.CANCELLED) for trial in run.trials.values())
     if run.spec.budget.policy in ("asha", "hyperband", "none"):
@@ -314,6 +325,24 @@ def test_users_may_interfere_at_any_moment(run, kills, chaos, moment, extra):
     assert sum(trial.state is TrialState.CANCELLED for trial in run.trials.values()) <= 1
     run.live_once(Killer(None), opening=(StopRequested(),))
     assert run.live.state is SweepState.FINISHED
+
+
+MOMENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), min_size=1, max_size=3).map(sorted)
+
+
+@settings(max_examples=80)
+@given(runs(retries=PATIENT), KILLS, CHAOS, MOMENTS)
+def test_a_budget_is_extended_at_any_moment(run, kills, chaos, moments):
+    """While it runs, through the driver; what comes after its end counts when the sweep is gone on with."""
+    run.ledger.asking = [(at, Extended(trials=trials, by="ada")) for at, trials in moments]
+    run.live_on(kills, chaos)
+    late = [event for _, event in run.ledger.asking] + list(run.ledger.requests())
+    run.ledger.asking = []
+    if late:
+        run.live_once(Killer(None), opening=late)
+    assert run.live.budget == max(run.spec.budget.trials, *(trials for _, trials in moments))
+    assert_exactly_once(run)
+    assert_truthful(run)
 
 
 @settings(max_examples=40)

@@ -574,6 +574,23 @@ def test_a_running_sweep_is_extended(story):
     assert [command.number for command in sweep.tell(Extended(trials=2))] == [1]
 
 
+def test_an_extension_undoes_no_stop(story):
+    sweep = story(trials=2)
+    sweep.ready()
+    sweep.tell(StopRequested(by="ada"), Extended(trials=9))
+    assert sweep.machine.is_closing
+    sweep.finish(0, 0.2, epoch=0, values=(), ending="halted", saved=False)
+    assert (sweep.machine.state, sweep.machine.reason) == (SweepState.STOPPED, "stopped by ada")
+    sweep.tell(Resumed(holder="b"))
+    assert (sweep.machine.state, sweep.machine.budget) == (SweepState.RUNNING, 9)
+
+
+def test_a_signal_is_heard_beside_an_extension(story):
+    sweep = story(trials=2)
+    sweep.tell(InterruptRequested(), Extended(trials=9))
+    assert (sweep.machine.state, sweep.machine.budget) == (SweepState.INTERRUPTED, 9)
+
+
 # points given
 
 

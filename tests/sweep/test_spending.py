@@ -237,6 +237,19 @@ def test_a_sweep_narrows_before_its_money_is_gone():
     assert not any(trial.state is TrialState.RUNNING for trial in machine.trials.values())
 
 
+def test_a_sweep_that_ends_for_want_of_money_goes_on_when_it_gets_more():
+    sweep = Story(toy_spec(trials=9, resources={"gpus": 1.0}, budget={"prices": {"gpu": 3600.0}, "cost": 2.0}))
+    sweep.ready()
+    sweep.tell(TimeSpent(seconds=2.5))
+    assert sweep.machine.is_closing
+    sweep.tell(Extended(trials=9, cost=2.25, by="ada"))
+    assert sweep.machine.is_closing, "that is spent, too"
+    sweep.tell(Extended(trials=9, cost=99.0, by="ada"))
+    assert (sweep.machine.is_closing, sweep.machine.reason) == (False, "")
+    sweep.finish(0, None, epoch=0, values=(), ending="halted", saved=False)
+    assert (sweep.machine.state, sweep.running) == (SweepState.RUNNING, {"g0": 0}), "the halted trial goes on"
+
+
 def test_a_sweep_that_has_spent_its_money_goes_on_with_more():
     sweep = Story(toy_spec(trials=9, resources={"gpus": 1.0}, budget={"prices": {"gpu": 3600.0}, "cost": 2.0}))
     sweep.ready()

@@ -1,5 +1,6 @@
 """The command line: real sweeps in a folder of their own, in one process with their trials."""
 
+import getpass
 import json
 import re
 import shutil
@@ -206,7 +207,36 @@ def test_a_point_outside_the_space_is_refused_by_name(quick: Path) -> None:
         assert podium_here(quick, "stop", "quick", "--json").code == 0
         assert process.wait(60) == 0
     summary = podium_here(quick, "status", "quick", "--json").json
-    assert summary["state"] == "stopped"
+    assert (summary["state"], summary["reason"]) == ("stopped", f"stopped by {getpass.getuser()}")
+
+
+def test_a_budget_grows_while_its_sweep_runs_and_when_it_is_over(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_USER", "ada")
+    with launching_slowly(quick, "budget.trials=2") as process:
+        assert podium_here(quick, "extend", "quick", "budget.trials=4", "--json").json["budget"] == {"budget.trials": 4}
+        assert process.wait(60) == 0
+    assert podium_here(quick, "status", "quick", "--json").json["trials"]["total"] == 4
+    later = podium_here(quick, "extend", "quick", "budget.trials=5")
+    assert (later.code, "when it is resumed (`podium resume quick`)" in later.output) == (0, True), later
+    assert podium_here(quick, "resume", "quick", *INLINE, "--json").json["trials"]["total"] == 5
+    told = [entry["text"] for entry in podium_here(quick, "ledger", "show", "quick", "--json").json["entries"]]
+    assert "ada raised the budget to 4 trials" in told
+    assert "ada raised the budget to 5 trials" in told
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("budget.trials=4", "budget.trials of 'blobs' is 4 now; 4 is not a whole number above it"),
+        ("budget.trials=many", "'many' is not a whole number above it"),
+        ("budget.cost=9", "budget.cost of 'blobs' cannot be raised; what can be: budget.trials"),
+        ("trials", "'trials' is not a value; write key=value"),
+    ],
+)
+def test_a_budget_that_does_not_grow_is_refused(launched, limit: str, said: str) -> None:
+    folder, _ = launched
+    refused = podium_here(folder, "extend", "blobs", limit)
+    assert (refused.code, said in refused.problems) == (2, True), refused
 
 
 def test_ctrl_c_leaves_a_sweep_that_can_be_resumed(quick: Path) -> None:

@@ -17,9 +17,10 @@ from podium.wiring.place import Place
 @with_json
 def stop(name: str, trial: int | None, place: Place, as_json: bool) -> None:
     """Stop the sweep NAME, or one of its trials, for good."""
+    from podium.tracking.provenance import user
     from podium.wiring import requests
 
-    print_done(requests.stop(place, name, trial), as_json)
+    print_done(requests.stop(place, name, trial, user()), as_json)
 
 
 @click.command()
@@ -32,9 +33,28 @@ def enqueue(name: str, values: tuple[str, ...], place: Place, as_json: bool) -> 
 
     podium enqueue digits optimizer.learning_rate=3e-3 network.kind=mlp
     """
+    from podium.tracking.provenance import user
     from podium.wiring import requests
 
-    print_done(requests.enqueue(place, name, values), as_json)
+    print_done(requests.enqueue(place, name, requests.parse(values), user()), as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("limits", nargs=-1, required=True)
+@placed
+@with_json
+def extend(name: str, limits: tuple[str, ...], place: Place, as_json: bool) -> None:
+    r"""Raise the budget of the sweep NAME while it runs; one that is over goes on with it when it is resumed.
+
+    \b
+    podium extend digits budget.trials=64
+    podium extend digits budget.gpu_hours=10 budget.cost=25    where the sweep has these limits
+    """
+    from podium.tracking.provenance import user
+    from podium.wiring import requests
+
+    print_done(requests.extend(place, name, requests.parse(limits), user()), as_json)
 
 
 @click.command()
@@ -56,4 +76,4 @@ def sync(name: str, follow: bool, beyond: int, place: Place, as_json: bool) -> N
         os._exit(0)
 
 
-COMMANDS = (stop, enqueue, sync)
+COMMANDS = (stop, enqueue, extend, sync)

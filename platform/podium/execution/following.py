@@ -1,6 +1,6 @@
 """Following: how many gangs there should be, as hosts come and go and work does. Pure but for the gangs it looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from podium.execution.gangs import Gang
 
@@ -15,14 +15,14 @@ class Following:
     """Decides which gangs are too many, and how many there should be.
 
     Args:
-        most: No more gangs than this are wanted.
+        most: No more gangs than this are wanted; asked anew each time, since a budget may be extended.
         gives_back: Whether idle gangs give their places back, since others may use the hosts or an autoscaler end them.
 
     Attributes:
         expected: For how many gangs there is work now.
     """
 
-    def __init__(self, most: int, *, gives_back: bool) -> None:
+    def __init__(self, most: Callable[[], int], *, gives_back: bool) -> None:
         self._most, self._gives_back = most, gives_back
         self._spare_since: float | None = None
         self.expected = 0
@@ -39,14 +39,15 @@ class Following:
             now: Monotonic seconds.
             is_growing: Whether an autoscaler may add hosts.
         """
-        fit = min(self._most, fit)
+        most = self._most()
+        fit = min(most, fit)
         if not self._gives_back or fit <= self.expected:
             self._spare_since = None
         elif self._spare_since is None and any(gang.is_ready for gang in gangs):
             self._spare_since = now
         if self._is_giving_back(now):
             return self.expected
-        ahead = max(0, min(self._most, self.expected) - fit) if is_growing else 0
+        ahead = max(0, min(most, self.expected) - fit) if is_growing else 0
         return fit + min(ahead, MOST_AHEAD)
 
     def unwanted(self, gangs: Sequence[Gang], fit: int, wanted: int, now: float) -> list[Gang]:
@@ -58,7 +59,7 @@ class Following:
         """
         holding = [gang for gang in gangs if gang.holds_places]
         incomplete = [gang for gang in holding if gang.lacks_places]
-        too_many = max(0, len(holding) - min(self._most, fit))
+        too_many = max(0, len(holding) - min(self._most(), fit))
         tired = [gang for gang in incomplete[too_many:] if now > gang.patient_until]
         outside = [gang for gang in gangs if not gang.holds_places]
         idle = [gang for gang in gangs if gang.is_ready and gang.advance is None] if self._is_giving_back(now) else []

@@ -44,12 +44,12 @@ class RayExecutor:
 
     Args:
         assignment: What the workers work on.
-        most: No more gangs than this are started.
+        most: No more gangs than this are started; asked now and then, since a budget may be extended.
         may_grow: Whether the Ray is not this sweep's alone: gangs that do not fit ask its autoscaler for hosts, and
             those for which there is no work give their places back.
     """
 
-    def __init__(self, assignment: Assignment, most: int, *, may_grow: bool = False) -> None:
+    def __init__(self, assignment: Assignment, most: Callable[[], int], *, may_grow: bool = False) -> None:
         self._assignment, self._may_grow = assignment, may_grow
         self._following = Following(most, gives_back=may_grow)
         self._news: list[Event] = []

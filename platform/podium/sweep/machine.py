@@ -165,9 +165,17 @@ class Machine:
             self.cohorts.enable(event.least_mates)
 
     def _on_extended(self, event: Extended) -> None:
+        """A sweep that has ended goes on, and so does one that was ending because its money was spent.
+
+        What ends for another reason ends: a user's stop, a signal or a failure is not undone.
+        """
+        was_spent = self.spending.is_exhausted
         self._supply.budget = max(self.budget, event.trials)
         self.spending.extend({"gpu_hours": event.gpu_hours, "cost": event.cost})
-        if self._supply.num_left > 0:
+        if self._closing is not None:
+            if self._closing is SweepState.FINISHED and was_spent and not self.spending.is_exhausted:
+                self._reopen()
+        elif self._supply.num_left > 0 and self.state is not SweepState.INTERRUPTED:
             self._reopen()
 
     def _on_resumed(self, event: Resumed) -> None:
@@ -244,11 +252,11 @@ class Machine:
         self._supply.enqueue(event.parameters)
 
     def _on_stop_requested(self, event: StopRequested) -> None:
+        reason = f"stopped by {event.by or 'a user'}"
         if event.trial is None:
-            self._begin_closing(SweepState.STOPPED, "stopped by a user")
-            return
-        if event.trial in self.trials:
-            self._outcomes.cancel(event.trial)
+            self._begin_closing(SweepState.STOPPED, reason)
+        elif event.trial in self.trials:
+            self._outcomes.cancel(event.trial, reason)
 
     def _on_interrupt_requested(self, event: InterruptRequested) -> None:
         self._begin_closing(SweepState.INTERRUPTED, "interrupted; it can be resumed")

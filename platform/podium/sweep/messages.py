@@ -57,12 +57,16 @@ class Launched(Message):
 
 
 class Extended(Message):
-    """`budget.trials` was raised to `trials`, and so were the limits `gpu_hours` and `cost` that are not None."""
+    """`budget.trials` was raised to `trials`, and so were the limits `gpu_hours` and `cost` that are not None.
+
+    What is lower than the limit in force changes nothing. `by` is who wanted it; empty in old ledgers.
+    """
 
     kind: Literal["extended"] = "extended"
     trials: int
     gpu_hours: float | None = None
     cost: float | None = None
+    by: str = ""
 
 
 class Resumed(Message):
@@ -277,17 +281,19 @@ class TestRead(Message):
 
 
 class Enqueued(Message):
-    """A user wants this point (or part of one) tried next."""
+    """A user wants this point (or part of one) tried next; `by` is empty in old ledgers."""
 
     kind: Literal["enqueued"] = "enqueued"
     parameters: dict[str, Value]
+    by: str = ""
 
 
 class StopRequested(Message):
-    """A user wants the sweep, or one trial of it, ended."""
+    """A user wants the sweep, or one trial of it, ended; `by` is empty in old ledgers."""
 
     kind: Literal["stop_requested"] = "stop_requested"
     trial: int | None = None
+    by: str = ""
 
 
 class InterruptRequested(Message):
@@ -392,7 +398,7 @@ Event = Annotated[
     | Crowned,
     Field(discriminator="kind"),
 ]
-Request = Annotated[Enqueued | StopRequested, Field(discriminator="kind")]
+Request = Annotated[Enqueued | Extended | StopRequested, Field(discriminator="kind")]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

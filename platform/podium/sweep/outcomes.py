@@ -9,8 +9,6 @@ from podium.sweep.roster import Roster
 from podium.sweep.rungs import Verdict
 from podium.sweep.trial import TrialState
 
-CANCELLED = "stopped by a user"
-
 BLAMELESS: tuple[Cause, ...] = ("preempted", "storage")
 """Causes that are no trial's fault, and have no limit."""
 
@@ -29,16 +27,16 @@ class Outcomes:
 
     def __init__(self, spec: SweepSpec, roster: Roster, judge: Judge) -> None:
         self._spec, self._roster, self._judge = spec, roster, judge
-        self._cancelled: set[int] = set()
+        self._cancelled: dict[int, str] = {}
         self.failures = 0
 
-    def cancel(self, number: int) -> None:
+    def cancel(self, number: int, reason: str) -> None:
         """A user wants the end of a trial: at once, or when its advance ends."""
         state = self._roster.trials[number].state
         if state is TrialState.RUNNING:
-            self._cancelled.add(number)
+            self._cancelled.setdefault(number, reason)
         elif not state.is_ended:
-            self._roster.move(number, TrialState.CANCELLED, reason=CANCELLED)
+            self._roster.move(number, TrialState.CANCELLED, reason=reason)
 
     def is_cancelled(self, number: int) -> bool:
         """Whether a running trial is to be ended."""
@@ -62,9 +60,9 @@ class Outcomes:
             self._compare(number, until)
         self._roster.note_best(number)
         if number in self._cancelled:
-            self._cancelled.discard(number)
+            reason = self._cancelled.pop(number)
             if not self._roster.trials[number].state.is_ended:
-                move(number, TrialState.CANCELLED, reason=CANCELLED)
+                move(number, TrialState.CANCELLED, reason=reason)
 
     def break_off(self, number: int, gang: str, cause: Cause, detail: str, log_tail: str, *, has_mates: bool) -> None:
         """The trial's advance ended without a report, on a gang: it goes back to its last checkpoint, or fails.
@@ -91,8 +89,7 @@ class Outcomes:
     def go_back(self, number: int) -> None:
         """A running trial goes back to its last checkpoint, unless a user stopped it."""
         if number in self._cancelled:
-            self._cancelled.discard(number)
-            self._roster.move(number, TrialState.CANCELLED, reason=CANCELLED)
+            self._roster.move(number, TrialState.CANCELLED, reason=self._cancelled.pop(number))
         else:
             self._roster.move(number, TrialState.WAITING)
 

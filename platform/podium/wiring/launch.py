@@ -25,7 +25,7 @@ from podium.sweep.driver import Driver
 from podium.sweep.machine import Machine, SweepState, replay
 from podium.sweep.messages import Event, Extended, GangReady, Launched, Measured, Resumed
 from podium.sweep.protocols import Executor, Proposer
-from podium.tracking.provenance import provenance
+from podium.tracking.provenance import provenance, user
 from podium.wiring import code, summaries
 from podium.wiring.follower import Follower
 from podium.wiring.keeper import Keeper
@@ -197,15 +197,20 @@ def make_proposer(spec: SweepSpec, book: Book) -> Proposer:
     return OptunaProposer(spec, list(prior))
 
 
-def make_executor(spec: SweepSpec, assignment: Assignment, trials: int, place: Place, watcher: Watcher) -> Executor:
-    """The executor that the place asks for, with no more gangs than its trials can use."""
+def make_executor(
+    spec: SweepSpec, assignment: Assignment, trials: Callable[[], int], place: Place, watcher: Watcher
+) -> Executor:
+    """The executor that the place asks for, with no more gangs than its trials can use, as many as they are then."""
     if place.cluster == "inline":
         from podium.execution.inline import InlineExecutor
 
         return InlineExecutor(assignment, watcher.is_interrupted)
     from podium.execution.ray import RayExecutor
 
-    return RayExecutor(assignment, most=trials * spec.resources.most_gangs, may_grow=place.cluster != "local")
+    def most() -> int:
+        return trials() * spec.resources.most_gangs
+
+    return RayExecutor(assignment, most, may_grow=place.cluster != "local")
 
 
 def connected(place: Place) -> AbstractContextManager[object]:
@@ -264,7 +269,7 @@ def _extension(machine: Machine, budget: Budget) -> Extended | None:
     allowed = {name: getattr(budget, name) or 0.0 for name in machine.spending.limits}
     more = {name: limit for name, limit in allowed.items() if limit > machine.spending.limits[name]}
     trials = max(budget.trials, machine.budget)
-    return Extended(trials=trials, **more) if more or trials > machine.budget else None
+    return Extended(trials=trials, **more, by=user()) if more or trials > machine.budget else None
 
 
 def _advice(machine: Machine) -> str:
@@ -278,7 +283,9 @@ def _go_on(attempt: Attempt, machine: Machine, launched: Launched, budget: Budge
     is_done = machine.state in (SweepState.FINISHED, SweepState.EXHAUSTED)
     was_ended = machine.state in (SweepState.STOPPED, SweepState.FAILED) and AGAIN in os.environ
     extension = _extension(machine, budget)
-    if was_ended or (is_done and (extension is None or extension.trials <= len(machine.trials))):
+    asked = attempt.ledger.requests()  # those that came when nobody drove it; an extension may be among them
+    growing = [each for each in (extension, *asked) if isinstance(each, Extended)]
+    if was_ended or (is_done and all(each.trials <= len(machine.trials) for each in growing)):
         how = f"`podium resume {attempt.sweep}` goes on" if was_ended else f"raise {_advice(machine)} to go on"
         attempt.watcher.warn(f"sweep {attempt.sweep!r} has {machine.state} ({machine.reason}); {how}")
         if attempt.book.facts(attempt.sweep).get("shown") != attempt.ledger.sequence:
@@ -288,6 +295,7 @@ def _go_on(attempt: Attempt, machine: Machine, launched: Launched, budget: Budge
     opening: tuple[Event, ...] = (Resumed(holder=f"process {os.getpid()}"),)
     if extension is not None:
         opening += (extension,)
+    opening += tuple(asked)
     return _drive(attempt, machine, launched, opening)
 
 
@@ -307,11 +315,11 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
         follower.tend()
         watcher.news(machine, events)
 
-    budget = max([machine.budget, *(event.trials for event in opening if isinstance(event, Extended))])
+    opened = max([machine.budget, *(event.trials for event in opening if isinstance(event, Extended))])
     follower = Follower(attempt.sweep, place, attempt.ledger.sequence, watcher)
     keeper = Keeper(machine, place.store, attempt.ledger.epoch, watcher.warn)
     try:
-        with keeper, _executor(attempt, spec, launched, budget) as executor:
+        with keeper, _executor(attempt, spec, launched, lambda: max(opened, machine.budget)) as executor:
             driver = Driver(
                 machine,
                 ledger=attempt.ledger,
@@ -353,7 +361,7 @@ def _close(attempt: Attempt, spec: SweepSpec, ready: float, ended: float) -> dic
 
 
 @contextmanager
-def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: int) -> Iterator[Executor]:
+def _executor(attempt: Attempt, spec: SweepSpec, launched: Launched, trials: Callable[[], int]) -> Iterator[Executor]:
     """Starts the executor while the task is tried out, and closes it in the end."""
     place = attempt.place
     assignment = Assignment(

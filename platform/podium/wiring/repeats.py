@@ -170,7 +170,7 @@ def _executor(
     with launch.connected(local):
         from podium.execution.ray import RayExecutor
 
-        executor = RayExecutor(assignment, most=1)
+        executor = RayExecutor(assignment, most=lambda: 1)
         try:
             executor.start()
             yield executor

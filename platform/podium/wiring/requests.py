@@ -1,6 +1,7 @@
 """What users ask of a sweep while it runs: left in the ledger for its driver."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from podium.errors import LookupFailed, Refused, SpecError
@@ -8,15 +9,16 @@ from podium.ledger import Book
 from podium.spec.files import parse_value
 from podium.spec.space import Value
 from podium.spec.space_checks import check_point
-from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine, SweepState
-from podium.sweep.messages import Enqueued, StopRequested
+from podium.sweep.messages import Enqueued, Extended, StopRequested
 from podium.wiring import summaries
 from podium.wiring.place import Place
 
+LISTED = "its trials are those that search.points lists"
 
-def stop(place: Place, sweep: str, trial: int | None) -> dict[str, Any]:
-    """Asks for the end of a sweep, or of one of its trials.
+
+def stop(place: Place, sweep: str, trial: int | None, by: str) -> dict[str, Any]:
+    """Asks for the end of a sweep, or of one of its trials, in the name of `by`.
 
     Raises:
         LookupFailed: if there is no such sweep or trial.
@@ -29,13 +31,13 @@ def stop(place: Place, sweep: str, trial: int | None) -> dict[str, Any]:
             raise LookupFailed(f"sweep {sweep!r} has no trial {trial}; it has 0 to {len(machine.trials) - 1}")
         if machine.trials[trial].state.is_ended:
             raise Refused(f"trial {trial} of {sweep!r} is over: {machine.trials[trial].state}")
-    book.request(sweep, StopRequested(trial=trial))
+    book.request(sweep, StopRequested(trial=trial, by=by))
     what = f"sweep {sweep}" if trial is None else f"trial {trial} of {sweep}"
     return {"sweep": sweep, "trial": trial, "message": f"{what} will be stopped{_when(book, sweep)}"}
 
 
-def enqueue(place: Place, sweep: str, values: Sequence[str]) -> dict[str, Any]:
-    """Asks for a point to be tried next.
+def enqueue(place: Place, sweep: str, point: Mapping[str, Value], by: str) -> dict[str, Any]:
+    """Asks for a point, or a part of one, to be tried next, in the name of `by`.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -45,25 +47,79 @@ def enqueue(place: Place, sweep: str, values: Sequence[str]) -> dict[str, Any]:
     book = place.book()
     machine = _open(book, sweep)
     if machine.spec.search.sampler == "list":
-        raise Refused(f"the trials of {sweep!r} are listed in its search.points, and no other can be tried")
+        raise Refused(f"nothing can be tried beside the trials of {sweep!r}: {LISTED}")
     if len(machine.trials) >= machine.budget:
         raise Refused(
-            f"all {machine.budget} trials of {sweep!r} are given; launch it again with a larger budget.trials first"
+            f"all {machine.budget} trials of {sweep!r} are given; raise its budget first: "
+            f"`podium extend {sweep} budget.trials={machine.budget + 1}`"
         )
-    point = _parse_point(machine.spec, values)
-    book.request(sweep, Enqueued(parameters=point))
-    return {"sweep": sweep, "parameters": point, "message": f"{sweep} will try {point}{_when(book, sweep)}"}
+    point = dict(point)
+    check_point(machine.spec.space(), point)
+    book.request(sweep, Enqueued(parameters=point, by=by))
+    shown = ", ".join(f"{key}={value}" for key, value in point.items()) or "a point that is drawn"
+    return {"sweep": sweep, "parameters": point, "message": f"{sweep} will try {shown}{_when(book, sweep)}"}
 
 
-def _parse_point(spec: SweepSpec, values: Sequence[str]) -> dict[str, Value]:
-    point: dict[str, Value] = {}
+def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Asks for a larger budget, in the name of `by`; a sweep that is over goes on with it when it is resumed.
+
+    Args:
+        place: Where the sweep lives.
+        sweep: Its name.
+        limits: By its key, `budget.trials`, and `budget.gpu_hours` and `budget.cost` where the sweep has them, the new
+            limit.
+        by: Who wants it.
+
+    Raises:
+        LookupFailed: if there is no such sweep.
+        Refused: if no budget of it can grow.
+        SpecError: for a limit that is none, or not higher than the one in force.
+    """
+    book = place.book()
+    machine = summaries.load(book, sweep)
+    current = limits_of(machine)
+    if not current:
+        why = "every point of the grid was tried" if machine.state is SweepState.EXHAUSTED else LISTED
+        raise Refused(f"the budget of {sweep!r} cannot grow: {why}")
+    wanted = {key: _raised(sweep, key, value, current) for key, value in limits.items()}
+    trials = int(wanted.pop("budget.trials", machine.budget))
+    more = {key.partition(".")[2]: limit for key, limit in wanted.items()}
+    book.request(sweep, Extended(trials=trials, **more, by=by))
+    budget = {key: limit for key, limit in {"budget.trials": trials, **wanted}.items() if key in limits}
+    shown = ", ".join(f"{key}={limit:g}" for key, limit in budget.items())
+    return {"sweep": sweep, "budget": budget, "message": f"{sweep} will have {shown}{_when(book, sweep)}"}
+
+
+def limits_of(machine: Machine) -> dict[str, float]:
+    """By its key, each limit of a sweep that may be raised; none if all its trials were settled beforehand."""
+    limits = {f"budget.{name}": limit for name, limit in machine.spending.limits.items()}
+    is_settled = machine.spec.search.sampler == "list" or machine.state is SweepState.EXHAUSTED
+    return limits if is_settled else {"budget.trials": machine.budget, **limits}
+
+
+def parse(values: Sequence[str]) -> dict[str, Any]:
+    """The settings in texts such as `optimizer.learning_rate=3e-3`.
+
+    Raises:
+        SpecError: for a text of another form.
+    """
+    settings: dict[str, Any] = {}
     for text in values:
         key, separator, value = text.partition("=")
         if not separator:
             raise SpecError(f"{text!r} is not a value; write key=value, such as optimizer.learning_rate=3e-3")
-        point[key] = parse_value(value)
-    check_point(spec.space(), point)
-    return point
+        settings[key] = parse_value(value)
+    return settings
+
+
+def _raised(sweep: str, key: str, value: Any, current: Mapping[str, float]) -> float:
+    if key not in current:
+        raise SpecError(f"{key} of {sweep!r} cannot be raised; what can be: {', '.join(current)}")
+    is_number = isinstance(value, int if key == "budget.trials" else int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= current[key]:
+        kind = "a whole number" if key == "budget.trials" else "a number"
+        raise SpecError(f"{key} of {sweep!r} is {current[key]:g} now; {value!r} is not {kind} above it")
+    return float(value)
 
 
 def _open(book: Book, sweep: str) -> Machine:
@@ -74,4 +130,5 @@ def _open(book: Book, sweep: str) -> Machine:
 
 
 def _when(book: Book, sweep: str) -> str:
+    """Where nobody drives the sweep, when that will be."""
     return "" if book.holder(sweep) else f" when it is resumed (`podium resume {sweep}`); nobody drives it now"

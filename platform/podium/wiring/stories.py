@@ -174,12 +174,26 @@ def _tell_gang_lost(event: GangLost) -> list[Told]:
 
 
 def _tell_stop(event: StopRequested) -> list[Told]:
-    return [(event.trial, "a user wants the end of " + ("the sweep" if event.trial is None else "it"))]
+    return [(event.trial, f"{_who(event)} wants the end of " + ("the sweep" if event.trial is None else "it"))]
+
+
+def _tell_promoting(event: Promoting) -> list[Told]:
+    return [(None, f"{event.by} has finalists of sweep {event.sweep} trained again, for model {event.model}")]
+
+
+def _tell_extended(event: Extended) -> list[Told]:
+    limits = {"GPU hours": event.gpu_hours, "of cost": event.cost}
+    raised = [f"{event.trials} trials", *(f"{limit:g} {name}" for name, limit in limits.items() if limit is not None)]
+    return [(None, f"{_who(event)} raised the budget to {', '.join(raised)}")]
+
+
+def _who(event: Enqueued | Extended | StopRequested) -> str:
+    return event.by or "a user"
 
 
 _TELLERS: Mapping[type, Callable[[Any], list[Told]]] = {
     Launched: _tell_launched,
-    Extended: lambda event: [(None, f"the budget was raised to {event.trials} trials")],
+    Extended: _tell_extended,
     Resumed: lambda event: [(None, f"{event.holder} took over as driver; every gang before it is gone")],
     GangReady: lambda event: [(None, f"gang {event.gang} is ready: {event.devices}")],
     GangLost: _tell_gang_lost,
@@ -188,10 +202,10 @@ _TELLERS: Mapping[type, Callable[[Any], list[Told]]] = {
     Saved: lambda event: [(event.trial, f"saved at {_place(event.epoch, event.step)}: {event.folder}")],
     Advanced: _tell_advanced,
     Measured: _tell_measured,
-    Promoting: lambda event: [(None, f"finalists of sweep {event.sweep} are trained again, for model {event.model}")],
+    Promoting: _tell_promoting,
     Chosen: lambda event: [(event.trials[0], f"was chosen, and is version {event.version}")],
     TestRead: lambda event: [(event.trial, f"has read the test split, {event.samples} samples, for {event.model}")],
-    Enqueued: lambda event: [(None, f"a user wants this tried: {_settings(event.parameters)}")],
+    Enqueued: lambda event: [(None, f"{_who(event)} wants this tried: {_settings(event.parameters)}")],
     StopRequested: _tell_stop,
     InterruptRequested: lambda event: [(None, "the driver was asked to leave")],
 }
