@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from podium.errors import LeaseLost, LookupFailed, StorageFault
 from podium.ledger import lease
-from podium.ledger.database import guarded, open_database
+from podium.ledger.database import guarded, look_at_database, open_database
 from podium.ledger.facts import Facts
 from podium.ledger.lease import Leases
 from podium.ledger.schema import EVENTS, REQUESTS, SCHEMA_VERSION, decode, digest
@@ -39,6 +39,8 @@ class Book:
 
     Args:
         url: An SQLAlchemy address, of SQLite or PostgreSQL; an SQLite file is made if it is not there.
+        looks: Whether it is only looked at: nothing is made, whatever would write fails, and so does whatever would
+            have to wait for long. A file may be absent, and is opened anew for each question.
 
     Raises:
         UserError: for an address of another kind, one whose driver is not installed, or a damaged file.
@@ -46,8 +48,8 @@ class Book:
         StorageFault: if the database does not answer, or cannot be written; every method raises it too.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine, self._reader = open_database(url)
+    def __init__(self, url: str, *, looks: bool = False) -> None:
+        self._engine, self._reader = (look_at_database(url),) * 2 if looks else open_database(url)
         self._leases = Leases(self._engine, self._reader)
         self._close = weakref.finalize(self, self._engine.dispose)
 
@@ -89,12 +91,26 @@ class Book:
         with guarded(self._engine), self._engine.begin() as connection:
             connection.execute(sa.delete(REQUESTS).where(sa.false()))
 
-    def rows(self, sweep: str, after: int = -1) -> Iterator[Row]:
-        """The rows of a sweep beyond sequence number `after`, in order."""
+    def origin(self, sweep: str) -> str:
+        """The hash of a sweep's first row, which no other sweep of that name has; empty if there is none."""
+        query = sa.select(EVENTS.c.hash).where(EVENTS.c.sweep == sweep, EVENTS.c.sequence == 0)
+        with guarded(self._engine), self._reader.connect() as connection:
+            return connection.scalar(query) or ""
+
+    def last(self, sweep: str) -> int:
+        """The place of a sweep's last row; -1 if it has none."""
+        query = sa.select(EVENTS.c.sequence).where(EVENTS.c.sweep == sweep).order_by(EVENTS.c.sequence.desc()).limit(1)
+        with guarded(self._engine), self._reader.connect() as connection:
+            sequence = connection.scalar(query)
+        return -1 if sequence is None else sequence
+
+    def rows(self, sweep: str, after: int = -1, most: int | None = None) -> Iterator[Row]:
+        """The rows of a sweep beyond sequence number `after`, in order, `most` of them at most."""
         query = (
             sa.select(EVENTS.c.sequence, EVENTS.c.at, EVENTS.c.body, EVENTS.c.schema_version)
             .where(EVENTS.c.sweep == sweep, EVENTS.c.sequence > after)
             .order_by(EVENTS.c.sequence)
+            .limit(most)
         )
         with guarded(self._engine), self._reader.connect() as connection:
             for sequence, at, body, version in connection.execute(query):

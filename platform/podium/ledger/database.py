@@ -1,9 +1,12 @@
 """The database of the ledger: SQLite in a file, or PostgreSQL. What fails in it is one error, without its password."""
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -14,11 +17,23 @@ from podium.masking import without_passwords
 BUSY_S = 30.0
 """How long a statement waits for a lock of somebody else."""
 
+LOOK_S = 2.0
+"""How long a statement waits where the database is only looked at, and will be again."""
+
 ANSWER_S = 10
 """How long a PostgreSQL server may take to answer a new connection."""
 
 KINDS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 """By the kind of database the driver that speaks to it."""
+
+
+def look_at_database(url: str) -> sa.Engine:
+    """An engine that cannot write. Nothing is opened before it is used, and a file anew each time, whatever is there.
+
+    Raises:
+        UserError: for an address that is none, of another kind, or whose driver is not installed.
+    """
+    return _engine(url, is_looking=True).execution_options(read_only=True)
 
 
 def open_database(url: str) -> tuple[sa.Engine, sa.Engine]:
@@ -74,7 +89,7 @@ def _said(error: sa.exc.DBAPIError) -> str:
     return " ".join(str(error.orig).split())
 
 
-def _engine(url: str) -> sa.Engine:
+def _engine(url: str, *, is_looking: bool = False) -> sa.Engine:
     try:
         address = sa.make_url(url)
     except sa.exc.ArgumentError:
@@ -85,22 +100,42 @@ def _engine(url: str) -> sa.Engine:
     if kind not in KINDS:
         raise UserError(f"the ledger cannot be on {kind}: {shown(address)}; it is on sqlite or postgresql")
     if kind == "sqlite":
-        Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(address)
-        sa.event.listen(engine, "connect", _tune_sqlite)
-        sa.event.listen(engine, "begin", _begin_immediate)
-        return engine
-    limits = f"-c lock_timeout={BUSY_S:.0f}s -c statement_timeout={2 * BUSY_S:.0f}s"
+        return _looking_at(address) if is_looking else _writing_to(address)
+    wait_s = LOOK_S if is_looking else BUSY_S
+    limits = f"-c lock_timeout={wait_s:.0f}s -c statement_timeout={2 * BUSY_S:.0f}s"
     try:
         return sa.create_engine(
             address.set(drivername=KINDS[kind]),
             pool_pre_ping=True,
-            connect_args={"connect_timeout": ANSWER_S, "options": limits},
+            connect_args={
+                "connect_timeout": ANSWER_S,
+                "options": limits + (" -c default_transaction_read_only=on" if is_looking else ""),
+            },
         )
     except ModuleNotFoundError as error:
         raise UserError(
             f"the ledger {shown(address)} needs the package {error.name}: pip install 'podium[postgresql]'"
         ) from error
+
+
+def _writing_to(address: sa.URL) -> sa.Engine:
+    Path(address.database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(address)
+    sa.event.listen(engine, "connect", _tune_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _looking_at(address: sa.URL) -> sa.Engine:
+    path = Path(address.database or "").absolute()
+
+    def connect() -> sqlite3.Connection:
+        # SQLite makes files beside a database even to read it; where it cannot, nobody can write, so nothing changes
+        is_fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+        options = "mode=ro&immutable=1" if is_fixed else "mode=ro"
+        return sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=LOOK_S, check_same_thread=False)
+
+    return sa.create_engine(address, creator=connect, poolclass=sa.NullPool)
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

@@ -1,0 +1,105 @@
+"""The application: pages, parts of pages and the stream of news; for this machine only, and read-only."""
+
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from podium.errors import LookupFailed
+from podium_board import live, pages, sweep, sweeps, timeline, trials
+from podium_board.reading import Board
+
+PAGES = (sweeps, sweep, trials, timeline, live)
+"""The modules of pages."""
+
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""What a browser of this machine may call the board; a page elsewhere that has its own name point here has another."""
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def make(board: Board) -> "Guard":
+    """The application that shows a board, which it starts and closes."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> Any:
+        board.start()
+        yield
+        board.close()
+
+    routes = [
+        *(route for page in PAGES for route in page.ROUTES),
+        Route("/style.css", _style),
+        Mount("/static", StaticFiles(packages=[("podium_board", "static")])),
+    ]
+    handlers: dict[Any, Any] = {LookupFailed: _not_found, HTTPException: _refused, Exception: _defect}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app.state.board = board
+    return Guard(app)
+
+
+class Guard:
+    """Lets requests to this machine through, and adds to each answer what a browser must not do with it."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = Request(scope).headers.get("host", "")
+        if host.rsplit(":", 1)[0] not in NAMES and host not in NAMES:
+            answer = PlainTextResponse(f"The board answers to {', '.join(NAMES)} only.\n", 403)
+            await answer(scope, receive, send)
+            return
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                known = {name for name, _ in message["headers"]}
+                own += [] if b"cache-control" in known else [(b"cache-control", b"no-cache")]
+                message["headers"] = [*message["headers"], *own]
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def _style(_: Request) -> Response:
+    return Response(pages.style(), media_type="text/css")
+
+
+def _not_found(request: Request, error: Exception) -> Response:
+    return pages.page(request, "error.html", 404, title="Not here", text=str(error))
+
+
+def _refused(request: Request, error: HTTPException) -> Response:
+    text = "There is no such page." if error.status_code == 404 else error.detail
+    return pages.page(request, "error.html", error.status_code, title="Not here", text=text)
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    print(f"podium: {request.url.path} cannot be shown: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+    text = f"This page cannot be shown ({type(error).__name__}). The board goes on; the terminal it runs in says more."
+    return pages.page(request, "error.html", 500, title="Something is wrong here", text=text)

@@ -1,0 +1,73 @@
+"""What all pages share: the templates, how a page is answered, and its style.
+
+A page is a module with a list `ROUTES`, which `podium_board.app` adds up; it gets the `Board` by `board_of(request)`
+and answers with `page(request, template, ...)`. Its template extends `base.html`, or `sweep_base.html` for one of the
+pages of a sweep, whose tabs are `TABS` here. What is in an element with `data-live="URL"` and an `id` is fetched from
+that URL and brought up to date when the sweep that the page says it shows (`watched`) has changed.
+"""
+
+import importlib.resources
+from functools import cache
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from podium.drawing import palette
+from podium_board import wording
+from podium_board.reading import Board
+
+TABS = (("", "Overview"), ("/trials", "Trials"), ("/timeline", "Timeline"))
+"""The pages of a sweep: what comes after its address, and what the tab says."""
+
+
+def board_of(request: Request) -> Board:
+    """What the request's pages show."""
+    board: Board = request.app.state.board
+    return board
+
+
+def page(request: Request, template: str, status: int = 200, **shown: Any) -> HTMLResponse:
+    """Answers with a page, everything in it escaped."""
+    board = board_of(request)
+    about = {"request": request, "path": request.url.path, "board": board, "trouble": board.trouble, "tabs": TABS}
+    return HTMLResponse(_templates().get_template(template).render({"watched": None} | about | shown), status)
+
+
+def render(template: str, **shown: Any) -> str:
+    """A part of a page."""
+    return _templates().get_template(template).render(shown)
+
+
+def fragment(request: Request, text: str) -> Response:
+    """Answers with a part of a page; whoever has it already is told so."""
+    import hashlib
+
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:20]}"'
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"etag": tag})
+    return HTMLResponse(text, headers={"etag": tag})
+
+
+@cache
+def style() -> str:
+    """The style sheet: the colours, what all drawings share, and the board's own."""
+    files = importlib.resources.files
+    shared = (files("podium.drawing") / "style.css").read_text(encoding="utf-8")
+    return palette.style() + shared + (files("podium_board") / "static" / "board.css").read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("podium_board"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for filter_ in (wording.number, wording.duration, wording.moment, wording.iso, wording.percent):
+        made.filters[filter_.__name__] = filter_
+    return made

@@ -1,0 +1,151 @@
+"""Pictures: a sweep as it stood after one of its events. Immutable, so that pages are drawn while the ledger is read."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from podium.ledger import Book
+from podium.spec.sweep import SweepSpec
+from podium.sweep.messages import Launched
+from podium.sweep.trial import Trial
+from podium.wiring import summaries
+from podium.wiring.watching import Watched
+from podium_board.curves import Curves, Gathered
+
+PIECE = 500
+"""Rows that are read in a row before a page may come in between."""
+
+SUMMARY_EVERY_S = 5.0
+"""How often what lies beside the events is looked at: who drives, and notes such as the registered model."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sweep at one moment.
+
+    Attributes:
+        name: Of the sweep.
+        launched: Its first event.
+        origin: The hash of that, which tells it from others of the same name.
+        edition: Grows whenever there is another picture of the sweep.
+        sequence: The place of the last event that it shows.
+        last: The place of the last event there was.
+        at: When that event came, in seconds since 1970.
+        summary: What `podium status --json` prints.
+        spec: The settings.
+        trials: By number, all trials.
+        curves: Of all metrics.
+        drawn: The charts that were drawn of it, by what they are.
+        is_light: Whether trials and curves were dropped to save memory, so that only the summary is left.
+    """
+
+    name: str
+    launched: Launched
+    origin: str
+    edition: int
+    sequence: int
+    last: int
+    at: float
+    summary: Mapping[str, Any]
+    spec: SweepSpec
+    trials: Mapping[int, Trial]
+    curves: Curves
+    drawn: dict[tuple[str, str], str] = field(default_factory=dict)
+    is_light: bool = False
+
+    def lightened(self) -> "Picture":
+        """The summary alone."""
+        return replace(self, trials={}, curves=Curves({}, {}), drawn={}, is_light=True)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole ledger was read."""
+        return self.sequence >= self.last
+
+    @property
+    def share_read(self) -> float:
+        """How much of the ledger was read, from 0 to 1."""
+        return (self.sequence + 1) / (self.last + 1)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Which event of which sweep it shows last."""
+        return self.origin, self.sequence
+
+    @property
+    def version(self) -> str:
+        """Tells pictures of all sweeps apart."""
+        return f"{self.origin[:12]}-{self.edition}"
+
+    @cached_property
+    def by_state(self) -> list[tuple[str, int]]:
+        """How many trials are in each state that has any, and how many of the budget are still to come."""
+        counts = self.summary["trials"]
+        return [(state, counts[state]) for state in counts if state not in ("total", "budget")]
+
+
+class Watching:
+    """Keeps the picture of one sweep up to date; of a single thread.
+
+    Raises:
+        LookupFailed: if there is no such sweep.
+        StorageFault: if the ledger cannot be read for now.
+    """
+
+    def __init__(self, book: Book, name: str) -> None:
+        self.name, self.origin = name, book.origin(name)
+        self._book, self._watched, self._curves = book, Watched(book, name), Gathered()
+        self._last, self._at, self._edition = -1, 0.0, 0
+        self._driver: str | None = None
+        self._looked = 0.0
+        self.picture: Picture | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to read at once."""
+        return self._watched.sequence < self._last
+
+    def refresh(self, most_s: float) -> bool:
+        """Reads for so long at most; returns whether there is another picture.
+
+        Raises:
+            StorageFault: if the ledger cannot be read for now.
+        """
+        until, has_news = time.monotonic() + most_s, False
+        self._last = max(self._last, self._book.last(self.name))
+        while self.is_behind:
+            rows = self._watched.refresh(PIECE)
+            if not rows:
+                break
+            self._curves.take(row.event for row in rows)
+            self._at, has_news = rows[-1].at, True
+            if time.monotonic() > until:
+                break
+        is_due = time.monotonic() - self._looked > SUMMARY_EVERY_S or self._book.holder(self.name) != self._driver
+        if has_news or is_due or self.picture is None:
+            return self._draw()
+        return False
+
+    def _draw(self) -> bool:
+        machine, before = self._watched.machine, self.picture
+        summary = summaries.summarize(self._book, self.name, machine)
+        self._driver, self._looked = summary["driver"], time.monotonic()
+        if before is not None and before.sequence == self._watched.sequence and before.summary == summary:
+            return False
+        self._edition += 1
+        self.picture = Picture(
+            name=self.name,
+            launched=self._watched.launched,
+            origin=self.origin,
+            edition=self._edition,
+            sequence=self._watched.sequence,
+            last=self._last,
+            at=self._at,
+            summary=summary,
+            spec=machine.spec,
+            trials=dict(machine.trials),
+            curves=self._curves.now(),
+        )
+        return True

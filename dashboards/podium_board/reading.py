@@ -1,0 +1,225 @@
+"""Reading: one thread keeps the sweeps up to date that somebody looks at; everybody else sees its pictures."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from podium.errors import LookupFailed, PodiumError
+from podium.ledger import Book
+from podium.masking import Secrets
+from podium.wiring.place import Place
+from podium_board.pictures import Picture, Watching
+
+EVERY_S = 1.0
+"""How often the ledger is asked for news."""
+
+PIECE_S = 0.5
+"""How long one sweep is read before the others have their turn."""
+
+LOOKED_AT_S = 15.0
+"""How long a sweep is kept up to date after somebody looked at it."""
+
+KEPT_S = 900.0
+"""How long its trials stay in memory then; its summary stays for good."""
+
+LISTED_EVERY_S = 5.0
+"""How often a sweep is looked at that nobody sees but in the list."""
+
+AGAIN_S = 10.0
+"""After so long a sweep with an event that cannot be read is read once more."""
+
+LIST = ""
+"""Looked at like a sweep of that name, which none has: the list of all."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The ledger cannot be read: why, in words, and since when, in seconds since 1970."""
+
+    text: str
+    since: float
+
+
+class Board:
+    """All that the pages show.
+
+    Args:
+        place: Where the ledger is.
+
+    Attributes:
+        trouble: Why the ledger cannot be read; None if it can.
+        read_at: When it was read last, in seconds since 1970; 0 if it never was.
+        names: The sweeps there are, the oldest first; None as long as nobody knows.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.trouble: Trouble | None = None
+        self.read_at = 0.0
+        self.names: list[str] | None = None
+        self._book = Book(place.ledger, looks=True)
+        self._watching: dict[str, Watching] = {}
+        self._last: dict[str, Picture] = {}
+        self._broken: dict[str, str] = {}
+        self._again: dict[str, float] = {}
+        self._listed: dict[str, float] = {}
+        self._looked: dict[str, float] = {}
+        self._edition, self._editions = 0, dict[str, int]()
+        self._wake, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
+
+    def start(self) -> None:
+        """Begins to read, the list first."""
+        self._look(LIST)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._over.set()
+        self._wake.set()
+        self._thread.join()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is read any more."""
+        return self._over.is_set()
+
+    # what pages ask for
+
+    def look(self, name: str) -> Picture | None:
+        """The newest picture of a sweep; None as long as there is none.
+
+        Raises:
+            LookupFailed: if there is no such sweep.
+        """
+        self._look(name)
+        picture = self._last.get(name)
+        if picture is not None and picture.is_light:
+            return None
+        if picture is None and self.names is not None and name not in self.names:
+            known = ", ".join(self.names[-10:]) or "none yet"
+            raise LookupFailed(f"there is no sweep {name!r} here; the newest are: {known}")
+        return picture
+
+    def look_at_all(self) -> Mapping[str, Picture]:
+        """By name the pictures of all sweeps, as far as they were read."""
+        self._look(LIST)
+        return dict(self._last)
+
+    def broken(self, name: str) -> str:
+        """Why the newest events of a sweep cannot be shown, in words; empty if they are."""
+        return self._broken.get(name, "")
+
+    def edition(self, name: str) -> int:
+        """Grows whenever what is shown of a sweep, or of the list, has changed; asking counts as looking at it."""
+        self._look(name)
+        return self._editions.get(name, 0)
+
+    def _look(self, name: str) -> None:
+        is_new = time.monotonic() - self._looked.get(name, -LOOKED_AT_S) >= LOOKED_AT_S
+        self._looked[name] = time.monotonic()
+        if is_new:
+            self._wake.set()
+
+    # the thread
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            try:
+                is_behind = self._round()
+                self._note(None)
+            except (PodiumError, OSError, sa.exc.SQLAlchemyError) as error:
+                is_behind = False
+                self._note(error)
+            if not is_behind:
+                self._wake.wait(max(0.05, EVERY_S - (time.monotonic() - began)))
+            self._wake.clear()
+
+    def _round(self) -> bool:
+        """Reads what is new of all that is looked at; returns whether there is more to read at once."""
+        now = time.monotonic()
+        wanted = [name for name, at in sorted(self._looked.items(), key=lambda item: -item[1]) if _is_recent(at, now)]
+        if not wanted:
+            return False
+        names = self._book.sweeps()
+        if names != self.names:
+            self.names = names
+            self._changed(LIST)
+        if LIST in wanted:
+            wanted += [name for name in reversed(names) if name not in wanted and self._is_due(name, now)]
+        is_behind = [self._refresh(name) for name in wanted if name in names and self._again.get(name, 0.0) <= now]
+        self._forget(now)
+        return any(is_behind)
+
+    def _is_due(self, name: str, now: float) -> bool:
+        """Whether a sweep that is seen in the list alone is to be looked at; an ended one may be forgotten already."""
+        picture = self._last.get(name)
+        if picture is None or (name in self._watching and self._watching[name].is_behind):
+            return True
+        if now < self._listed.get(name, 0.0):
+            return False
+        self._listed[name] = now + LISTED_EVERY_S
+        return name in self._watching or (self._book.origin(name), self._book.last(name)) != picture.place
+
+    def _refresh(self, name: str) -> bool:
+        watching = self._watching.get(name)
+        if watching is None or self._book.origin(name) != watching.origin:
+            watching = self._watching[name] = Watching(self._book, name)
+        try:
+            has_news = watching.refresh(PIECE_S)
+        except (PodiumError, OSError, sa.exc.SQLAlchemyError):
+            raise
+        except Exception as error:  # half-written events, or those of another version, raise anything
+            self._break(name, error)
+            return False
+        if self._broken.pop(name, None) or has_news:
+            assert watching.picture is not None
+            self._last[name] = watching.picture
+            self._changed(name)
+        return watching.is_behind
+
+    def _break(self, name: str, error: Exception) -> None:
+        """What was read stays as it is, and reading begins anew, in case the ledger is mended."""
+        self._watching.pop(name, None)
+        self._again[name] = time.monotonic() + AGAIN_S
+        text = f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
+        if self._broken.get(name) != text:
+            self._broken[name] = text
+            self._changed(name)
+
+    def _forget(self, now: float) -> None:
+        for name in [name for name in self._watching if now - self._looked.get(name, 0.0) > KEPT_S]:
+            self._watching.pop(name)
+            self._last[name] = self._last[name].lightened()
+
+    def _note(self, error: Exception | None) -> None:
+        if error is None:
+            self.read_at = time.time()
+        text = "" if error is None else self._told(error)
+        if text == ("" if self.trouble is None else self.trouble.text):
+            return
+        self.trouble = Trouble(text, time.time()) if text else None
+        for name in [LIST, *self._last]:
+            self._changed(name)
+
+    def _told(self, error: Exception) -> str:
+        address = sa.make_url(self.place.ledger)
+        if address.get_backend_name() == "sqlite" and not Path(address.database or "").exists():
+            return f"there is no ledger at {address.database}"
+        if isinstance(error, LookupFailed):
+            return ""
+        return Secrets().mask(str(error))
+
+    def _changed(self, name: str) -> None:
+        self._edition += 1
+        self._editions[name] = self._edition
+        self._editions[LIST] = self._edition
+
+
+def _is_recent(at: float, now: float) -> bool:
+    return now - at < LOOKED_AT_S

@@ -1,0 +1,155 @@
+"use strict";
+// Pages work without this. With it they follow the sweep: the board tells when something has changed, and each part
+// that is on the screen is fetched again and merged into what is there, so that focus, scroll and open details stay.
+
+const root = document.documentElement;
+const parts = [...document.querySelectorAll("[data-live]")];
+const seen = new Set();
+const tags = new Map();
+const late = new Map();
+let edition = -1;
+
+// theme
+
+const THEMES = ["auto", "light", "dark"];
+const button = document.getElementById("theme");
+function nameTheme() {
+  button.textContent = `Theme: ${root.dataset.theme || "auto"}`;
+}
+button.hidden = false;
+button.addEventListener("click", () => {
+  const next = THEMES[(THEMES.indexOf(root.dataset.theme || "auto") + 1) % THEMES.length];
+  if (next === "auto") {
+    delete root.dataset.theme;
+    localStorage.removeItem("podium-theme");
+  } else {
+    root.dataset.theme = next;
+    localStorage.setItem("podium-theme", next);
+  }
+  nameTheme();
+});
+nameTheme();
+
+// forms that only choose are sent by choosing
+
+for (const select of document.querySelectorAll("form.choose select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}
+
+// merging
+
+function merge(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.isEqualNode(fresh)) return;
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  mergeChildren(old, fresh);
+}
+
+function mergeChildren(old, fresh) {
+  const byId = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const known = next.id ? byId.get(next.id) : at;
+    if (!known || (!next.id && known.id)) {
+      old.insertBefore(next, at);
+      continue;
+    }
+    if (known !== at) old.insertBefore(known, at);
+    const after = known === at ? at.nextSibling : at;
+    merge(known, next);
+    at = after;
+  }
+  while (at) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+}
+
+// fetching
+
+async function refresh(part) {
+  const asked = edition;
+  const began = performance.now();
+  const headers = tags.has(part) ? { "If-None-Match": tags.get(part) } : {};
+  const answer = await fetch(part.dataset.live, { headers, cache: "no-store" });
+  if (answer.status === 200) {
+    tags.set(part, answer.headers.get("ETag"));
+    const fresh = part.cloneNode(false);
+    fresh.innerHTML = await answer.text();
+    mergeChildren(part, fresh);
+  }
+  part.dataset.edition = asked;
+  late.set(part, performance.now() + 4 * (performance.now() - began));
+}
+
+let isBusy = false;
+async function refreshAll() {
+  if (isBusy || document.hidden) return;
+  isBusy = true;
+  try {
+    for (const part of parts) {
+      const isDue = Number(part.dataset.edition ?? -1) < edition && performance.now() >= (late.get(part) ?? 0);
+      if (isDue && seen.has(part)) await refresh(part);
+    }
+  } catch {
+    // the stream says when the board is back
+  } finally {
+    isBusy = false;
+  }
+  if (parts.some((part) => seen.has(part) && Number(part.dataset.edition ?? -1) < edition)) setTimeout(refreshAll, 250);
+}
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (entry.isIntersecting) seen.add(entry.target);
+    else seen.delete(entry.target);
+  }
+  refreshAll();
+}, { rootMargin: "200px" });
+parts.forEach((part) => watcher.observe(part));
+
+// the stream
+
+const watched = document.body.dataset.watched;
+const pulse = document.getElementById("pulse");
+let stream = null;
+
+function follow() {
+  if (watched === undefined || stream || document.hidden) return;
+  stream = new EventSource(`/live?sweep=${encodeURIComponent(watched)}`);
+  stream.onmessage = (message) => {
+    const told = JSON.parse(message.data).edition;
+    pulse.hidden = false;
+    pulse.textContent = "live";
+    if (told === edition) return;
+    edition = told;
+    if (edition > 0 && document.querySelector("[data-reload]")) location.reload();
+    refreshAll();
+  };
+  stream.onerror = () => {
+    pulse.hidden = false;
+    pulse.textContent = "the board is away";
+  };
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && stream) {
+    stream.close();
+    stream = null;
+    pulse.textContent = "paused";
+  } else follow();
+});
+follow();

@@ -1,0 +1,44 @@
+"""The command that shows sweeps in a browser."""
+
+import sys
+from contextlib import suppress
+
+import click
+
+from podium.cli.elsewhere import Travels, travels
+from podium.cli.options import placed, with_json
+from podium.cli.output import print_json
+from podium.wiring.place import Place
+
+HERE = Travels(
+    stays="it reads the ledger where that is; start it on the cluster's head, and look at it from here through "
+    "`ssh -L 5002:127.0.0.1:5002 HOST`, at http://127.0.0.1:5002"
+)
+
+
+@click.command(epilog="Exit codes: 0 ended by Ctrl-C or SIGTERM, 2 user error.")
+@click.option("--port", default=5002, show_default=True, help="0 takes a free one.")
+@placed
+@travels(HERE)
+@with_json
+def board(port: int, place: Place, as_json: bool) -> None:
+    """Show the sweeps of this home in a browser, live, on this machine only.
+
+    Reads the ledger alone, and never writes to it: sweeps run no slower, whether they are looked at or not. With --json
+    one line with the address is printed once it answers. From another machine:
+
+    ssh -L 5002:127.0.0.1:5002 HOST
+    """
+    from podium.registry.serving import listening
+    from podium_board.serving import serve
+
+    with listening(port) as listener, suppress(KeyboardInterrupt):
+        url = "http://{}:{}/".format(*listener.getsockname())
+        if as_json:
+            print_json({"url": url})
+            sys.stdout.flush()
+        click.echo(f"podium: the board is at {url} (Ctrl-C ends it)", err=True)
+        serve(place, listener)
+
+
+COMMANDS = (board,)
