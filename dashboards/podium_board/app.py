@@ -1,4 +1,4 @@
-"""The application: pages, parts of pages and the stream of news; for this machine only, and read-only."""
+"""The application: pages, parts of pages and the stream of news; for this machine only; read-only without a token."""
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,11 +12,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from podium.errors import LookupFailed
-from podium_board import live, pages, sweep, sweeps, timeline, trials
+from podium.errors import LookupFailed, PodiumError
+from podium_board import comparison, data, live, pages, promotions, steering, sweep, sweeps, timeline, trial, trials
+from podium_board.access import READ_ONLY, TOKEN, UNKNOWN, Access
+from podium_board.promoting import Promotions
 from podium_board.reading import Board
 
-PAGES = (sweeps, sweep, trials, timeline, live)
+PAGES = (sweeps, sweep, trials, trial, timeline, data, promotions, comparison, steering, live)
 """The modules of pages."""
 
 NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -38,8 +40,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def make(board: Board) -> "Guard":
-    """The application that shows a board, which it starts and closes."""
+def make(board: Board, access: Access | None = None) -> "Guard":
+    """The application that shows a board, which it starts and closes; nobody may steer by it without `access`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
@@ -52,14 +54,23 @@ def make(board: Board) -> "Guard":
         Route("/style.css", _style),
         Mount("/static", StaticFiles(packages=[("podium_board", "static")])),
     ]
-    handlers: dict[Any, Any] = {LookupFailed: _not_found, HTTPException: _refused, Exception: _defect}
+    handlers: dict[Any, Any] = {
+        LookupFailed: _not_found,
+        PodiumError: _told,
+        HTTPException: _refused,
+        Exception: _defect,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
-    app.state.board = board
+    app.state.board, app.state.access = board, access or Access()
+    app.state.promotions = Promotions(board.place)
     return Guard(app)
 
 
 class Guard:
-    """Lets requests to this machine through, and adds to each answer what a browser must not do with it."""
+    """Lets requests to this machine through, and adds to each answer what a browser must not do with it.
+
+    Those that may change something, all but GET and HEAD, come from whoever may steer.
+    """
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
@@ -83,7 +94,20 @@ class Guard:
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        scope["app"] = self._app
+        answered = self._admit(Request(scope))
+        await (answered or self._app)(scope, receive, guarded)
+
+    def _admit(self, request: Request) -> Response | None:
+        """The answer to a request that nobody else is to answer; None to all others."""
+        access: Access = self._app.state.access
+        if request.method not in ("GET", "HEAD"):
+            why = access.refusal(request)
+            return pages.page(request, "error.html", 403, title="Not allowed", text=why) if why else None
+        if TOKEN not in request.query_params:
+            return None
+        text = UNKNOWN if access.is_open else READ_ONLY
+        return access.enter(request) or pages.page(request, "error.html", 403, title="Not allowed", text=text)
 
 
 def _style(_: Request) -> Response:
@@ -97,6 +121,10 @@ def _not_found(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: HTTPException) -> Response:
     text = "There is no such page." if error.status_code == 404 else error.detail
     return pages.page(request, "error.html", error.status_code, title="Not here", text=text)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    return pages.page(request, "error.html", 503, title="Not now", text=str(error))
 
 
 def _defect(request: Request, error: Exception) -> Response:

@@ -19,11 +19,16 @@ class Column:
     epochs: "array[int]" = field(default_factory=lambda: array("i"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
 
-    def curves(self, size: int) -> dict[int, Curve]:
+    def curves(self, size: int, only: int | None = None) -> dict[int, Curve]:
         """By trial the value after each epoch of the first `size` points; a repeated epoch counts as it was last seen."""
         trials, epochs, values = (np.array(each[:size]) for each in (self.trials, self.epochs, self.values))
         if not size:
             return {}
+        if only is not None:
+            own = trials == only
+            trials, epochs, values, size = trials[own], epochs[own], values[own], int(own.sum())
+            if not size:
+                return {}
         order = np.lexsort((np.arange(size), epochs, trials))
         trials, epochs, values = trials[order], epochs[order], values[order]
         is_last = np.append((np.diff(trials) != 0) | (np.diff(epochs) != 0), True)
@@ -55,6 +60,11 @@ class Curves:
     def of(self, metric: str) -> dict[int, Curve]:
         """By trial the value after each epoch; empty for a metric that nobody has told of."""
         return self.columns[metric].curves(self.sizes[metric]) if metric in self.sizes else {}
+
+    def of_trial(self, number: int) -> dict[str, Curve]:
+        """By metric the curve of one trial."""
+        found = {name: self.columns[name].curves(size, number) for name, size in self.sizes.items()}
+        return {name: curves[number] for name, curves in sorted(found.items()) if curves}
 
 
 class Gathered:

@@ -15,10 +15,14 @@ from starlette.responses import HTMLResponse, Response
 
 from podium.drawing import palette
 from podium_board import wording
+from podium_board.access import Access
 from podium_board.reading import Board
 
-TABS = (("", "Overview"), ("/trials", "Trials"), ("/timeline", "Timeline"))
+TABS = (("", "Overview"), ("/trials", "Trials"), ("/timeline", "Timeline"), ("/data", "Data"))
 """The pages of a sweep: what comes after its address, and what the tab says."""
+
+STEER = ("/steer", "Steer")
+"""The page for those who may steer."""
 
 
 def board_of(request: Request) -> Board:
@@ -27,10 +31,25 @@ def board_of(request: Request) -> Board:
     return board
 
 
+def access_of(request: Request) -> Access:
+    """Who may steer."""
+    access: Access = request.app.state.access
+    return access
+
+
 def page(request: Request, template: str, status: int = 200, **shown: Any) -> HTMLResponse:
     """Answers with a page, everything in it escaped."""
-    board = board_of(request)
-    about = {"request": request, "path": request.url.path, "board": board, "trouble": board.trouble, "tabs": TABS}
+    board, access = board_of(request), access_of(request)
+    may_steer = access.is_known(request)
+    about = {
+        "request": request,
+        "path": request.url.path,
+        "board": board,
+        "trouble": board.trouble,
+        "tabs": (*TABS, STEER) if may_steer else TABS,
+        "may_steer": may_steer,
+        "note": access.noted(request) if may_steer else "",
+    }
     return HTMLResponse(_templates().get_template(template).render({"watched": None} | about | shown), status)
 
 

@@ -10,7 +10,7 @@ from podium.ledger import Book
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Launched
 from podium.sweep.trial import Trial
-from podium.wiring import summaries
+from podium.wiring import requests, summaries
 from podium.wiring.watching import Watched
 from podium_board.curves import Curves, Gathered
 
@@ -34,6 +34,7 @@ class Picture:
         last: The place of the last event there was.
         at: When that event came, in seconds since 1970.
         summary: What `podium status --json` prints.
+        limits: By its key, each limit of the budget that may be raised.
         spec: The settings.
         trials: By number, all trials.
         curves: Of all metrics.
@@ -49,6 +50,7 @@ class Picture:
     last: int
     at: float
     summary: Mapping[str, Any]
+    limits: Mapping[str, float]
     spec: SweepSpec
     trials: Mapping[int, Trial]
     curves: Curves
@@ -144,6 +146,7 @@ class Watching:
             last=self._last,
             at=self._at,
             summary=summary,
+            limits=requests.limits_of(machine),
             spec=machine.spec,
             trials=dict(machine.trials),
             curves=self._curves.now(),

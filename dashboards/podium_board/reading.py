@@ -54,6 +54,7 @@ class Board:
         trouble: Why the ledger cannot be read; None if it can.
         read_at: When it was read last, in seconds since 1970; 0 if it never was.
         names: The sweeps there are, the oldest first; None as long as nobody knows.
+        book: The ledger, to be read only.
     """
 
     def __init__(self, place: Place) -> None:
@@ -61,7 +62,7 @@ class Board:
         self.trouble: Trouble | None = None
         self.read_at = 0.0
         self.names: list[str] | None = None
-        self._book = Book(place.ledger, looks=True)
+        self.book = Book(place.ledger, looks=True)
         self._watching: dict[str, Watching] = {}
         self._last: dict[str, Picture] = {}
         self._broken: dict[str, str] = {}
@@ -146,7 +147,7 @@ class Board:
         wanted = [name for name, at in sorted(self._looked.items(), key=lambda item: -item[1]) if _is_recent(at, now)]
         if not wanted:
             return False
-        names = self._book.sweeps()
+        names = self.book.sweeps()
         if names != self.names:
             self.names = names
             self._changed(LIST)
@@ -164,12 +165,12 @@ class Board:
         if now < self._listed.get(name, 0.0):
             return False
         self._listed[name] = now + LISTED_EVERY_S
-        return name in self._watching or (self._book.origin(name), self._book.last(name)) != picture.place
+        return name in self._watching or (self.book.origin(name), self.book.last(name)) != picture.place
 
     def _refresh(self, name: str) -> bool:
         watching = self._watching.get(name)
-        if watching is None or self._book.origin(name) != watching.origin:
-            watching = self._watching[name] = Watching(self._book, name)
+        if watching is None or self.book.origin(name) != watching.origin:
+            watching = self._watching[name] = Watching(self.book, name)
         try:
             has_news = watching.refresh(PIECE_S)
         except (PodiumError, OSError, sa.exc.SQLAlchemyError):
@@ -187,7 +188,9 @@ class Board:
         """What was read stays as it is, and reading begins anew, in case the ledger is mended."""
         self._watching.pop(name, None)
         self._again[name] = time.monotonic() + AGAIN_S
-        text = f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
+        text = (
+            f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
+        )
         if self._broken.get(name) != text:
             self._broken[name] = text
             self._changed(name)

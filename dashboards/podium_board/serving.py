@@ -3,6 +3,7 @@
 import socket
 
 from podium.wiring.place import Place
+from podium_board.access import Access
 from podium_board.app import make
 from podium_board.reading import Board
 
@@ -10,11 +11,15 @@ GRACE_S = 1
 """How long answers may take that are under way when the board ends; streams of news would never end."""
 
 
-def serve(place: Place, listener: socket.socket) -> None:
-    """Shows the sweeps of a place until the process is interrupted or terminated."""
+def serve(place: Place, listener: socket.socket, token: str = "") -> None:
+    """Shows the sweeps of a place until the process is interrupted or terminated; whoever has the token may steer."""
     import uvicorn
 
     settings = uvicorn.Config(
-        make(Board(place)), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        make(Board(place), Access(token)),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(settings).run(sockets=[listener])

@@ -1,6 +1,7 @@
 "use strict";
 // Pages work without this. With it they follow the sweep: the board tells when something has changed, and each part
 // that is on the screen is fetched again and merged into what is there, so that focus, scroll and open details stay.
+// What takes long to make is fetched once, when it is first on the screen (data-once).
 
 const root = document.documentElement;
 const parts = [...document.querySelectorAll("[data-live]")];
@@ -95,6 +96,16 @@ async function refresh(part) {
   late.set(part, performance.now() + 4 * (performance.now() - began));
 }
 
+async function once(part) {
+  watcher.unobserve(part);
+  part.setAttribute("aria-busy", "true");
+  try {
+    await refresh(part);
+  } finally {
+    part.removeAttribute("aria-busy");
+  }
+}
+
 let isBusy = false;
 async function refreshAll() {
   if (isBusy || document.hidden) return;
@@ -114,7 +125,8 @@ async function refreshAll() {
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
-    if (entry.isIntersecting) seen.add(entry.target);
+    if (entry.isIntersecting && entry.target.hasAttribute("data-once")) once(entry.target);
+    else if (entry.isIntersecting) seen.add(entry.target);
     else seen.delete(entry.target);
   }
   refreshAll();

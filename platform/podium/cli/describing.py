@@ -16,6 +16,14 @@ UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
 
 def print_data(shown: dict[str, Any]) -> None:
     """Prints what a manifest says of a data set, and a table of its classes."""
+    for key, value in lines_of(shown):
+        click.echo(f"{key:>12}  {value}")
+    if shown["schema"]["classes"]:
+        _print_balance(shown["schema"], shown["classes"])
+
+
+def lines_of(shown: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a manifest says of a data set, in words; a line without a key goes on with the one before."""
     schema = shown["schema"]
     lines = [
         ("data set", shown["name"]),
@@ -37,11 +45,7 @@ def print_data(shown: dict[str, Any]) -> None:
         ("sweeps", ", ".join(shown["sweeps"]) or "none"),
         ("sheet", shown.get("sheet", "")),
     ]
-    for key, value in lines:
-        if value:
-            click.echo(f"{key:>12}  {value}")
-    if schema["classes"]:
-        _print_balance(schema, shown["classes"])
+    return [(key, value) for key, value in lines if value]
 
 
 def print_differences(found: dict[str, Any]) -> None:

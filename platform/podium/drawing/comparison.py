@@ -61,11 +61,16 @@ def page(comparison: Mapping[str, Any], panels: Sequence[Panel]) -> str:
     SubElement(head, "style").text = _style()
     main = SubElement(body, "main")
     _say(main, "h1", title)
+    fill(main, comparison, panels)
+    return f"<!doctype html>\n{tostring(root, encoding='unicode', method='html')}\n"
+
+
+def fill(main: Element, comparison: Mapping[str, Any], panels: Sequence[Panel]) -> None:
+    """Adds all that the page has below its title."""
     _cards(main, comparison["summaries"])
     _words(main, comparison)
     _best(main, comparison)
     _charts(main, panels)
-    return f"<!doctype html>\n{tostring(root, encoding='unicode', method='html')}\n"
 
 
 def _style() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from podium.errors import UserError
@@ -17,6 +17,9 @@ from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial, TrialState
 from podium.wiring import summaries
 from podium.wiring.differences import ABOUT, differences, obstacles
+
+if TYPE_CHECKING:
+    from podium.drawing.panels import Panel
 
 LEVEL = 0.95
 
@@ -100,6 +103,20 @@ def compare(
         stage(f"Drawing {html}")
         _draw(comparison, sides, html)
     return comparison | {"html": None if html is None else str(html)}
+
+
+def look(book: Book, sweeps: Sequence[str], count: int) -> tuple[dict[str, Any], list["Panel"]]:
+    """Compares sweeps as `compare` does, and gives what is to be drawn of each.
+
+    Raises:
+        LookupFailed: if there is no sweep of a name.
+        UserError: if a sweep is named twice.
+    """
+    for name in sweeps:
+        book.require(name)
+    _require_distinct(sweeps)
+    sides = [read(book, name) for name in sweeps]
+    return _compare(book, sides, count), _panels(sides)
 
 
 def read(book: Book, sweep: str) -> Side:
@@ -306,10 +323,17 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1
 
 def _draw(comparison: Mapping[str, Any], sides: Sequence[Side], path: Path) -> None:
     from podium.drawing.comparison import page
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(page(comparison, _panels(sides)), encoding="utf-8")
+    draft.replace(path)
+
+
+def _panels(sides: Sequence[Side]) -> list["Panel"]:
     from podium.drawing.panels import Panel
     from podium.search.importance import importance
 
-    panels = [
+    return [
         Panel(
             index,
             side.machine.spec,
@@ -319,9 +343,6 @@ def _draw(comparison: Mapping[str, Any], sides: Sequence[Side], path: Path) -> N
         )
         for index, side in enumerate(sides)
     ]
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page(comparison, panels), encoding="utf-8")
-    draft.replace(path)
 
 
 def _require_distinct(sweeps: Sequence[str]) -> None:

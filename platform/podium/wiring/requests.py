@@ -33,7 +33,7 @@ def stop(place: Place, sweep: str, trial: int | None, by: str) -> dict[str, Any]
             raise Refused(f"trial {trial} of {sweep!r} is over: {machine.trials[trial].state}")
     book.request(sweep, StopRequested(trial=trial, by=by))
     what = f"sweep {sweep}" if trial is None else f"trial {trial} of {sweep}"
-    return {"sweep": sweep, "trial": trial, "message": f"{what} will be stopped{_when(book, sweep)}"}
+    return {"sweep": sweep, "trial": trial, **_asked(book, sweep, f"{what} will be stopped")}
 
 
 def enqueue(place: Place, sweep: str, point: Mapping[str, Value], by: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def enqueue(place: Place, sweep: str, point: Mapping[str, Value], by: str) -> di
     check_point(machine.spec.space(), point)
     book.request(sweep, Enqueued(parameters=point, by=by))
     shown = ", ".join(f"{key}={value}" for key, value in point.items()) or "a point that is drawn"
-    return {"sweep": sweep, "parameters": point, "message": f"{sweep} will try {shown}{_when(book, sweep)}"}
+    return {"sweep": sweep, "parameters": point, **_asked(book, sweep, f"{sweep} will try {shown}")}
 
 
 def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict
     book.request(sweep, Extended(trials=trials, **more, by=by))
     budget = {key: limit for key, limit in {"budget.trials": trials, **wanted}.items() if key in limits}
     shown = ", ".join(f"{key}={limit:g}" for key, limit in budget.items())
-    return {"sweep": sweep, "budget": budget, "message": f"{sweep} will have {shown}{_when(book, sweep)}"}
+    return {"sweep": sweep, "budget": budget, **_asked(book, sweep, f"{sweep} will have {shown}")}
 
 
 def limits_of(machine: Machine) -> dict[str, float]:
@@ -129,6 +129,8 @@ def _open(book: Book, sweep: str) -> Machine:
     return machine
 
 
-def _when(book: Book, sweep: str) -> str:
-    """Where nobody drives the sweep, when that will be."""
-    return "" if book.holder(sweep) else f" when it is resumed (`podium resume {sweep}`); nobody drives it now"
+def _asked(book: Book, sweep: str, what: str) -> dict[str, Any]:
+    """Who will do what was asked: the driver, or whoever resumes the sweep."""
+    driver = book.holder(sweep)
+    later = "" if driver else f" when it is resumed (`podium resume {sweep}`); nobody drives it now"
+    return {"driver": driver, "message": what + later}

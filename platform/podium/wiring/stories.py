@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from podium.errors import LookupFailed
 from podium.ledger import Book
+from podium.ledger.book import Row
 from podium.sweep.machine import Machine
 from podium.sweep.messages import (
     Advance,
@@ -64,13 +65,23 @@ Told = tuple[int | None, str]
 
 
 def _entries(book: Book, sweep: str) -> Iterator[Entry]:
-    teller: _Teller | None = None
-    for sequence, at, event in book.rows(sweep):
-        if teller is None:
-            assert isinstance(event, Launched)
-            teller = _Teller(summaries.empty(event))
-        for about, text in teller.tell(event):
-            yield Entry(sequence, at, about, text)
+    return Telling().tell(book.rows(sweep))
+
+
+class Telling:
+    """Tells the story of one sweep from its first row on, as its rows come."""
+
+    def __init__(self) -> None:
+        self._teller: _Teller | None = None
+
+    def tell(self, rows: Iterable[Row]) -> Iterator[Entry]:
+        """The entries that follow from the next rows."""
+        for sequence, at, event in rows:
+            if self._teller is None:
+                assert isinstance(event, Launched)
+                self._teller = _Teller(summaries.empty(event))
+            for about, text in self._teller.tell(event):
+                yield Entry(sequence, at, about, text)
 
 
 class _Teller:

@@ -1,0 +1,78 @@
+"""The page that compares sweeps: what `podium compare --html` writes, within the board."""
+
+import threading
+from collections import OrderedDict
+from urllib.parse import urlencode
+from xml.etree.ElementTree import Element, tostring  # written only: nothing is parsed
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from podium.drawing.comparison import fill
+from podium.errors import LookupFailed, PodiumError
+from podium.wiring import comparing
+from podium_board.pages import board_of, page
+from podium_board.reading import Board
+
+MOST = 6
+"""So many sweeps have a colour of their own."""
+
+BEST = 5
+"""Trials of each sweep that stand in the table."""
+
+MOST_KEPT = 8
+"""So many comparisons stay in memory."""
+
+
+def show(request: Request) -> Response:
+    """The page, at once; what takes long is fetched into it."""
+    names = _names(request)
+    known = board_of(request).book.sweeps()
+    problem = ""
+    if not names:
+        problem = "Choose sweeps to compare, in the list or here."
+    elif len(names) > MOST:
+        problem = f"{len(names)} sweeps are too many to be told apart; choose {MOST} at most."
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise LookupFailed(f"there is no sweep {missing[0]!r} here; the newest are: {', '.join(known[-10:])}")
+    where = f"/parts/compare?{urlencode([('sweep', name) for name in names])}"
+    return page(request, "comparison.html", names=names, known=known[::-1], problem=problem, where=where)
+
+
+def compared(request: Request) -> Response:
+    """The comparison alone."""
+    try:
+        return HTMLResponse(_compared(board_of(request), tuple(_names(request)[:MOST])))
+    except PodiumError as error:
+        root = Element("p", {"class": "problem"})
+        root.text = str(error)
+        return HTMLResponse(tostring(root, encoding="unicode", method="html"))
+
+
+def _names(request: Request) -> list[str]:
+    return list(dict.fromkeys(request.query_params.getlist("sweep")))
+
+
+_made: OrderedDict[object, str] = OrderedDict()
+_one_by_one = threading.Lock()
+
+
+def _compared(board: Board, names: tuple[str, ...]) -> str:
+    """The comparison of sweeps as they are now; it is made once for each of their states."""
+    with _one_by_one:
+        for name in names:
+            board.book.require(name)
+        key = tuple((name, board.book.origin(name), board.book.last(name)) for name in names)
+        if key not in _made:
+            comparison, panels = comparing.look(board.book, names, BEST)
+            root = Element("div")
+            fill(root, comparison, panels)
+            _made[key] = tostring(root, encoding="unicode", method="html")
+            while len(_made) > MOST_KEPT:
+                _made.popitem(last=False)
+        return _made[key]
+
+
+ROUTES = [Route("/compare", show), Route("/parts/compare", compared)]
