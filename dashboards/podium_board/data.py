@@ -81,8 +81,12 @@ def _balance(names: Sequence[str], classes: Mapping[str, Sequence[int]]) -> str:
         SubElement(legend, "span", {"class": f"chip s{index % 6}"})
         SubElement(legend, "span", {"class": "name"}).text = split
     row = ROW if len(splits) > 1 else ROW - 12
-    svg = canvas(root, "Share of each class in each split", WIDTH, row * len(names) + 30)
-    across = Scale(0, max(share for some in shares.values() for share in some), LEFT, WIDTH - 50)
+    bottom = row * len(names) + 10
+    svg = canvas(root, "Share of each class in each split", WIDTH, bottom + 36)
+    across = Scale(0, max(share for some in shares.values() for share in some), LEFT, WIDTH - 24)
+    for value, _ in across.ticks():
+        path(svg, [(across(value), 4), (across(value), bottom)], "grid")
+        write(svg, (across(value), bottom + 14), f"{value:.3%}".rstrip("0%").rstrip(".") + "%", "tick middle")
     for number, name in enumerate(names):
         top = number * row + 12
         write(svg, (LEFT - 8, top + row / 2 - 6), name if len(name) <= 18 else f"{name[:17]}…", "tick end")
@@ -90,9 +94,7 @@ def _balance(names: Sequence[str], classes: Mapping[str, Sequence[int]]) -> str:
             share, y = shares[split][number], top + index * 9 - 3
             title = f"{name}, {split}: {classes[split][number]:,} ({share:.1%})"
             path(svg, [(LEFT, y), (across(share), y)], f"share thin s{index % 6}", title)
-        most = max(shares[split][number] for split in splits)
-        write(svg, (across(most) + 5, top + 1), f"{shares[splits[0]][number]:.1%}", "tick")
-    write(svg, ((LEFT + WIDTH - 50) / 2, row * len(names) + 24), "share of the split's samples", "soft middle")
+    write(svg, ((LEFT + WIDTH - 24) / 2, bottom + 32), "share of the split's samples", "soft middle")
     return tostring(root, encoding="unicode", method="html")
 
 

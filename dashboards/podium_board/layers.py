@@ -9,7 +9,8 @@ from podium.drawing.aggregates import limits
 from podium.drawing.svg import Plot
 from podium.tracking.diagnosis import PANELS, SHARES, Moments
 
-SHADES = 5
+COLOURS = 6
+"""Further layers have those of the first ones again; each line tells which it is when one points at it."""
 
 
 def draw(parent: Element, moments: Moments) -> None:
@@ -19,8 +20,8 @@ def draw(parent: Element, moments: Moments) -> None:
     names = [layer["name"] or "network" for layer in moments[-1]["layers"]]
     legend = SubElement(parent, "p", {"class": "legend"})
     for number, name in enumerate(names):
-        SubElement(legend, "span", {"class": f"chip {_shade(number, len(names))}"})
-        SubElement(legend, "span", {"class": "name"}).text = f"{number + 1} {name}"
+        SubElement(legend, "span", {"class": f"chip {_colour(number)}"})
+        SubElement(legend, "span", {"class": "name"}).text = f"layer {number + 1}: {name}"
     charts = SubElement(parent, "div", {"class": "charts"})
     for measure, title in PANELS.items():
         lines = [_line(moments, number, measure) for number in range(len(names))]
@@ -46,10 +47,10 @@ def _chart(
     ticks = [(at, f"{10**at:.3g}") for at, _ in plot.y.ticks(whole=high - low > 2)] if is_log else plot.y.ticks()
     plot.grid(plot.x.ticks(whole=True), ticks)
     for number, line in enumerate(lines):
-        shade, points = _shade(number, len(lines)), [(epoch, upwards(value)) for epoch, value in line]
-        plot.line(points, f"{shade} layer", f"layer {number + 1}, {names[number]}")
+        colour, points = _colour(number), [(epoch, upwards(value)) for epoch, value in line]
+        plot.line(points, f"{colour} layer", f"layer {number + 1}, {names[number]}")
         for (epoch, value), point in zip(line, points, strict=True):
-            plot.dot(point, 2.5, shade, f"layer {number + 1}, {names[number]}, epoch {epoch}: {value:.4g}")
+            plot.dot(point, 2.5, colour, f"layer {number + 1}, {names[number]}, epoch {epoch}: {value:.4g}")
 
 
 def _line(moments: Moments, number: int, measure: str) -> list[tuple[int, float]]:
@@ -62,6 +63,5 @@ def _of(moment: Mapping[str, Any], number: int, measure: str) -> float | None:
     return value
 
 
-def _shade(number: int, count: int) -> str:
-    """From the first layer to the last, from pale to strong."""
-    return f"g{number * (SHADES - 1) // max(count - 1, 1)}"
+def _colour(number: int) -> str:
+    return f"s{number % COLOURS}"

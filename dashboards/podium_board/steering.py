@@ -186,7 +186,7 @@ def _known(request: Request) -> dict[str, Any]:
 
 def _promotion(request: Request, name: str) -> dict[str, Any]:
     begun = promotions_of(request).begun(name)
-    return {"name": name, "begun": begun, "said": "" if begun is None else promotions_of(request).said(name)}
+    return {"begun": begun, "said": "" if begun is None else promotions_of(request).said(name)}
 
 
 def _name(request: Request) -> str:

@@ -119,6 +119,7 @@ def _curves(picture: Picture, trial: Trial) -> str:
     for metric in sorted(curves, key=lambda name: (name not in first, name.partition("/")[0] not in LINES, name)):
         split, _, rest = metric.partition("/")
         groups.setdefault(rest if split in LINES else metric, {})[metric] = curves[metric]
+    groups = {name: dict(sorted(lines.items())) for name, lines in groups.items()}
     root = Element("div", {"class": "charts"})
     for name, lines in groups.items():
         _chart(root, name, lines, set(picture.spec.rungs()))

@@ -128,10 +128,11 @@ def _best(parent: Element, comparison: Mapping[str, Any]) -> None:
     if not trials:
         return
     section = _section(parent, "The best trials", "By the parameters that differ among them.")
-    table = SubElement(SubElement(section, "div", {"class": "wide"}), "table")
+    wide = {"class": "wide", "tabindex": "0", "role": "region", "aria-label": "The best trials"}
+    table = SubElement(SubElement(section, "div", wide), "table")
     row = SubElement(table, "tr")
     for heading in ("trial", "value", "epoch", "rung", *comparison["varying"]):
-        _say(row, "th", heading)
+        _say(row, "th", heading).set("scope", "col")
     for trial in trials:
         row = SubElement(table, "tr")
         index = comparison["sweeps"].index(trial["sweep"])

@@ -28,11 +28,15 @@ class Scale:
         return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
 
     def ticks(self, *, whole: bool = False) -> list[tuple[float, str]]:
-        """About five round values with their labels."""
+        """About five round values with their labels, which have as many digits as it takes to tell them apart."""
         from matplotlib.ticker import MaxNLocator
 
         found = MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=whole).tick_values(self.low, self.high)
-        return [(float(value), f"{value:.4g}") for value in found if self.low <= value <= self.high]
+        values = [
+            float(value) for value in found if self.low <= value <= self.high and (value == int(value) or not whole)
+        ]
+        digits = next(many for many in range(4, 18) if len({f"{value:.{many}g}" for value in values}) == len(values))
+        return [(value, f"{value:.{digits}g}") for value in values]
 
 
 class Plot:
