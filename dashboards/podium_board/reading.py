@@ -187,7 +187,9 @@ class Board:
         """What was read stays as it is, and reading begins anew, in case the ledger is mended."""
         self._watching.pop(name, None)
         self._again[name] = time.monotonic() + AGAIN_S
-        text = f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
+        text = (
+            f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
+        )
         if self._broken.get(name) != text:
             self._broken[name] = text
             self._changed(name)

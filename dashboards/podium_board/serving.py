@@ -15,6 +15,10 @@ def serve(place: Place, listener: socket.socket) -> None:
     import uvicorn
 
     settings = uvicorn.Config(
-        make(Board(place)), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+        make(Board(place)),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(settings).run(sockets=[listener])

@@ -282,7 +282,7 @@ class Machine:
             return halts
         unwanted = [
             advance
-            for advance in self._agenda.advances
+            for advance in (self._agenda.advances if self._outcomes.has_cancelled else ())
             if all(self._outcomes.is_cancelled(lane.trial) for lane in advance.lanes)
         ]
         commands = [*self._halt(unwanted), *self._supply.ask_for_mates(), *self._assign()]
