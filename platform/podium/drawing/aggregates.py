@@ -14,6 +14,8 @@ MOST_EPOCHS = 100
 
 LEVEL = 0.95
 
+CERTAIN = 0.9
+
 
 @dataclass(frozen=True)
 class Band:
@@ -118,3 +120,9 @@ def limits(drawn: Iterable[float], reach: Iterable[float]) -> tuple[float, float
     high = min(max([high, *further]), high + room)
     pad = (high - low) * 0.04 or room
     return low - pad, high + pad
+
+
+def limits_from_best(values: Iterable[float], *, is_maximized: bool) -> tuple[float, float]:
+    """The ends of an axis that shows the better `CERTAIN` of all values, and of what goes further as much again."""
+    ordered = sorted(values, reverse=is_maximized)
+    return limits(ordered[: max(1, round(CERTAIN * len(ordered)))], ordered)

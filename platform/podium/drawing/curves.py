@@ -101,7 +101,7 @@ def seeds(parent: Element, panel: Panel, link: Link | None = None) -> str:
             plot.bar(middle[0][0], found.low[0], found.high[0], f"interval s{place}")
             plot.dot(middle[0], 4, f"s{place}", said)
     others = f"the {len(chosen)} best of {len(groups):,}" if len(groups) > len(chosen) else f"{len(groups):,}"
-    return f"{others[0].upper()}{others[1:]} points tried with several trial seeds. Line: median; shade: lowest to highest."
+    return f"{others[0].upper()}{others[1:]} points tried with several trial seeds. Shaded: lowest to highest."
 
 
 def _curve(panel: Panel, trial: Trial) -> list[tuple[int, float | None]]:

@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
-from podium.drawing.svg import Link, Point
+from podium.drawing.aggregates import sample
+from podium.drawing.svg import Link, Plot, Point
 from podium.sweep.trial import Trial, TrialState
+
+MOST_DOTS, MOST_IN_CLOUDS = 150, 2000
 
 
 def legend(parent: Element, entries: Iterable[tuple[str, str]]) -> None:
@@ -22,6 +25,20 @@ def legend_of_states(parent: Element, trials: Iterable[Trial]) -> None:
     """Writes how many trials are in each state that any is in."""
     counts = Counter(trial.state for trial in trials)
     legend(parent, [(state, f"{state} {counts[state]:,}") for state in TrialState if counts[state]])
+
+
+def scatter(plot: Plot, placed: Sequence[tuple[Trial, Point]], link: Link | None) -> None:
+    """Draws trials in the colours of their states: few as dots that lead to them, many as clouds of an even sample.
+
+    The tab key passes them by.
+    """
+    if len(placed) <= MOST_DOTS:
+        for trial, point in placed:
+            plot.dot(point, 3.2, str(trial.state), title(trial), href=href(link, trial), is_stop=False)
+        return
+    shown = sample(placed, MOST_IN_CLOUDS)
+    for state, _ in Counter(trial.state for trial, _ in shown).most_common():
+        plot.cloud([point for trial, point in shown if trial.state is state], str(state))
 
 
 def href(link: Link | None, trial: Trial) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 WIDTH, HEIGHT = 460, 290
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 24, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 24, 40
+SMALL = (320, 250)
+"""The size of charts that stand beside each other."""
 
 Point = tuple[float, float]
 
