@@ -20,7 +20,7 @@ class Column:
     values: "array[float]" = field(default_factory=lambda: array("d"))
 
     def curves(self, size: int, only: int | None = None) -> dict[int, Curve]:
-        """By trial the value after each epoch of the first `size` points; a repeated epoch counts as it was last seen."""
+        """By trial the value after each epoch, of the first `size` points; of a repeated epoch the last one counts."""
         trials, epochs, values = (np.array(each[:size]) for each in (self.trials, self.epochs, self.values))
         if not size:
             return {}
@@ -34,7 +34,9 @@ class Column:
         is_last = np.append((np.diff(trials) != 0) | (np.diff(epochs) != 0), True)
         trials, epochs, values = trials[is_last], epochs[is_last], values[is_last]
         starts = np.flatnonzero(np.append(True, np.diff(trials) != 0)).tolist()
-        plain = [value if value == value else None for value in values.tolist()]
+        plain = [
+            None if is_nan else value for is_nan, value in zip(np.isnan(values).tolist(), values.tolist(), strict=True)
+        ]
         points = list(zip(epochs.tolist(), plain, strict=True))
         ends = [*starts[1:], len(points)]
         return {int(trials[start]): points[start:end] for start, end in zip(starts, ends, strict=True)}

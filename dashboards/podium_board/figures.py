@@ -1,22 +1,19 @@
 """The charts of one sweep, each drawn once for a picture, however many look at it."""
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
 
-from podium.drawing import panels
+from podium.drawing import curves, fronts, funnel, grids, history, panels
 from podium.drawing.panels import Panel
+from podium.drawing.svg import Link
+from podium_board.importance import Importance
 from podium_board.pictures import Picture
-from podium_board.reading import Board
-
-IMPORTANCE_EVERY_S = 60.0
-"""How often a sweep that goes on is asked which parameters matter, which takes seconds where there are many trials."""
 
 MOST_SLICES = 6
 
-Draw = Callable[[Element, Panel], str]
+Draw = Callable[[Element, Panel, Link, str], str]
+"""From where it is drawn, the sweep, the addresses of trials and the metric of curves to the caption."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,12 @@ class Figure:
         title: Above it.
         text: How to read it.
         draw: Draws it into an element; returns the caption, empty where there is nothing to show.
-        needs: Whether it draws by which parameters matter most.
+        needs: Whether it depends on which parameters matter most.
     """
 
     title: str
-    text: str
     draw: Draw
+    text: str = ""
     needs: bool = False
 
 
@@ -41,81 +38,85 @@ def metric_of(picture: Picture, asked: str | None) -> str:
     return asked if asked in picture.curves.metrics else picture.spec.search.objectives[0].metric
 
 
-def draw(board: Board, picture: Picture, kind: str, metric: str) -> str:
+def drawn(picture: Picture) -> dict[str, str]:
+    """The charts that make sense for a sweep, by name with their titles."""
+    is_single = len(picture.spec.search.objectives) == 1
+    return {name: figure.title for name, figure in FIGURES.items() if not (is_single and name == "fronts")}
+
+
+def draw(picture: Picture, kind: str, metric: str, importance: Importance) -> str:
     """One chart with its heading as HTML; says so where there is nothing to show yet."""
-    key = (kind, metric if kind == "curves" else "")
+    figure = FIGURES[kind]
+    weights = importance.of(picture) if figure.needs else {}
+    key = (kind, metric if kind == "curves" else "", *weights.items())
     if key not in picture.drawn:
-        figure = FIGURES[kind]
-        weights = _weights(board, picture) if figure.needs else {}
         root = Element("figure")
         SubElement(root, "h3").text = figure.title
-        caption = figure.draw(root, _panel(picture, metric, weights))
-        told = caption or "Nothing to show yet."
-        SubElement(root, "figcaption").text = f"{told} {figure.text}" if caption else told
+        panel = _panel(picture, metric if kind == "curves" else metric_of(picture, None), weights)
+        caption = figure.draw(root, panel, lambda number: f"/sweeps/{picture.name}/trials/{number}", metric)
+        SubElement(root, "figcaption").text = f"{caption} {figure.text}".strip() if caption else "Nothing to show yet."
         picture.drawn[key] = tostring(root, encoding="unicode", method="html")
     return picture.drawn[key]
 
 
 def _panel(picture: Picture, metric: str, weights: Mapping[str, float]) -> Panel:
-    return Panel(0, picture.spec, tuple(picture.trials.values()), picture.curves.of(metric), weights)
+    panel = picture.panels.get(metric)
+    if panel is None or panel.importances != weights:
+        curves = picture.curves.of(metric) if panel is None else panel.curves
+        panel = Panel(0, picture.spec, tuple(picture.trials.values()), curves, weights)
+        picture.panels[metric] = panel
+    return panel
 
 
-# which parameters matter
-
-_known: dict[str, tuple[tuple[str, int], float, Mapping[str, float]]] = {}
-_asking = threading.Lock()
+def _curves(parent: Element, panel: Panel, link: Link, metric: str) -> str:
+    return curves.state_curves(parent, panel, link, metric if metric != panel.metric else "")
 
 
-def _weights(board: Board, picture: Picture) -> Mapping[str, float]:
-    """Importance of the parameters; of a sweep that goes on, as it was up to `IMPORTANCE_EVERY_S` ago."""
-    from podium.search.importance import importance
-
-    with _asking:
-        place, until, found = _known.get(picture.origin, (("", -1), 0.0, {}))
-        if place != picture.place and time.monotonic() > until:
-            began = time.monotonic()
-            found = importance(picture.spec, picture.trials.values())
-            until = began + IMPORTANCE_EVERY_S
-            _known[picture.origin] = picture.place, until, found
-        return found
+def _parallel(parent: Element, panel: Panel, _: Link, __: str) -> str:
+    names = panels.varying([panel]) if panel.trials else []
+    return f"{panels.parallel(parent, panel, [panel], names)}." if names else ""
 
 
-# adapters
-
-
-def _curves(parent: Element, panel: Panel) -> str:
-    return panels.learning_curves(parent, panel, [panel]) if panel.curves else ""
-
-
-def _parallel(parent: Element, panel: Panel) -> str:
-    names = panels.varying([panel])
-    return panels.parallel(parent, panel, [panel], names) if panel.trials and names else ""
-
-
-def _importance(parent: Element, panel: Panel) -> str:
+def _importance(parent: Element, panel: Panel, _: Link, __: str) -> str:
     if not panel.importances:
         return ""
     panels.importances(parent, [panel])
-    return f"{len(panel.importances)} parameters."
+    return "The share that a parameter has in what separates the best trials from the others (PED-ANOVA)."
 
 
-def _slices(parent: Element, panel: Panel) -> str:
-    names = sorted(panels.varying([panel]), key=lambda name: (-panel.importances.get(name, 0.0), name))
-    if not panel.trials:
+def _slices(parent: Element, panel: Panel, _: Link, __: str) -> str:
+    first = [trial for trial in panel.everything if panel.at_first(trial) is not None]
+    names = sorted(panels.varying([panel]), key=lambda name: (-panel.importances.get(name, 0.0), name)) if first else []
+    if not names:
         return ""
+    grid = SubElement(parent, "div", {"class": "multiples"})
     for name in names[:MOST_SLICES]:
-        panels.slices(parent, [panel], name)
+        panels.slices(grid, [panel], name)
     return f"The {min(len(names), MOST_SLICES)} parameters that decide most."
 
 
 FIGURES: Mapping[str, Figure] = {
-    "curves": Figure("Learning curves", "", _curves),
-    "parallel": Figure("Parameters and what they lead to", "Each line is a trial.", _parallel),
-    "importance": Figure(
-        "Which parameters decide",
-        "The share that a parameter has in what separates the best trials from the others (PED-ANOVA).",
-        _importance,
+    "curves": Figure("Learning curves", _curves),
+    "history": Figure("Values by trial", lambda parent, panel, link, _: history.history(parent, panel, link)),
+    "funnel": Figure("Who got how far", lambda parent, panel, _, __: funnel.funnel(parent, panel)),
+    "fronts": Figure(
+        "Objectives against each other", lambda parent, panel, link, _: fronts.fronts(parent, panel, link)
+    ),
+    "parallel": Figure(
+        "Parameters and what they lead to",
+        _parallel,
+        "Each line is a trial; blue is stronger the better it is, orange are the best five.",
+    ),
+    "heat": Figure("Two parameters at a time", lambda parent, panel, _, __: grids.heat(parent, panel), needs=True),
+    "importance": Figure("Which parameters decide", _importance, needs=True),
+    "slices": Figure(
+        "One parameter at a time",
+        _slices,
+        "Dots are medians at the first rung, where no policy has chosen yet, with 95% intervals; the marks above show "
+        "where the best trials lie.",
         needs=True,
     ),
-    "slices": Figure("One parameter at a time", "", _slices, needs=True),
+    "pairs": Figure("Pairs of parameters", lambda parent, panel, link, _: grids.pairs(parent, panel, link), needs=True),
+    "seeds": Figure("Trial seeds", lambda parent, panel, link, _: curves.seeds(parent, panel, link)),
 }
+"""By name, in the order of the page."""

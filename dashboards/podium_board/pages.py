@@ -55,7 +55,8 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> HT
 
 def render(template: str, **shown: Any) -> str:
     """A part of a page."""
-    return _templates().get_template(template).render(shown)
+    text: str = _templates().get_template(template).render(shown)
+    return text
 
 
 def fragment(request: Request, text: str) -> Response:

@@ -1,17 +1,19 @@
-"""Pictures: a sweep as it stood after one of its events. Immutable, so that pages are drawn while the ledger is read."""
+"""Pictures: a sweep as it stood after one of its events. Immutable: pages are drawn while the ledger is read on."""
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from podium.drawing.panels import Panel
 from podium.ledger import Book
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Launched
+from podium.sweep.timeline import Timeline
 from podium.sweep.trial import Trial
 from podium.wiring import requests, summaries
-from podium.wiring.watching import Watched
 from podium_board.curves import Curves, Gathered
 
 PIECE = 500
@@ -38,6 +40,7 @@ class Picture:
         spec: The settings.
         trials: By number, all trials.
         curves: Of all metrics.
+        panels: What charts are drawn from, by metric.
         drawn: The charts that were drawn of it, by what they are.
         is_light: Whether trials and curves were dropped to save memory, so that only the summary is left.
     """
@@ -54,12 +57,13 @@ class Picture:
     spec: SweepSpec
     trials: Mapping[int, Trial]
     curves: Curves
-    drawn: dict[tuple[str, str], str] = field(default_factory=dict)
+    panels: dict[str, Panel] = field(default_factory=dict)
+    drawn: dict[tuple[object, ...], str] = field(default_factory=dict)
     is_light: bool = False
 
     def lightened(self) -> "Picture":
         """The summary alone."""
-        return replace(self, trials={}, curves=Curves({}, {}), drawn={}, is_light=True)
+        return replace(self, trials={}, curves=Curves({}, {}), panels={}, drawn={}, is_light=True)
 
     @property
     def is_whole(self) -> bool:
@@ -89,7 +93,11 @@ class Picture:
 
 
 class Watching:
-    """Keeps the picture of one sweep up to date; of a single thread.
+    """Keeps the picture of one sweep up to date; of a single thread, but for the timeline.
+
+    Attributes:
+        timeline: What became of every second, up to the last row that was read; to be looked at under `lock`.
+        picture: The newest one.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -97,9 +105,13 @@ class Watching:
     """
 
     def __init__(self, book: Book, name: str) -> None:
-        self.name, self.origin = name, book.origin(name)
-        self._book, self._watched, self._curves = book, Watched(book, name), Gathered()
-        self._last, self._at, self._edition = -1, 0.0, 0
+        book.require(name)
+        self.name, self.origin, self.lock = name, book.origin(name), threading.Lock()
+        first = next(iter(book.rows(name, most=1))).event
+        assert isinstance(first, Launched)
+        self._launched, self.timeline = first, Timeline(summaries.empty(first))
+        self._book, self._curves = book, Gathered()
+        self._sequence, self._last, self._at, self._edition = -1, -1, 0.0, 0
         self._driver: str | None = None
         self._looked = 0.0
         self.picture: Picture | None = None
@@ -107,7 +119,7 @@ class Watching:
     @property
     def is_behind(self) -> bool:
         """Whether there is more to read at once."""
-        return self._watched.sequence < self._last
+        return self._sequence < self._last
 
     def refresh(self, most_s: float) -> bool:
         """Reads for so long at most; returns whether there is another picture.
@@ -117,32 +129,30 @@ class Watching:
         """
         until, has_news = time.monotonic() + most_s, False
         self._last = max(self._last, self._book.last(self.name))
-        while self.is_behind:
-            rows = self._watched.refresh(PIECE)
-            if not rows:
-                break
+        while self.is_behind and (not has_news or time.monotonic() < until):
+            rows = list(self._book.rows(self.name, self._sequence, PIECE))
+            with self.lock:
+                for row in rows:
+                    self.timeline.take(row.at, row.event)
+                    self._sequence, self._at = row.sequence, row.at
             self._curves.take(row.event for row in rows)
-            self._at, has_news = rows[-1].at, True
-            if time.monotonic() > until:
-                break
+            has_news = True
         is_due = time.monotonic() - self._looked > SUMMARY_EVERY_S or self._book.holder(self.name) != self._driver
-        if has_news or is_due or self.picture is None:
-            return self._draw()
-        return False
+        return self._draw() if has_news or is_due else False
 
     def _draw(self) -> bool:
-        machine, before = self._watched.machine, self.picture
+        machine, before = self.timeline.machine, self.picture
         summary = summaries.summarize(self._book, self.name, machine)
         self._driver, self._looked = summary["driver"], time.monotonic()
-        if before is not None and before.sequence == self._watched.sequence and before.summary == summary:
+        if before is not None and before.sequence == self._sequence and before.summary == summary:
             return False
         self._edition += 1
         self.picture = Picture(
             name=self.name,
-            launched=self._watched.launched,
+            launched=self._launched,
             origin=self.origin,
             edition=self._edition,
-            sequence=self._watched.sequence,
+            sequence=self._sequence,
             last=self._last,
             at=self._at,
             summary=summary,

@@ -12,13 +12,14 @@ from podium.errors import LookupFailed, PodiumError
 from podium.ledger import Book
 from podium.masking import Secrets
 from podium.wiring.place import Place
+from podium_board.importance import Importance
 from podium_board.pictures import Picture, Watching
 
 EVERY_S = 1.0
 """How often the ledger is asked for news."""
 
-PIECE_S = 0.5
-"""How long one sweep is read before the others have their turn."""
+PIECE_S, LONG_PIECE_S = 0.3, 2.0
+"""How long one sweep is read before there is a picture and the others have their turn; and after its first one."""
 
 LOOKED_AT_S = 15.0
 """How long a sweep is kept up to date after somebody looked at it."""
@@ -54,6 +55,7 @@ class Board:
         trouble: Why the ledger cannot be read; None if it can.
         read_at: When it was read last, in seconds since 1970; 0 if it never was.
         names: The sweeps there are, the oldest first; None as long as nobody knows.
+        importance: Which parameters matter.
         book: The ledger, to be read only.
     """
 
@@ -62,6 +64,7 @@ class Board:
         self.trouble: Trouble | None = None
         self.read_at = 0.0
         self.names: list[str] | None = None
+        self.importance = Importance(self._changed)
         self.book = Book(place.ledger, looks=True)
         self._watching: dict[str, Watching] = {}
         self._last: dict[str, Picture] = {}
@@ -172,7 +175,7 @@ class Board:
         if watching is None or self.book.origin(name) != watching.origin:
             watching = self._watching[name] = Watching(self.book, name)
         try:
-            has_news = watching.refresh(PIECE_S)
+            has_news = watching.refresh(PIECE_S if watching.picture is None else LONG_PIECE_S)
         except (PodiumError, OSError, sa.exc.SQLAlchemyError):
             raise
         except Exception as error:  # half-written events, or those of another version, raise anything

@@ -54,8 +54,9 @@ def show(request: Request) -> Response:
     if picture is None:
         return page(request, "sweep_reading.html", **shown)
     metric = figures.metric_of(picture, request.query_params.get("metric"))
-    drawn = figures.draw(board_of(request), picture, "curves", metric)
-    return page(request, "sweep.html", **shown, **_parts(picture), metric=metric, first=drawn, figures=figures.FIGURES)
+    first = figures.draw(picture, "curves", metric, board_of(request).importance)
+    about: dict[str, Any] = {"metric": metric, "first": first, "figures": figures.drawn(picture)}
+    return page(request, "sweep.html", **shown, **_parts(picture), **about)
 
 
 def part(request: Request) -> Response:
@@ -77,7 +78,7 @@ def figure(request: Request) -> Response:
     if kind not in figures.FIGURES:
         raise LookupFailed(f"a sweep has no chart {kind!r}; there are: {', '.join(figures.FIGURES)}")
     metric = figures.metric_of(picture, request.query_params.get("metric"))
-    return fragment(request, figures.draw(board_of(request), picture, kind, metric))
+    return fragment(request, figures.draw(picture, kind, metric, board_of(request).importance))
 
 
 def without_slash(request: Request) -> Response:

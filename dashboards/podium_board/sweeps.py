@@ -39,7 +39,9 @@ def show(request: Request) -> Response:
 
 def listing(request: Request) -> Response:
     """Its table alone."""
-    return fragment(request, render("sweeps_table.html", trouble=board_of(request).trouble, **_shown(board_of(request))))
+    return fragment(
+        request, render("sweeps_table.html", trouble=board_of(request).trouble, **_shown(board_of(request)))
+    )
 
 
 def _shown(board: Board) -> dict[str, Any]:

@@ -84,7 +84,9 @@ def _matches(trial: Trial, query: Query) -> bool:
     words = query.text.casefold().split()
     if not words:
         return True
-    text = " ".join([str(trial.number), trial.reason, trial.verdict, *(f"{k}={v}" for k, v in trial.parameters.items())])
+    text = " ".join(
+        [str(trial.number), trial.reason, trial.verdict, *(f"{k}={v}" for k, v in trial.parameters.items())]
+    )
     return all(word in text.casefold() for word in words)
 
 

@@ -1,7 +1,7 @@
 """Notes beside a sweep's events that no decision reads."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +26,12 @@ class Facts:
     def all(self) -> dict[str, Any]:
         """Every key with its value."""
         query = sa.select(FACTS.c.key, FACTS.c.value).where(FACTS.c.sweep == self._sweep)
+        with guarded(self._engine), self._reader.connect() as connection:
+            return {key: json.loads(value) for key, value in connection.execute(query)}
+
+    def some(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of some keys that there are, with their values."""
+        query = sa.select(FACTS.c.key, FACTS.c.value).where(FACTS.c.sweep == self._sweep, FACTS.c.key.in_(list(keys)))
         with guarded(self._engine), self._reader.connect() as connection:
             return {key: json.loads(value) for key, value in connection.execute(query)}
 

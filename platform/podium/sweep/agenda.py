@@ -17,6 +17,8 @@ class Agenda:
         self.gangs: dict[str, str | None] = {}
         self._gone: set[str] = set()
         self._open: dict[str, Command] = {}
+        self._proposing: dict[str, Propose] = {}
+        self._advancing: dict[str, Advance] = {}
         self._leads: dict[int, int] = {}
         self._begun = 0
 
@@ -27,6 +29,8 @@ class Agenda:
     def clear(self) -> None:
         """Drops all commands."""
         self._open.clear()
+        self._proposing.clear()
+        self._advancing.clear()
 
     # gangs
 
@@ -44,7 +48,8 @@ class Agenda:
         """Every gang is gone with its advance; proposals stay open, and names may be used again."""
         self.gangs.clear()
         self._gone.clear()
-        self._open = {key: command for key, command in self._open.items() if isinstance(command, Propose)}
+        self._advancing.clear()
+        self._open = dict(self._proposing)
 
     def idle(self) -> list[str]:
         """The gangs that run nothing."""
@@ -55,12 +60,12 @@ class Agenda:
     @property
     def num_proposing(self) -> int:
         """How many proposals are open."""
-        return len(self._proposals)
+        return len(self._proposing)
 
     @property
     def num_coming(self) -> int:
         """How many cohorts of new trials are being drawn: open proposals that are free, and leads with open mates."""
-        return sum(proposal.mates_of is None for proposal in self._proposals) + len(self._drawing)
+        return sum(proposal.mates_of is None for proposal in self._proposing.values()) + len(self._drawing)
 
     def propose(self, number: int, given: Mapping[str, Value]) -> Propose:
         """Opens a proposal."""
@@ -72,7 +77,7 @@ class Agenda:
 
     def answer(self, number: int) -> Propose | None:
         """Closes a proposal; None if it was not open."""
-        proposal = self._open.pop(f"propose/{number}", None)
+        proposal = self._close(f"propose/{number}")
         if not isinstance(proposal, Propose):
             return None
         if proposal.mates_of is not None:
@@ -81,9 +86,9 @@ class Agenda:
 
     def withdraw(self, number: int) -> None:
         """Closes the proposals of all trials from `number` on."""
-        for proposal in self._proposals:
+        for proposal in list(self._proposing.values()):
             if proposal.number >= number:
-                del self._open[proposal.key]
+                self._close(proposal.key)
 
     def held(self, numbers: Iterable[int]) -> set[int]:
         """Those of some trials that no gang takes yet, because mates of theirs are still being drawn."""
@@ -91,16 +96,12 @@ class Agenda:
         return {number for number in numbers if self._leads.get(number, number) in drawing}
 
     @property
-    def _proposals(self) -> list[Propose]:
-        return [command for command in self._open.values() if isinstance(command, Propose)]
-
-    @property
     def _drawing(self) -> set[int]:
         """The leads whose mates are being drawn."""
-        return {proposal.mates_of for proposal in self._proposals if proposal.mates_of is not None}
+        return {proposal.mates_of for proposal in self._proposing.values() if proposal.mates_of is not None}
 
     def _ask(self, proposal: Propose) -> Propose:
-        self._open[proposal.key] = proposal
+        self._open[proposal.key] = self._proposing[proposal.key] = proposal
         return proposal
 
     # advances
@@ -108,23 +109,23 @@ class Agenda:
     @property
     def advances(self) -> list[Advance]:
         """The open advances."""
-        return [command for command in self._open.values() if isinstance(command, Advance)]
+        return list(self._advancing.values())
 
     def begin(self, gang: str, until: int, lanes: tuple[Lane, ...]) -> Advance:
         """Opens an advance on an idle gang."""
         self._begun += 1
         command = Advance(key=f"advance/{self._begun}", gang=gang, until=until, lanes=lanes)
-        self._open[command.key] = command
+        self._open[command.key] = self._advancing[command.key] = command
         self.gangs[gang] = command.key
         return command
 
     def end(self, key: str) -> Advance | None:
         """Closes an advance and what would halt it; None if it was not open."""
-        advance = self._open.get(key)
-        if not isinstance(advance, Advance):
+        advance = self._advancing.get(key)
+        if advance is None:
             return None
-        del self._open[key]
-        self._open.pop(f"halt/{key}", None)
+        self._close(key)
+        self._close(f"halt/{key}")
         for gang in advance.gangs:
             if gang in self.gangs:
                 self.gangs[gang] = None
@@ -133,7 +134,7 @@ class Agenda:
     def join(self, advance: Advance, gangs: tuple[str, ...]) -> Advance:
         """Idle gangs join an advance that has just been opened."""
         joint = advance.model_copy(update={"joined": gangs})
-        self._open[advance.key] = joint
+        self._open[advance.key] = self._advancing[advance.key] = joint
         self.gangs |= dict.fromkeys(gangs, advance.key)
         return joint
 
@@ -145,3 +146,9 @@ class Agenda:
         command = Halt(key=key, gang=advance.gang, advance=advance.key)
         self._open[key] = command
         return [command]
+
+    def _close(self, key: str) -> Command | None:
+        """Drops a command, wherever it is noted; None if it was not open."""
+        self._proposing.pop(key, None)
+        self._advancing.pop(key, None)
+        return self._open.pop(key, None)

@@ -87,8 +87,9 @@ class Elastic:
 
     def efficiency(self, advance: Advance) -> float | None:
         """How many times as fast as one gang those of an advance are, divided by how many; None unless measured."""
-        gangs, known = len(advance.gangs), self._epoch_s.get(self._kind(advance), {})
-        return known[1] / known[gangs] / gangs if gangs > 1 and {1, gangs} <= known.keys() else None
+        gangs = len(advance.gangs)
+        known = self._epoch_s.get(self._kind(advance), {}) if gangs > 1 else {}
+        return known[1] / known[gangs] / gangs if {1, gangs} <= known.keys() else None
 
     def _has_to_be_measured_alone(self, advance: Advance) -> bool:
         """Whether several gangs have trained its kind, and nothing says whether one would have been as fast."""

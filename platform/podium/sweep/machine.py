@@ -122,6 +122,11 @@ class Machine:
         return self._agenda.held(self._roster.waiting)
 
     @property
+    def num_coming(self) -> int:
+        """For how many gangs new trials are being drawn."""
+        return self._agenda.num_coming
+
+    @property
     def is_ended(self) -> bool:
         """Whether no command will follow until the sweep is resumed or extended."""
         return self.state is not SweepState.RUNNING
@@ -290,7 +295,7 @@ class Machine:
             return halts
         unwanted = [
             advance
-            for advance in self._agenda.advances
+            for advance in (self._agenda.advances if self._outcomes.has_cancelled else ())
             if all(self._outcomes.is_cancelled(lane.trial) for lane in advance.lanes)
         ]
         commands = [*self._halt(unwanted), *self._supply.ask_for_mates(), *self._assign()]

@@ -38,6 +38,11 @@ class Outcomes:
         elif not state.is_ended:
             self._roster.move(number, TrialState.CANCELLED, reason=reason)
 
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether any running trial is to be ended."""
+        return bool(self._cancelled)
+
     def is_cancelled(self, number: int) -> bool:
         """Whether a running trial is to be ended."""
         return number in self._cancelled

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from podium.errors import LedgerError
@@ -47,7 +46,7 @@ class Roster:
 
     def change(self, number: int, **changes: Any) -> None:
         """Replaces what is known of a trial, but for its state."""
-        self.trials[number] = replace(self.trials[number], **changes)
+        self.trials[number] = self.trials[number].but(**changes)
 
     def move(self, number: int, state: TrialState, **changes: Any) -> None:
         """Moves a trial to another state.
@@ -58,7 +57,7 @@ class Roster:
         trial = self.trials[number]
         if state not in TRANSITIONS.get(trial.state, frozenset()):
             raise LedgerError(f"trial {number} is {trial.state} and cannot become {state}: {trial}")
-        self.trials[number] = replace(trial, state=state, **changes)
+        self.trials[number] = trial.but(state=state, **changes)
         self.waiting.pop(number, None)
         self._paused.discard(number)
         self._idle_at[trial.epoch] += (state in IDLE) - (trial.state in IDLE)

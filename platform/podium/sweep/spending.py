@@ -69,11 +69,17 @@ class Spending:
     def charge(self, advances: Iterable[Advance], seconds: float) -> None:
         """Some advances have run for so long; what they took is shared by their lanes in equal parts."""
         self._coming.clear()
+        shares: dict[tuple[float, ...], tuple[Spent, Spent]] = {}
         for advance in advances:
-            taken = self._rate(advance.gangs) * (seconds / HOUR_S)
+            rate, lanes = self._rate(advance.gangs), len(advance.lanes)
+            kind = (rate.gpu_s, rate.cpu_s, rate.cost, lanes)
+            if kind not in shares:
+                taken = rate * (seconds / HOUR_S)
+                shares[kind] = taken, taken * (1 / lanes)
+            taken, each = shares[kind]
             self.total += taken
             meter = self._meters.setdefault(advance.key, Meter())
-            meter.each += taken * (1 / len(advance.lanes))
+            meter.each += each
             meter.seconds += seconds
 
     def book(self, advance: Advance, trials: Iterable[int], *, is_lost: bool = False) -> None:
@@ -166,8 +172,10 @@ class Spending:
         amounts = {"gpu_hours": taken.gpu_s / HOUR_S, "cost": taken.cost}
         return {name: amounts[name] / limit for name, limit in self.limits.items()}
 
-    def _rate(self, gangs: Iterable[str]) -> Spent:
+    def _rate(self, gangs: Sequence[str]) -> Spent:
         """What some gangs take in an hour."""
+        if len(gangs) == 1:
+            return self._per_hour.get(gangs[0], NOTHING)
         return total(self._per_hour.get(gang, NOTHING) for gang in gangs)
 
     def _expected(self, trial: Trial | None) -> Spent:

@@ -74,7 +74,7 @@ class Supply:
     def ask_for_mates(self) -> list[Command]:
         """Mates for what was drawn freely; how many depends on the gangs, so that it waits for one."""
         gangs = len(self._agenda.gangs)
-        if not gangs:
+        if not gangs or not self._drawn:
             return []
         leads, self._drawn = self._drawn, []
         running = sum(len(advance.lanes) for advance in self._agenda.advances)

@@ -1,8 +1,10 @@
 """Trial: a frozen snapshot of one point of the search space, and the states it can be in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 
 from podium.spec.space import Value
 
@@ -141,3 +143,11 @@ class Trial:
     def last_values(self) -> tuple[float | None, ...]:
         """The values at `rung`; empty if there are none."""
         return self.values[self.rung] if self.values else ()
+
+    def but(self, **changes: Any) -> "Trial":
+        """A snapshot with other values; `dataclasses.replace` takes three times as long, and replays make thousands."""
+        return Trial(**(dict(zip(_FIELDS, _VALUES(self), strict=True)) | changes))
+
+
+_FIELDS = tuple(each.name for each in fields(Trial))
+_VALUES = attrgetter(*_FIELDS)

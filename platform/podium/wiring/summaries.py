@@ -18,6 +18,9 @@ from podium.wiring.place import Place
 
 FOLLOW_EVERY_S = 0.5
 
+NOTES = ("startup_s", "wall_s", "tracking_uri", "parent_run", "model")
+"""The facts of a sweep that its summary tells; a run of each trial is beside them."""
+
 TRAINING_VIEW = "workflowType=machine_learning"
 """Part of an address of the MLflow UI, which otherwise opens its pages for chat applications."""
 
@@ -35,8 +38,10 @@ def load(book: Book, sweep: str) -> Machine:
 def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[str, Any]:
     """What `launch --json` and `status --json` print; of a `machine` that was loaded already, if there is one."""
     machine = machine or load(book, sweep)
-    facts = book.facts(sweep).all()
     best = machine.best()
+    front = machine.front() if len(machine.spec.search.objectives) > 1 else []
+    described = [*front, *([] if best is None else [best])]
+    facts = book.facts(sweep).some([*NOTES, *(f"run/{trial.number}" for trial in described)])
     driver = book.holder(sweep)
     launched = next(book.rows(sweep)).event
     assert isinstance(launched, Launched)
@@ -75,7 +80,7 @@ def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[st
         "model": facts.get("model"),
     }
     if len(machine.spec.search.objectives) > 1:
-        summary["front"] = [describe(trial, machine.spec, facts) for trial in machine.front()]
+        summary["front"] = [describe(trial, machine.spec, facts) for trial in front]
     return summary
 
 

@@ -25,13 +25,13 @@ class Watched:
         assert isinstance(first, Launched)
         self.launched, self.machine, self.sequence = first, summaries.empty(first), -1
 
-    def refresh(self, most: int | None = None) -> list[Row]:
-        """Reads the rows that are new, `most` of them at most, lets the machine take them, and returns them.
+    def refresh(self) -> list[Row]:
+        """Reads the rows that are new, lets the machine take them, and returns them.
 
         Raises:
             StorageFault: if the ledger cannot be read for now.
         """
-        rows = list(self._book.rows(self._sweep, self.sequence, most))
+        rows = list(self._book.rows(self._sweep, self.sequence))
         for row in rows:
             self.machine.handle(row.event)
             self.sequence = row.sequence
