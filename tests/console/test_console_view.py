@@ -60,6 +60,7 @@ def busy(request: pytest.FixtureRequest) -> Bench:
     bench.finish(0.912345)
     if bench.machine.budget > 2:
         bench.fail("the batch holds no\nsamples")
+    bench.drawn(80)
     bench.at_s = 5.0
     for advance in bench.open[2:]:
         bench.progress(advance, 1, 0.9 - advance.lanes[0].trial / 10_000)

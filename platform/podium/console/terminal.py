@@ -65,7 +65,8 @@ class Screen:
         self.is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         self._live: Live | None = None
         self._ink: Ink | None = None
-        self._line = ""
+        self._lines: list[Text] = []
+        self._said = ""
         self._due = 0.0
 
     def show(self, view: View, machine: Machine, note: str = "") -> None:
@@ -74,17 +75,24 @@ class Screen:
         Args:
             view: What has heard of its events.
             machine: The sweep.
-            note: What else is to be said below it, in a line.
+            note: What else is to be said, in a line below it.
         """
         began = time.monotonic()
         if not machine.is_ended and began < self._due:
             return
         if self.is_live:
-            self._draw(view, machine, note)
+            self._ink = self._ink or ink_of(self.console)
+            width, height = self.console.size
+            self._lines = view.draw(machine, width, height - bool(note), self._ink)
+            self._draw(note)
         else:
-            self._print_line(" · ".join(filter(None, (view.headline(machine), note))))
+            self._say_once(" · ".join(filter(None, (view.headline(machine), note))))
         ended = time.monotonic()
         self._due = ended + max(DRAW_EVERY_S if self.is_live else LINE_EVERY_S, (ended - began) / SHARE)
+
+    def note(self, text: str) -> None:
+        """Says something below what was drawn last; the same only once where lines stay."""
+        self._draw(text) if self.is_live else self._say_once(text)
 
     def say(self, text: str, style: str = "") -> None:
         """Prints a line, above the live area if there is one."""
@@ -96,22 +104,19 @@ class Screen:
             self._live.stop()
             self._live = None
 
-    def _draw(self, view: View, machine: Machine, note: str) -> None:
-        self._ink = self._ink or ink_of(self.console)
+    def _draw(self, note: str) -> None:
         if self._live is None:
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
-        width, height = self.console.size
-        lines = view.draw(machine, width, height - bool(note), self._ink)
-        lines += [Text(note, style="bold")] if note else []
+        lines = [*self._lines, *([Text(note, style="bold")] if note else [])]
         for line in lines:
             line.no_wrap, line.overflow = True, "crop"
         self._live.update(Group(*lines), refresh=True)
 
-    def _print_line(self, line: str) -> None:
-        if line != self._line:
-            self._line = line
-            self.say(line)
+    def _say_once(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self.say(text)
 
 
 class Terminal:

@@ -153,8 +153,8 @@ def _marked(state: TrialState, text: str, ink: Ink) -> Text:
 
 
 def _gangs(machine: Machine) -> list[Text]:
-    """How many of the gangs train; nothing before there are any."""
-    if not machine.gangs:
+    """How many of the gangs train; nothing before there are any, and when none is needed any more."""
+    if not machine.gangs or machine.is_ended:
         return []
     busy = sum(key is not None for key in machine.gangs.values())
     return [Text(f"gangs {busy}/{len(machine.gangs)} busy")]
