@@ -32,6 +32,7 @@ class Travels:
         writes: Where it writes without that option.
         plants: Whether it is a driver, which the cluster keeps running.
         stays: Why it cannot go, and what to do instead; it is not handed on then.
+        looks_on: Whether leaving it at any time is no failure, since it changes nothing.
         is_its_own: Whether it deals with clusters elsewhere itself.
     """
 
@@ -40,6 +41,7 @@ class Travels:
     writes: str = ""
     plants: bool = False
     stays: str = ""
+    looks_on: bool = False
     is_its_own: bool = False
 
 
@@ -86,6 +88,9 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     try:
         answer = carry_out(cluster, words, hear, parcel=parcel, gives=target.name if target else "")
     except KeyboardInterrupt:
+        if how.looks_on:
+            _say(f"podium: left; {sweep or 'the sweep'} goes on as it was")
+            sys.exit(0)
         if not how.plants:
             raise
         not_yet = f"{cluster.name} has not said that it took {sweep}; give the command again, or {sweep} may not run"
@@ -129,7 +134,7 @@ def _check(options: Mapping[str, Any]) -> str:
 
     if "file" in options:
         return read_sweep(options["file"], options["overrides"]).spec.sweep
-    return str(options.get("name", ""))
+    return str(options.get("name") or "")
 
 
 def _bring(options: dict[str, Any], names: tuple[str, ...]) -> Path | None:

@@ -2,17 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_restarts
-from podium.cli.output import print_json, print_summary
-from podium.errors import Interrupted, Refused
+from podium.cli.output import print_ending, print_json
+from podium.errors import Refused
 from podium.wiring.place import Place
-
-STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
 
 
 @click.command(epilog=EXIT_CODES)
@@ -41,7 +39,7 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
     sweep_file = read_sweep(file, overrides)
     with Terminal().opened() as terminal, sweep_file.locating():
         summary = launches.launch(sweep_file, place, terminal)
-    _end(summary, as_json)
+    print_ending(summary, as_json)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -58,7 +56,7 @@ def resume(name: str, place: Place, as_json: bool) -> None:
 
     with Terminal().opened() as terminal:
         summary = launches.resume(name, place, terminal)
-    _end(summary, as_json)
+    print_ending(summary, as_json)
 
 
 @click.command(epilog="Exit codes: 0 it can be launched, 2 it cannot.")
@@ -111,16 +109,6 @@ def lr(file: str, overrides: tuple[str, ...], out: Path | None, place: Place, as
         found["picture"] = str(out)
     print_json(found) if as_json else click.echo(range_tests.to_text(found))
     sys.exit(Refused.exit_code if found["suggestion"] is None else 0)
-
-
-def _end(summary: dict[str, Any], as_json: bool) -> NoReturn:
-    if as_json:
-        print_json(summary)
-    else:
-        print_summary(summary)
-        if summary["state"] == "interrupted":
-            click.echo(f"Go on with:  podium resume {summary['sweep']}")
-    sys.exit(STATE_CODES.get(summary["state"], 0))
 
 
 COMMANDS = (launch, resume, check, lr)

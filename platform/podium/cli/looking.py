@@ -1,6 +1,7 @@
 """Commands that show what there is."""
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -9,8 +10,8 @@ import click
 
 from podium.cli.comparison import print_comparison
 from podium.cli.elsewhere import Travels, travels
-from podium.cli.options import placed, with_json
-from podium.cli.output import best_of, print_done, print_findings, print_json, print_summary, table
+from podium.cli.options import EXIT_CODES, placed, with_json
+from podium.cli.output import best_of, print_done, print_ending, print_findings, print_json, print_summary, table
 from podium.wiring.place import Place
 
 
@@ -43,6 +44,34 @@ def status(name: str, place: Place, as_json: bool) -> None:
 
     summary = summaries.summarize(place.book(), name)
     print_json(summary) if as_json else print_summary(summary)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("name", required=False)
+@placed
+@travels(Travels(looks_on=True))
+@with_json
+def watch(name: str | None, place: Place, as_json: bool) -> None:
+    """Watch the sweep NAME, which somebody else drives, until it ends. Default: the newest that is running.
+
+    Shows what its launch shows. Ctrl-C leaves the sweep alone. With --json the summary at the end, as status gives it.
+    """
+    from podium.console.terminal import Screen
+    from podium.console.watching import Watching
+    from podium.wiring.watching import newest_driven
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = Screen()
+    try:
+        name = name or newest_driven(place.book())
+        summary = Watching(place, name, screen).run()
+    except KeyboardInterrupt:
+        screen.close()
+        click.echo(f"podium: left; {name or 'the sweep'} goes on as it was", err=True)
+        sys.exit(0)
+    finally:
+        screen.close()
+    print_ending(summary, as_json)
 
 
 @click.command()
@@ -236,4 +265,4 @@ def verify(name: str, place: Place, as_json: bool) -> None:
     sys.exit(1 if problems else 0)
 
 
-COMMANDS = (ledger, list_, status, logs, compare, inside, ui, doctor, schema)
+COMMANDS = (ledger, list_, status, watch, logs, compare, inside, ui, doctor, schema)

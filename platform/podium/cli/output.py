@@ -3,15 +3,20 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from podium.errors import Interrupted
 
 if TYPE_CHECKING:
     from podium.wiring.findings import Finding
 
 WIDTH = 200
 """Columns of a table that goes to a file or a pipe."""
+
+STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
+"""By a sweep's state the exit code, where it is not 0."""
 
 MOST_FAILURES = MOST_AILING = 3
 
@@ -57,6 +62,17 @@ def print_summary(summary: dict[str, Any]) -> None:
         click.echo(f"{key:>8}  {value}")
     _print_ailing(summary)
     _print_failures(summary)
+
+
+def print_ending(summary: dict[str, Any], as_json: bool) -> NoReturn:
+    """Prints how a sweep stands when nobody drives it any more, and ends with the exit code for that."""
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)
+        if summary["state"] == "interrupted":
+            click.echo(f"Go on with:  podium resume {summary['sweep']}")
+    sys.exit(STATE_CODES.get(summary["state"], 0))
 
 
 def spent_on(summary: dict[str, Any]) -> str:

@@ -21,7 +21,8 @@ def left_epochs(machine: Machine, epochs: Mapping[int, int]) -> float:
         epochs: By trial, the epochs trained so far, those of a running advance included.
     """
     spec, trials = machine.spec, machine.trials.values()
-    total = _granted(spec.budget.policy, spec.rungs(), spec.budget.epochs.factor, machine.budget)
+    rungs = spec.rungs()
+    total = _granted(spec.budget.policy, rungs, spec.budget.epochs.factor, machine.budget)
     share = total / machine.budget
     alone = spec.budget.policy == "none"
     for trial in trials:
@@ -30,7 +31,7 @@ def left_epochs(machine: Machine, epochs: Mapping[int, int]) -> float:
     done = sum(epochs.values())
     total = max(total, done * machine.budget / max(len(machine.trials), 1))
     running = (trial.number for trial in trials if trial.state is TrialState.RUNNING)
-    begun = sum(_to_next_rung(spec.rungs(), epochs.get(number, 0)) for number in running)
+    begun = sum(_to_next_rung(rungs, epochs.get(number, 0)) for number in running)
     return max(total - done, begun)
 
 

@@ -1,5 +1,8 @@
 """Watching a sweep: its ledger is read once, and from then on only what is new."""
 
+from collections.abc import Iterator
+
+from podium.errors import LookupFailed
 from podium.ledger import Book
 from podium.ledger.book import Row
 from podium.sweep.messages import Launched
@@ -31,8 +34,35 @@ class Watched:
         Raises:
             StorageFault: if the ledger cannot be read for now.
         """
-        rows = list(self._book.rows(self._sweep, self.sequence))
-        for row in rows:
+        return list(self.news())
+
+    def news(self) -> Iterator[Row]:
+        """The rows that are new, each when the machine has just taken it.
+
+        Raises:
+            StorageFault: as `refresh`.
+        """
+        for row in list(self._book.rows(self._sweep, self.sequence)):
             self.machine.handle(row.event)
             self.sequence = row.sequence
-        return rows
+            yield row
+
+    def driver(self) -> str | None:
+        """Who drives the sweep now, in words; None if nobody does.
+
+        Raises:
+            StorageFault: as `refresh`.
+        """
+        return self._book.holder(self._sweep)
+
+
+def newest_driven(book: Book) -> str:
+    """The newest sweep that somebody drives now.
+
+    Raises:
+        LookupFailed: if there is none.
+    """
+    for sweep in reversed(book.sweeps()):
+        if book.holder(sweep) is not None:
+            return sweep
+    raise LookupFailed("no sweep is running here; `podium list` shows all, and `podium watch NAME` how one ended")
