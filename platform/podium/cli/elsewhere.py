@@ -30,6 +30,7 @@ class Travels:
         brings: Its arguments that may be files here; the folder they lie in comes along.
         gives: Its option that names a file or folder to write here.
         writes: Where it writes without that option.
+        is_new: Whether that must not be there yet, since more may be in it than what comes back.
         plants: Whether it is a driver, which the cluster keeps running.
         stays: Why it cannot go, and what to do instead; it is not handed on then.
         is_its_own: Whether it deals with clusters elsewhere itself.
@@ -38,6 +39,7 @@ class Travels:
     brings: tuple[str, ...] = ()
     gives: str = ""
     writes: str = ""
+    is_new: bool = False
     plants: bool = False
     stays: str = ""
     is_its_own: bool = False
@@ -157,7 +159,14 @@ def _take(options: dict[str, Any], how: Travels) -> Path | None:
     """Where here to put what the command writes; names it in `options` by its last part."""
     if not how.gives or not (options[how.gives] or how.writes):
         return None
-    target = Path(options[how.gives] or how.writes)
+    given = str(options[how.gives] or how.writes)
+    if "://" in given:
+        raise UserError(f"--{how.gives} {given} is an address, and a cluster elsewhere sends back files; give a file")
+    target = Path(given)
+    if how.is_new and target.exists():
+        raise UserError(
+            f"{target} is there already, and what the cluster sends would replace all of it; give a new file"
+        )
     if target.name in ("", ".."):
         raise UserError(f"--{how.gives} {options[how.gives]} has no name of its own; give a file or folder by its name")
     if options[how.gives]:
