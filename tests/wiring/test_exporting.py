@@ -12,6 +12,7 @@ import optuna
 import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState as Shown
+from shown_sweeps import Story, make_spec, make_story
 
 from podium.cli import podium
 from podium.errors import UserError
@@ -21,7 +22,6 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Enqueued
 from podium.testing.simulation import launched, toy_spec
 from podium.wiring.exporting import export, read
-from shown_sweeps import Story, make_spec, make_story
 
 __all__ = ["make_spec", "make_story"]
 

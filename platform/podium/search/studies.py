@@ -27,7 +27,7 @@ MARK = "podium.sweep"
 METRICS = "study:metric_names"
 """Where Optuna keeps the names of objectives."""
 
-BATCH = 1000
+BATCH = 2500
 
 CHILDREN = (
     "trial_params",

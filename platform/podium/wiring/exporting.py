@@ -39,7 +39,7 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
     summary = summaries.summarize(book, sweep, machine)
     attributes = {
         "podium.state": summary["state"],
-        "podium.user": summary["user"],
+        **({"podium.user": summary["user"]} if summary["user"] else {}),
         "podium.task": machine.spec.task,
         "podium.budget_trials": machine.budget,
         "podium.device_s": summary["device_s"],
