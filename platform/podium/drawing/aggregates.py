@@ -14,6 +14,8 @@ MOST_EPOCHS = 100
 
 LEVEL = 0.95
 
+CERTAIN = 0.9
+
 
 @dataclass(frozen=True)
 class Band:
@@ -21,9 +23,9 @@ class Band:
 
     Attributes:
         epochs: Where any curve has a value, thinned evenly to `MOST_EPOCHS`.
-        low: The 10th percentile of the values there.
+        low: The lowest percentile of the values there, the 10th as a rule.
         middle: The median.
-        high: The 90th percentile.
+        high: The highest percentile, the 90th as a rule.
         counts: How many curves have a value there.
     """
 
@@ -53,15 +55,17 @@ class Bin:
     count: int
 
 
-def band(curves: Iterable[Sequence[tuple[int, float | None]]]) -> Band:
-    """The band of learning curves; values that are not finite are left out."""
+def band(
+    curves: Iterable[Sequence[tuple[int, float | None]]], percentiles: tuple[float, float, float] = (10, 50, 90)
+) -> Band:
+    """The band of learning curves between percentiles; values that are not finite are left out."""
     by_epoch: dict[int, list[float]] = {}
     for curve in curves:
         for epoch, value in curve:
             if value is not None:
                 by_epoch.setdefault(epoch, []).append(value)
     epochs = sample(sorted(by_epoch), MOST_EPOCHS)
-    found = [np.percentile(by_epoch[epoch], (10, 50, 90)).tolist() for epoch in epochs]
+    found = [np.percentile(by_epoch[epoch], percentiles).tolist() for epoch in epochs]
     low, middle, high = zip(*found, strict=True) if found else ((), (), ())
     return Band(tuple(epochs), low, middle, high, tuple(len(by_epoch[epoch]) for epoch in epochs))
 
@@ -116,3 +120,9 @@ def limits(drawn: Iterable[float], reach: Iterable[float]) -> tuple[float, float
     high = min(max([high, *further]), high + room)
     pad = (high - low) * 0.04 or room
     return low - pad, high + pad
+
+
+def limits_from_best(values: Iterable[float], *, is_maximized: bool) -> tuple[float, float]:
+    """The ends of an axis that shows the better `CERTAIN` of all values, and of what goes further as much again."""
+    ordered = sorted(values, reverse=is_maximized)
+    return limits(ordered[: max(1, round(CERTAIN * len(ordered)))], ordered)

@@ -86,10 +86,27 @@ DARK = Theme(
         TrialState.WAITING: "#b7babf",
     },
     series=("#4ea8e6", "#ff8c42", "#37c796", "#e08fc0", "#e5b53a", "#8accf5"),
-    ramp=("#26405c", "#305f8c", "#3f83bd", "#67abe0", "#a9d6f7"),
+    ramp=("#26405c", "#305f8c", "#4489c4", "#67abe0", "#a9d6f7"),
     top="#ff9a3d",
     rest="#3b434c",
 )
+
+
+def contrast(one: str, other: str) -> float:
+    """How much two colours differ in luminance, from 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def written_on(theme: Theme, colour: str) -> str:
+    """The colour of text on an area of some colour."""
+    return max((theme.ink, theme.ground), key=lambda text: contrast(text, colour))
 
 
 def variables(theme: Theme) -> dict[str, str]:
@@ -100,6 +117,7 @@ def variables(theme: Theme) -> dict[str, str]:
         **{f"--{state}": colour for state, colour in theme.states.items()},
         **{f"--s{index}": colour for index, colour in enumerate(theme.series)},
         **{f"--g{index}": colour for index, colour in enumerate(theme.ramp)},
+        **{f"--on-g{index}": written_on(theme, colour) for index, colour in enumerate(theme.ramp)},
     }
 
 

@@ -10,7 +10,7 @@ from podium.drawing.aggregates import Band, Bin, band, bins, limits, sample
 from podium.drawing.charts import INACTIVE, Axis, axis
 from podium.drawing.svg import Plot, Scale, canvas, path, write
 from podium.spec.space import Choice, Parameter, Value
-from podium.spec.sweep import SweepSpec
+from podium.spec.sweep import Objective, SweepSpec
 from podium.sweep.ranking import Ranking
 from podium.sweep.trial import Trial
 
@@ -57,15 +57,13 @@ class Panel:
     @property
     def goal(self) -> str:
         """The first objective, and which way it is better."""
-        return self._goal("")
+        return goal_of(self.spec.search.objectives[0])
 
     @property
     def goal_at_first(self) -> str:
         """Likewise, of the values at the first rung."""
-        return self._goal(f" after {self._first_rung} epoch{'s' if self._first_rung > 1 else ''}")
-
-    def _goal(self, when: str) -> str:
-        return f"{self.metric}{when} ({'higher' if self.is_maximized else 'lower'} is better)"
+        when = f" after {self._first_rung} epoch{'s' if self._first_rung > 1 else ''}"
+        return goal_of(self.spec.search.objectives[0], when)
 
     def at_first(self, trial: Trial) -> float | None:
         """The value of a trial at the first rung, where no policy has chosen yet; None if it has none there."""
@@ -105,13 +103,19 @@ class Panel:
         return self.fixed.get(name), is_fixed
 
 
+def goal_of(objective: Objective, when: str = "") -> str:
+    """An objective's metric, and which way it is better."""
+    return f"{objective.metric}{when} ({'higher' if objective.direction == 'maximize' else 'lower'} is better)"
+
+
 def varying(panels: Sequence[Panel]) -> list[str]:
     """The searched parameters that are not the same in all trials drawn."""
     names = dict.fromkeys(name for panel in panels for name in panel.spec.search.space)
 
     def is_varying(name: str) -> bool:
-        found = {panel.value_of(trial, name) for panel in panels for trial in panel.trials}
-        return len(found) > 1
+        found = (panel.value_of(trial, name) for panel in panels for trial in panel.trials)
+        first = next(found, None)
+        return any(other != first for other in found)
 
     return [name for name in names if is_varying(name)]
 
@@ -146,7 +150,7 @@ def learning_curves(parent: Element, panel: Panel, panels: Sequence[Panel]) -> s
 def parallel(parent: Element, panel: Panel, panels: Sequence[Panel], names: Sequence[str]) -> str:
     """Draws one sweep's trials as lines over axes that all sweeps share; returns how many are drawn of how many."""
     drawn = [(each, trial) for each in panels for trial in _chosen(each)]
-    axes = [_axis_of(name, drawn) for name in names]
+    axes = [axis_of(name, drawn) for name in names]
     low, high = _reached(_last(trial) for each in panels if each.goal == panel.goal for trial in _best_of(each))
     height = ROW * (len(axes) + 1) + 12
     svg = canvas(parent, f"Parameters of {panel.spec.sweep}", PARALLEL_WIDTH, height)
@@ -194,7 +198,7 @@ def slices(parent: Element, panels: Sequence[Panel], name: str) -> None:
     """Draws the value at the first rung against one parameter: medians in bins, and where the best trials lie."""
     first = [(panel, trial) for panel in panels for trial in panel.everything if panel.at_first(trial) is not None]
     best = [(panel, trial) for panel in panels for trial in panel.trials[: MOST_BEST * 10]]
-    one = _axis_of(name, [*first, *best])
+    one = axis_of(name, [*first, *best])
     places = one.positions
     is_discrete = len(set(places)) <= BINS * 2
     medians: list[tuple[Panel, list[Bin]]] = []
@@ -212,7 +216,7 @@ def slices(parent: Element, panels: Sequence[Panel], name: str) -> None:
     for index, (panel, _) in enumerate(best, start=len(first)):
         top = high + room * (1 - panels.index(panel) / (len(panels) + 1))
         mark = (top - room / (len(panels) + 2), top)
-        plot.bar(places[index], *mark, f"mark s{panel.index % 6}", _jitter(index) * 40 if is_discrete else 0.0)
+        plot.bar(places[index], *mark, f"mark s{panel.index % 6}", jitter(index) * 40 if is_discrete else 0.0)
     for panel, found in medians:
         colour, shift = f"s{panel.index % 6}", _shift(panel, panels) if is_discrete else 0.0
         if not is_discrete:
@@ -232,7 +236,7 @@ def _chosen(panel: Panel) -> list[Trial]:
     return [*_best_of(panel), *sample(panel.trials[MOST_LINES:], MOST_OTHERS)]
 
 
-def _axis_of(name: str, drawn: Sequence[tuple[Panel, Trial]]) -> Axis:
+def axis_of(name: str, drawn: Sequence[tuple[Panel, Trial]]) -> Axis:
     """One axis for the trials of all sweeps; what is searched by choice, and few whole numbers, stand evenly apart.
 
     A value that has no place on the axis, such as the 0 of a sweep that leaves out what another searches on a log
@@ -266,10 +270,10 @@ def _reached(values: Iterable[float]) -> tuple[float, float]:
 
 def _spread(one: Axis, place: int) -> float:
     """Draws lines apart that meet in one of few values."""
-    return _jitter(place) * 0.05 if len(set(one.positions)) <= BINS else 0.0
+    return jitter(place) * 0.05 if len(set(one.positions)) <= BINS else 0.0
 
 
-def _jitter(place: int) -> float:
+def jitter(place: int) -> float:
     """Between -0.5 and 0.5, and far from that of the next."""
     return place * 0.618 % 1 - 0.5
 

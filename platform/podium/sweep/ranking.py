@@ -40,13 +40,22 @@ class Ranking:
 
     def front(self, trials: Iterable[Trial]) -> list[Trial]:
         """The candidates that no other beats in every objective."""
-        candidates = list(filter(self.is_candidate, trials))
-        losses = [self.losses(trial.last_values) for trial in candidates]
-        return [
-            trial
-            for trial, own in zip(candidates, losses, strict=True)
-            if not any(_dominates(other, own) for other in losses)
-        ]
+        trials = list(trials)
+        losses = {trial.number: self.losses(trial.last_values) for trial in filter(self.is_candidate, trials)}
+        front = undominated(losses.values())
+        return [trial for trial in trials if losses.get(trial.number) in front]
+
+
+def undominated(losses: Iterable[tuple[float, ...]]) -> set[tuple[float, ...]]:
+    """Those that no other beats in everything; in order only an earlier one can, and first the last one that did."""
+    front: list[tuple[float, ...]] = []
+    for own in sorted(set(losses)):
+        better = next((place for place, other in enumerate(front) if _dominates(other, own)), None)
+        if better is None:
+            front.append(own)
+        else:
+            front.insert(0, front.pop(better))
+    return set(front)
 
 
 def _loss(value: float | None, objective: Objective) -> float:

@@ -1,11 +1,15 @@
-"""Trial seeds: a counter hash, so that a trial's seed depends on its number and nothing else. Pure."""
+"""Trial seeds: a counter hash, so that one depends on its trial's number alone; which trials repeat a point. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
+from podium.sweep.trial import Trial
 
 MASK = (1 << 64) - 1
+
+SEEDS = ("seed",)
+"""The parameters that tell repetitions of one point apart."""
 
 
 def splitmix64(state: int) -> int:
@@ -22,3 +26,12 @@ def trial_seed(spec: SweepSpec, number: int, parameters: Mapping[str, Value]) ->
     if isinstance(searched, int):
         return searched
     return splitmix64(splitmix64(spec.search.seed) ^ number) >> 2
+
+
+def repeated(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """The trials of each point that was tried with several trial seeds, one a seed."""
+    points: dict[tuple[tuple[str, str], ...], dict[int, Trial]] = {}
+    for trial in trials:
+        point = tuple(sorted((key, repr(value)) for key, value in trial.parameters.items() if key not in SEEDS))
+        points.setdefault(point, {}).setdefault(trial.seed, trial)
+    return [list(by_seed.values()) for by_seed in points.values() if len(by_seed) > 1]

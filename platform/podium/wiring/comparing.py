@@ -14,6 +14,7 @@ from podium.ledger import Book
 from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Event, Launched, Progress
 from podium.sweep.ranking import Ranking
+from podium.sweep.seeds import SEEDS, repeated
 from podium.sweep.trial import Trial, TrialState
 from podium.wiring import summaries
 from podium.wiring.differences import ABOUT, differences, obstacles
@@ -26,9 +27,6 @@ UNREPEATED = (
 )
 
 LOST = (TrialState.DIVERGED, TrialState.FAILED)
-
-SEEDS = ("seed",)
-"""The parameters that tell repetitions of one point apart."""
 
 Curve = list[tuple[int, float | None]]
 
@@ -182,7 +180,7 @@ def repetitions(side: Side) -> list[dict[str, Any]]:
         failed or broke a constraint), the values' `mean`, and `low` and `high`, the ends of Student's interval of it at
         `level`. None of points with fewer than two values.
     """
-    several = [trials for trials in _points(side) if len(trials) > 1]
+    several = repeated(side.machine.trials.values())
     ranking = side.machine.ranking
     valued = [[trial for trial in trials if ranking.is_candidate(trial)] for trials in several]
     epochs = [{*trial.values} for trials in valued for trial in trials]
@@ -195,15 +193,6 @@ def repetitions(side: Side) -> list[dict[str, Any]]:
         if len(kept) > 1
     ]
     return sorted(found, key=lambda each: (each["lost"] > 0, ranking.loss((each["mean"],))))
-
-
-def _points(side: Side) -> list[list[Trial]]:
-    """The trials of each point, one a trial seed."""
-    points: dict[tuple[tuple[str, str], ...], dict[int, Trial]] = {}
-    for trial in side.machine.trials.values():
-        point = tuple(sorted((key, repr(value)) for key, value in trial.parameters.items() if key not in SEEDS))
-        points.setdefault(point, {}).setdefault(trial.seed, trial)
-    return [list(by_seed.values()) for by_seed in points.values()]
 
 
 def _repetition(trials: Sequence[Trial], epoch: int, lost: int) -> dict[str, Any]:
