@@ -1,5 +1,6 @@
-"""Commands that write sweeps down for others: a study for Optuna Dashboard."""
+"""Commands that write sweeps down for others: a study for Optuna Dashboard, a report to read."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from podium.errors import UserError
 from podium.wiring.place import Place
 
 SQLITE = "sqlite:///"
+
+REPORTS = ("{name}-report.html", "{name}-report.pdf")
 
 
 def _database(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -27,7 +30,7 @@ def _database(_context: click.Context, _parameter: click.Parameter, value: str) 
     "--optuna", required=True, callback=_database, help="The storage to write to: sqlite:///study.db or a file's path."
 )
 @placed
-@travels(Travels(gives="optuna", is_new=True))
+@travels(Travels(gives=("optuna",), is_new=True))
 @with_json
 def export(name: str, optuna: str, place: Place, as_json: bool) -> None:
     """Write the sweep NAME as a study that Optuna Dashboard opens.
@@ -47,4 +50,30 @@ def export(name: str, optuna: str, place: Place, as_json: bool) -> None:
     print_done(done, as_json)
 
 
-COMMANDS = (export,)
+@click.command()
+@click.argument("name")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the page to this file.")
+@click.option("--pdf", type=click.Path(path_type=Path), help="Write the PDF to this file.")
+@placed
+@travels(Travels(gives=("html", "pdf"), writes=REPORTS))
+@with_json
+def report(name: str, html: Path | None, pdf: Path | None, place: Place, as_json: bool) -> None:
+    """Write a report of the sweep NAME for readers who were not there: a page, a PDF, or without options both.
+
+    podium report digits  writes digits-report.html and digits-report.pdf
+
+    It tells the question, the space, the best trial and how sure that is, what mattered, how it went, what failed and
+    why, what it cost, and how to reproduce it. The page is one file that loads nothing. A sweep that still runs has a
+    report, too: of what there is.
+    """
+    from podium.console import Terminal
+    from podium.wiring import reporting
+
+    if html is None and pdf is None:
+        html, pdf = (Path(each.format(name=name)) for each in REPORTS)
+    with Terminal().opened() as terminal:
+        done = reporting.report(place, name, html, pdf, terminal.stage)
+    print_done(done, as_json)
+
+
+COMMANDS = (export, report)
