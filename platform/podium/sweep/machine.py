@@ -122,6 +122,11 @@ class Machine:
         return self._agenda.held(self._roster.waiting)
 
     @property
+    def num_coming(self) -> int:
+        """For how many gangs new trials are being drawn."""
+        return self._agenda.num_coming
+
+    @property
     def is_ended(self) -> bool:
         """Whether no command will follow until the sweep is resumed or extended."""
         return self.state is not SweepState.RUNNING

@@ -80,12 +80,18 @@ class Host(Message):
 
 
 class GangReady(Message):
-    """A gang's ranks are up and idle; `hosts` are theirs, rank by rank, as far as they are known."""
+    """A gang's ranks are up and idle; `hosts` are theirs, rank by rank, as far as they are known.
+
+    Before that it waited `waited_s` seconds for places for all of them, and then took `startup_s` to be up; None where
+    nobody has measured it.
+    """
 
     kind: Literal["gang_ready"] = "gang_ready"
     gang: str
     devices: str = ""
     hosts: tuple[Host, ...] = ()
+    waited_s: float | None = None
+    startup_s: float | None = None
 
 
 class GangLost(Message):
@@ -207,6 +213,8 @@ class Advanced(Message):
 
     `usage` tells of each rank what it used of its host and its GPU, by the names of MLflow's system metrics;
     `conditions` what its numbers were computed with: device, threads, and torch's settings that change results.
+    Of its time the first rank waited `data_s` seconds for batches, and read and wrote checkpoints for `checkpoint_s`;
+    None where nobody has measured it.
     """
 
     kind: Literal["advanced"] = "advanced"
@@ -215,6 +223,8 @@ class Advanced(Message):
     reports: tuple[Report, ...]
     usage: tuple[Metrics, ...] = ()
     conditions: dict[str, Value] = Field(default_factory=dict)
+    data_s: float | None = None
+    checkpoint_s: float | None = None
 
 
 class AdvanceFailed(Message):
