@@ -87,7 +87,7 @@ def test_steps_are_epochs_and_a_diverged_trial_ends_in_no_number(tmp_path: Path,
 
 def test_times_are_the_ledgers(make_story: Make) -> None:
     story = make_story("asha_stop", faulty, trials=6).play()
-    _, machine, lived = read(story.rows, {})
+    _, timeline, lived = read(story.rows, {})
     first, last = story.rows[0].at, story.rows[-1].at
     for each in lived:
         assert each.began is not None
@@ -95,7 +95,7 @@ def test_times_are_the_ledgers(make_story: Make) -> None:
         assert first <= each.began < each.left <= last
     began = [each.began for each in lived]
     assert began == sorted(began)
-    assert machine.trials == story.machine.trials
+    assert timeline.machine.trials == story.machine.trials
 
 
 def test_what_goes_on_is_shown_as_it_stands(tmp_path: Path, make_story: Make) -> None:

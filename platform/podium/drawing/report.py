@@ -11,6 +11,7 @@ from markupsafe import Markup
 from podium.drawing import palette, words
 from podium.drawing.panels import Panel
 from podium.drawing.report_figures import figures
+from podium.sweep.timeline import Timeline, Use
 
 MOST_LEADING = 3
 """Parameters that the first page names."""
@@ -22,6 +23,7 @@ class Report:
 
     Attributes:
         made_at: When it was collected, in seconds since 1970.
+        note: What the sweep is for; empty if nobody has said.
         panel: What charts draw.
         summary: What `podium status --json` prints.
         certainty: How far the values can be trusted, in sentences.
@@ -33,13 +35,12 @@ class Report:
         logs: Of some failed trials `trial`, `reason` and the last lines of the `log`.
         origin: Code, packages, machine and data.
         text: The sweep file as it was written.
-        began_at: When it was launched.
-        ended_at: When something last happened.
-        driven_s: Seconds for which it had a driver.
+        timeline: What its gangs did.
         epochs: How many were trained.
     """
 
     made_at: float
+    note: str
     panel: Panel
     summary: Mapping[str, Any]
     certainty: Sequence[str]
@@ -51,9 +52,7 @@ class Report:
     logs: Sequence[Mapping[str, Any]]
     origin: Mapping[str, Any]
     text: str
-    began_at: float
-    ended_at: float
-    driven_s: float
+    timeline: Timeline
     epochs: int
 
     @property
@@ -64,13 +63,19 @@ class Report:
     @property
     def question(self) -> str:
         """What the sweep is for: its note, or what it searches."""
-        if self.panel.spec.note:
-            return self.panel.spec.note
+        if self.note:
+            return self.note
         goals = " and ".join(
             f"the {'highest' if one.direction == 'maximize' else 'lowest'} {one.metric}"
             for one in self.panel.spec.search.objectives
         )
         return f"Which parameters lead to {goals}?"
+
+    @property
+    def driven_s(self) -> float:
+        """Seconds for which it had a driver."""
+        away = sum(wait.end - wait.begin for wait in self.timeline.all_waits if wait.use is Use.AWAY)
+        return self.timeline.at - self.timeline.begin - away
 
     @property
     def is_over(self) -> bool:
@@ -100,13 +105,9 @@ class Report:
 
     def policy(self) -> str:
         """Who goes on, and when that is decided."""
-        policy, rungs = self.panel.spec.budget.policy, self.panel.spec.rungs()
-        last = f"{rungs[-1]:,} {'epoch' if rungs[-1] == 1 else 'epochs'} at most"
-        if policy == "none":
-            return f"none, {last}"
-        return (
-            f"{policy}, trials compared after {words.listed(rungs[:-1])}, {last}" if rungs[1:] else f"{policy}, {last}"
-        )
+        policy, (*rungs, last) = self.panel.spec.budget.policy, self.panel.spec.rungs()
+        compared = f", trials are compared after {words.listed(rungs)}" if policy != "none" and rungs else ""
+        return f"{policy}{compared}; the full budget is {last} {'epoch' if last == 1 else 'epochs'}"
 
     def goals(self) -> str:
         """What counts."""

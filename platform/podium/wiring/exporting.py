@@ -1,14 +1,13 @@
 """Sweeps for programs of others: a study that Optuna Dashboard opens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.ledger import Book
 from podium.ledger.book import Row
-from podium.sweep.machine import Machine
-from podium.sweep.messages import Advance, Launched, Progress, Saved
-from podium.sweep.trial import TrialState
+from podium.sweep.messages import Launched, Progress
+from podium.sweep.timeline import Span, Timeline
 from podium.wiring import summaries
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
 
     book.require(sweep)
     stage(f"Reading the ledger of {sweep}")
-    launched, machine, lived = read(book.rows(sweep), book.facts(sweep).all())
+    launched, timeline, lived = read(book.rows(sweep), book.facts(sweep).all())
+    machine = timeline.machine
     study = ShownStudy(machine.spec)
     summary = summaries.summarize(book, sweep, machine)
     attributes = {
@@ -59,50 +59,49 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
     }
 
 
-def read(rows: Iterable[Row], facts: dict[str, Any]) -> "tuple[Launched, Machine, list[Lived]]":
-    """Replays a sweep; of every trial its curve, and when it was trained."""
+def read(rows: Iterable[Row], facts: Mapping[str, Any]) -> "tuple[Launched, Timeline, list[Lived]]":
+    """Replays a sweep: its first event, what its gangs did, and of every trial its curve and when it was trained."""
     from podium.search.shown_study import Lived
 
     rows = iter(rows)
-    launched = next(rows).event
-    assert isinstance(launched, Launched)
-    machine = summaries.empty(launched)
-    metric = machine.spec.search.objectives[0].metric
-    machine.handle(launched)
+    first = next(rows)
+    assert isinstance(first.event, Launched)
+    timeline = Timeline(summaries.empty(first.event))
+    metric = timeline.machine.spec.search.objectives[0].metric
     curves: dict[int, dict[int, float | None]] = {}
-    began: dict[int, float] = {}
-    left: dict[int, float] = {}
-    running: set[int] = set()
-    at = 0.0
+    timeline.take(first.at, first.event)
     for row in rows:
-        at = row.at
-        commands = machine.handle(row.event)
+        timeline.take(row.at, row.event)
         if isinstance(row.event, Progress):
             for lane in row.event.lanes:
                 if metric in lane.metrics:
                     curves.setdefault(lane.trial, {})[lane.epoch] = lane.metrics[metric]
-        elif not isinstance(row.event, Saved):
-            gone = {number for number in running if machine.trials[number].state is not TrialState.RUNNING}
-            left.update(dict.fromkeys(gone, at))
-            running -= gone
-        for command in commands:
-            if isinstance(command, Advance):
-                numbers = [lane.trial for lane in command.lanes]
-                running.update(numbers)
-                for number in numbers:
-                    began.setdefault(number, at)
-    trials = [machine.trials[number] for number in sorted(machine.trials)]
+    began, left = _times(timeline)
+    trials = [trial for _, trial in sorted(timeline.machine.trials.items())]
     return (
-        launched,
-        machine,
+        first.event,
+        timeline,
         [
             Lived(
                 trial,
                 sorted(curves.get(trial.number, {}).items()),
                 began.get(trial.number),
-                left.get(trial.number, at if trial.state.is_ended else None),
-                facts.get(f"run/{trial.number}", ""),
+                left.get(trial.number, timeline.at if trial.state.is_ended else None),
+                facts.get(f"run/{trial.number}") or "",
             )
             for trial in trials
         ],
     )
+
+
+def _times(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:
+    """By trial when it was first trained, and when last."""
+    began: dict[int, float] = {}
+    left: dict[int, float] = {}
+    for _, pieces in timeline.pieces:
+        for piece in pieces:
+            if isinstance(piece, Span):
+                for number in piece.trials:
+                    began[number] = min(piece.begin, began.get(number, piece.begin))
+                    left[number] = max(piece.end, left.get(number, piece.end))
+    return began, left

@@ -4,14 +4,14 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import PodiumError, UserError
-from podium.ledger.book import Book, Row
+from podium.ledger import Book
 from podium.masking import Secrets, without_logins
-from podium.sweep.messages import Judged, Launched, Resumed
+from podium.sweep.messages import Judged, Launched
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking.provenance import PACKAGES
 from podium.wiring import comparing, exporting, networks, summaries
@@ -95,8 +95,9 @@ def collect(place: Place, sweep: str) -> "Report":
 
     book = place.book()
     book.require(sweep)
-    facts, clock = book.facts(sweep).all(), _Clock()
-    launched, machine, lived = exporting.read(clock.hear(book.rows(sweep)), facts)
+    facts = book.facts(sweep).all()
+    launched, timeline, lived = exporting.read(book.rows(sweep), facts)
+    machine = timeline.machine
     curves = {each.trial.number: list(each.curve) for each in lived if each.curve}
     side = Side(launched, machine, facts, curves)
     trials, shares = list(machine.trials.values()), importance(machine.spec, machine.trials.values())
@@ -104,6 +105,7 @@ def collect(place: Place, sweep: str) -> "Report":
     hide = _Mask()
     return Report(
         made_at=time.time(),
+        note=hide(machine.spec.note),
         panel=Panel(0, machine.spec, trials, curves, shares),
         summary=hide(summaries.summarize(book, sweep, machine)),
         certainty=hide(
@@ -117,9 +119,7 @@ def collect(place: Place, sweep: str) -> "Report":
         logs=hide(logs(trials)),
         origin=hide({**_origin(launched), **_data(place, launched)}),
         text=hide(launched.text),
-        began_at=clock.began,
-        ended_at=clock.last,
-        driven_s=clock.driven_s,
+        timeline=timeline,
         epochs=sum(trial.epoch for trial in trials),
     )
 
@@ -128,23 +128,6 @@ def _sentence(text: str, sweep: str) -> str:
     """What a comparison says of a sweep, without its name."""
     said = text.removeprefix(f"{sweep}: ")
     return said[:1].upper() + said[1:]
-
-
-class _Clock:
-    """When a sweep began, when something last happened, and for how long it had a driver."""
-
-    def __init__(self) -> None:
-        self.began = self.last = self.driven_s = 0.0
-
-    def hear(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Passes rows on; between the last row of a driver and the first of the next nobody drove."""
-        for row in rows:
-            if not row.sequence:
-                self.began = self.last = row.at
-            if not isinstance(row.event, Resumed):
-                self.driven_s += max(row.at - self.last, 0.0)
-            self.last = row.at
-            yield row
 
 
 class _Mask:
@@ -172,18 +155,13 @@ def promotions(book: Book, sweep: str) -> list[dict[str, Any]]:
     from podium.wiring import champions
     from podium.wiring.plans import promoting_of
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in book.sweeps():
         promoting = promoting_of(book, name)
         if promoting is None or promoting.sweep != sweep:
             continue
         events = (row.event for row in book.rows(champions.ledger_of(promoting.model)))
         judged = [event for event in events if isinstance(event, Judged) and event.promotion == name]
-        verdict = {
-            "verdict": judged[-1].verdict,
-            "said": sentence(judged[-1].evidence),
-            "reasons": list(judged[-1].reasons),
-        }
         found.append(
             {
                 "name": name,
@@ -191,9 +169,11 @@ def promotions(book: Book, sweep: str) -> list[dict[str, Any]]:
                 "seeds": promoting.seeds,
                 "finalists": list(promoting.finalists),
                 "state": summaries.summarize(book, name)["state"],
-                **(verdict if judged else {}),
             }
         )
+        if judged:
+            verdict, reasons = judged[-1].verdict, list(judged[-1].reasons)
+            found[-1] |= {"verdict": verdict, "said": sentence(judged[-1].evidence), "reasons": reasons}
     return found
 
 
