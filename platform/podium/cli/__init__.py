@@ -7,7 +7,20 @@ import traceback
 
 import click
 
-from podium.cli import board, cluster, data, launching, looking, planting, promoting, reproducing, serving, steering, up
+from podium.cli import (
+    board,
+    cluster,
+    data,
+    exporting,
+    launching,
+    looking,
+    planting,
+    promoting,
+    reproducing,
+    serving,
+    steering,
+    up,
+)
 from podium.cli.options import EXIT_CODES
 from podium.errors import DEFECT, Interrupted, PodiumError, UserError
 
@@ -42,6 +55,19 @@ def podium() -> None:
     """
 
 
-for _module in (launching, planting, data, steering, looking, board, promoting, reproducing, serving, up, cluster):
+for _module in (
+    launching,
+    planting,
+    data,
+    steering,
+    looking,
+    board,
+    exporting,
+    promoting,
+    reproducing,
+    serving,
+    up,
+    cluster,
+):
     for _command in _module.COMMANDS:
         podium.add_command(_command)
