@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from podium.cli.elsewhere import Travels, travels
-from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_restarts
+from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_metrics, with_restarts
 from podium.cli.output import print_json, print_summary
 from podium.errors import Interrupted, Refused
 from podium.wiring.place import Place
@@ -22,6 +22,7 @@ STATE_CODES = {"failed": 1, "interrupted": Interrupted.exit_code}
 @travels(Travels(brings=("file",), plants=True))
 @with_detach
 @with_restarts
+@with_metrics
 @with_json
 def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
     """Launch the sweep of FILE, or go on with the one of its name.
@@ -50,6 +51,7 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
 @travels(Travels(plants=True))
 @with_detach
 @with_restarts
+@with_metrics
 @with_json
 def resume(name: str, place: Place, as_json: bool) -> None:
     """Go on with the sweep NAME where its last driver left it."""
