@@ -120,7 +120,7 @@ SWEEP = Dashboard(
             ),
             Panel(
                 title="Devices' time",
-                text="What training has taken, and what of it led to nothing. Useful time is wasted once its trial fails.",
+                text="What training has taken, and what of it was in vain. Useful time is wasted once its trial fails.",
                 unit="s",
                 axis="time of devices",
                 queries={

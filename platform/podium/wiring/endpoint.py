@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +62,8 @@ def parse(text: str) -> tuple[str, int]:
         number = -1
     if not 0 <= number < 2**16:
         raise UserError(
-            f"--metrics (or PODIUM_METRICS) {text!r} is no place to tell metrics at: give a port of this machine's, 9464, "
-            "or 0 for a free one; ADDRESS:PORT to open it to others; cluster:0 to open it to the hosts of the cluster"
+            f"--metrics (or PODIUM_METRICS) {text!r} is no place to tell metrics at: give a port of this machine's, "
+            "9464, or 0 for a free one; ADDRESS:PORT to open it to others; cluster:0 to open it to the cluster's hosts"
         )
     return host, number
 
@@ -73,8 +72,10 @@ def parse(text: str) -> tuple[str, int]:
 def metered(machine: Machine, launched: Launched, ledger: HeldLedger, book: Book, place: Place) -> Iterator["Metered"]:
     """Tells Prometheus how a sweep goes as long as the block lasts, and the ledger where, if the place says so.
 
+    This process must be connected to the place's Ray.
+
     Raises:
-        UserError: if the port cannot be opened, or the cluster's address is not known.
+        UserError: if the port cannot be opened.
     """
     if not place.metrics:
         yield Metered(None, "")
@@ -99,9 +100,10 @@ def _opened(place: Place, meters: "Meters") -> Iterator[str]:
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
+        why = error.strerror or error
         raise UserError(
-            f"--metrics (or PODIUM_METRICS) {place.metrics}: {host}:{port} cannot be opened: {error.strerror or error}; "
-            "give another port, or 0 for a free one"
+            f"--metrics (or PODIUM_METRICS) {place.metrics}: {host}:{port} cannot be opened: {why}; give another port, "
+            "or 0 for a free one"
         ) from error
     try:
         yield f"[{host}]:{server.server_port}" if ":" in host else f"{host}:{server.server_port}"
@@ -139,16 +141,9 @@ def write(path: Path, found: list[dict[str, Any]]) -> None:
 
 
 def _address_in(cluster: str) -> str:
-    """The address from which this host reaches the cluster's head, and the others reach this one; nothing is sent."""
-    if cluster in ("inline", "local"):
+    """The address by which the other hosts of the Ray that this process is connected to reach this one."""
+    if cluster == "inline":
         return LOOPBACK
-    host, _, port = cluster.rpartition(":")
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, int(port)))
-            return str(probe.getsockname()[0])
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--metrics cluster:PORT needs --cluster HEAD:PORT to know an address of this host, and not {cluster!r}; "
-            "or give ADDRESS:PORT"
-        ) from error
+    from podium.execution import connection
+
+    return connection.address_here()

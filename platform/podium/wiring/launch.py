@@ -315,8 +315,8 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
     try:
         with (
             keeper,
-            metered(machine, launched, attempt.ledger, attempt.book, place) as metrics,
             _executor(attempt, spec, launched, budget) as executor,
+            metered(machine, launched, attempt.ledger, attempt.book, place) as metrics,
         ):
             if metrics.url:
                 watcher.stage(f"Telling metrics at {metrics.url}")
