@@ -180,7 +180,9 @@ def test_the_environment_is_what_podium_reads(monkeypatch: pytest.MonkeyPatch) -
     assert place.store == told["PODIUM_STORE"]
     assert place.ledger == told["PODIUM_LEDGER"]
     assert place.tracking_uri == told["MLFLOW_TRACKING_URI"]
-    assert parse(place.metrics) == ("cluster", 0), "a port that the system gives out: cluster/hosts/firewall.sh closes it"
+    assert parse(place.metrics) == ("cluster", 0), (
+        "a port that the system gives out: cluster/hosts/firewall.sh closes it"
+    )
 
 
 @pytest.mark.parametrize("name", ["head", "worker", "worker-gpu"])

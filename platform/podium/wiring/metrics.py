@@ -24,7 +24,7 @@ from podium.sweep.machine import Machine
 from podium.sweep.messages import Advance, Event, Launched, Progress
 from podium.sweep.protocols import Executor
 from podium.sweep.spending import total, wasted
-from podium.sweep.trial import TrialState
+from podium.sweep.trial import NOTHING, TrialState
 from podium.wiring.place import Place
 
 LOOP_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -107,11 +107,11 @@ class Meters(Collector):
         values = () if best is None else best.last_values
         known = {each.metric: value for each, value in zip(objectives, values, strict=False) if value is not None}
         yield self._gauge("podium_best_value", "The best trial's values at the highest rung reached.", known, "metric")
-        spent, in_vain = machine.spending.total, total(map(wasted, trials))
+        spent, in_vain = machine.spending.total, total(lost for lost in map(wasted, trials) if lost is not NOTHING)
         taken = {"cpu": spent.cpu_s, "gpu": spent.gpu_s}
-        lost = {"cpu": in_vain.cpu_s, "gpu": in_vain.gpu_s}
+        vain = {"cpu": in_vain.cpu_s, "gpu": in_vain.gpu_s}
         yield self._counter("podium_device_seconds", "Devices' time that training has taken.", taken, "device")
-        yield self._counter("podium_device_seconds_wasted", "What of it was in vain, as known by now.", lost, "device")
+        yield self._counter("podium_device_seconds_wasted", "What of it was in vain, as known by now.", vain, "device")
 
     def _gang_series(self) -> Iterator[Metric]:
         is_busy = Counter(key is not None for key in dict(self._machine.gangs).values())
