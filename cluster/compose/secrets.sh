@@ -10,7 +10,7 @@ if [[ $(id -u) -eq 0 ]]; then
     exit 2
 fi
 umask 077
-mkdir -p secrets state/{home/.mlflow,database,s3,prometheus,grafana}
+mkdir -p secrets state/{home/.mlflow,database,s3,targets,prometheus,grafana}
 touch state/home/.mlflow/credentials # Docker would make it as root, where it mounts the secret
 
 make() { [[ -e secrets/$1 ]] || cat >"secrets/$1"; }

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from compose_spec import PyCompose
 
 from podium.spec.running import LimitSettings
+from podium.wiring.endpoint import parse
 from podium.wiring.place import Place
 
 FOLDER = Path(__file__).resolve().parents[2] / "cluster" / "compose"
@@ -100,7 +102,7 @@ def test_secrets_are_files_and_each_service_has_its_own() -> None:
         "head": of_trials, "worker": of_trials, "worker-gpu": of_trials,
         "tracking": {"s3-credentials", "pgpass-mlflow"},
         "database": {"database-superuser", "database-podium", "database-mlflow"},
-        "s3": {"s3-rpc"}, "prometheus": {"ray-token"}, "grafana": {"grafana-admin"},
+        "s3": {"s3-rpc"}, "targets": {"pgpass-podium"}, "prometheus": {"ray-token"}, "grafana": {"grafana-admin"},
     }  # fmt: skip
     assert set().union(*used.values()) == whole()["secrets"].keys()
     for service in services().values():
@@ -178,6 +180,9 @@ def test_the_environment_is_what_podium_reads(monkeypatch: pytest.MonkeyPatch) -
     assert place.store == told["PODIUM_STORE"]
     assert place.ledger == told["PODIUM_LEDGER"]
     assert place.tracking_uri == told["MLFLOW_TRACKING_URI"]
+    assert parse(place.metrics) == ("cluster", 0), (
+        "a port that the system gives out: cluster/hosts/firewall.sh closes it"
+    )
 
 
 @pytest.mark.parametrize("name", ["head", "worker", "worker-gpu"])
@@ -206,7 +211,17 @@ def test_who_is_asked_is_there() -> None:
     discovery = next(each for each in asked if each["job_name"] == "ray")["http_sd_configs"][0]
     assert discovery["url"] == "http://head:8265/api/prometheus/sd"
     assert discovery["authorization"]["credentials_file"] == "/run/secrets/ray-token"
-    shown = ROOT / "dashboards" / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"
+    drivers = next(each for each in asked if each["job_name"] == "podium")["file_sd_configs"][0]
+    written = services()["targets"]["command"][services()["targets"]["command"].index("--write") + 1]
+    assert [fnmatch(written, pattern) for pattern in drivers["files"]] == [True]
+    for name, mode in (("targets", ""), ("prometheus", ":ro")):
+        assert f"./state/targets:{Path(written).parent}{mode}" in services()[name]["volumes"]
+    assert services()["targets"]["environment"]["PODIUM_LEDGER"] == told["PODIUM_LEDGER"]
+
+    provisioning = ROOT / "dashboards" / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "podium.yaml").read_text())["providers"]
+    assert f"../../dashboards/grafana/dashboards:{provider['options']['path']}:ro" in services()["grafana"]["volumes"]
+    shown = provisioning / "datasources" / "prometheus.yaml"
     assert [each["url"] for each in yaml.safe_load(shown.read_text())["datasources"]] == ["http://prometheus:9090"]
 
 

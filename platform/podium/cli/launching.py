@@ -7,9 +7,15 @@ from typing import Any
 import click
 
 from podium.cli.elsewhere import Travels, travels
+<<<<<<< HEAD
 from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_restarts
 from podium.cli.output import print_ending, print_json
 from podium.errors import Refused
+=======
+from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_metrics, with_restarts
+from podium.cli.output import print_json, print_summary
+from podium.errors import Interrupted, Refused
+>>>>>>> w/prometheus
 from podium.wiring.place import Place
 
 
@@ -20,6 +26,7 @@ from podium.wiring.place import Place
 @travels(Travels(brings=("file",), plants=True))
 @with_detach
 @with_restarts
+@with_metrics
 @with_json
 def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -> None:
     """Launch the sweep of FILE, or go on with the one of its name.
@@ -48,6 +55,7 @@ def launch(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) -
 @travels(Travels(plants=True))
 @with_detach
 @with_restarts
+@with_metrics
 @with_json
 def resume(name: str, place: Place, as_json: bool) -> None:
     """Go on with the sweep NAME where its last driver left it."""

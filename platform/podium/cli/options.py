@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -78,6 +79,24 @@ def with_detach(command: Callable[..., Any]) -> Callable[..., Any]:
 
     help_text = "Submit to a cluster elsewhere, and do not wait for the end."
     return click.option("--detach", is_flag=True, help=help_text)(attached)
+
+
+def with_metrics(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --metrics: where the driver tells Prometheus how its sweep goes."""
+
+    @wraps(command)
+    def told(metrics: str | None, place: Place, **options: Any) -> Any:
+        from podium.wiring.endpoint import parse
+
+        if metrics:
+            parse(metrics)
+        return command(place=replace(place, metrics=metrics or place.metrics), **options)
+
+    help_text = (
+        "Tell Prometheus how the sweep goes: at a PORT of this machine, 0 for a free one; ADDRESS:PORT or cluster:0 "
+        "open it to others. Default: PODIUM_METRICS or nowhere"
+    )
+    return click.option("--metrics", metavar="[ADDRESS:]PORT", help=help_text)(told)
 
 
 def with_json(command: Callable[..., Any]) -> Callable[..., Any]:

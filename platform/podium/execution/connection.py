@@ -149,6 +149,12 @@ def nodes() -> list[Node]:
     ]
 
 
+def address_here() -> str:
+    """The address by which the other hosts of the connected Ray reach this one."""
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
+
+
 def draining() -> set[str]:
     """Ray's identifiers of the hosts that are about to leave: they are idle, or their provider wants them back."""
     return set(ray._private.state.state.get_draining_nodes())

@@ -153,6 +153,11 @@ class Book:
         with guarded(self._engine):
             return self._leases.holder(sweep)
 
+    def drivers(self, within_s: float) -> dict[str, int]:
+        """By sweep, the holder epoch of its driver: one at work, or that was lost at most so many seconds ago."""
+        with guarded(self._engine):
+            return self._leases.held(within_s)
+
     def hold(self, sweep: str) -> "HeldLedger":
         """Takes the lease of a sweep, and keeps it until it is released or the process ends.
 
@@ -176,6 +181,7 @@ class HeldLedger:
     Attributes:
         epoch: The holder epoch: which holder of this lease this is, from 1.
         sequence: The last event's place in the ledger; -1 if there is none.
+        renewed: When the lease was last taken or renewed, in monotonic seconds.
     """
 
     def __init__(self, book: Book, engine: sa.Engine, reader: sa.Engine, sweep: str, epoch: int) -> None:
@@ -185,6 +191,7 @@ class HeldLedger:
         self._handed_out: list[int] = []
         self._lost: LeaseLost | None = None
         self._released = threading.Event()
+        self.renewed = time.monotonic()
         last = sa.select(EVENTS.c.sequence, EVENTS.c.hash).where(EVENTS.c.sweep == sweep)
         with guarded(engine), self._reader.connect() as connection:
             row = connection.execute(last.order_by(EVENTS.c.sequence.desc()).limit(1)).one_or_none()
@@ -266,6 +273,7 @@ class HeldLedger:
             try:
                 with guarded(self._engine):
                     self._leases.renew(self._sweep, self.epoch)
+                self.renewed = time.monotonic()
             except LeaseLost as lost:
                 self._lost = lost
                 return

@@ -68,6 +68,14 @@ class Leases:
             return None
         return _describe(lease)
 
+    def held(self, within_s: float) -> dict[str, int]:
+        """By sweep, the holder epoch of each lease that was not given back, and expired at most so many seconds ago."""
+        query = sa.select(LEASES.c.sweep, LEASES.c.holder_epoch)
+        is_young = LEASES.c.expires > self._clock.time() - within_s
+        with self._reader.connect() as connection:
+            rows = connection.execute(query.where(is_young, LEASES.c.sweep.not_like("%/%")).order_by(LEASES.c.sweep))
+            return {sweep: epoch for sweep, epoch in rows}
+
     def take(self, sweep: str) -> int:
         """Takes the lease of a sweep; returns the holder epoch.
 

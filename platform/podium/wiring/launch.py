@@ -27,6 +27,7 @@ from podium.sweep.messages import Event, Extended, GangReady, Launched, Measured
 from podium.sweep.protocols import Executor, Proposer
 from podium.tracking.provenance import provenance, user
 from podium.wiring import code, summaries
+from podium.wiring.endpoint import metered
 from podium.wiring.follower import Follower
 from podium.wiring.keeper import Keeper
 from podium.wiring.notify import notify
@@ -306,6 +307,7 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
 
     def watch(events: Sequence[Event]) -> None:
         keeper.news(events)
+        metrics.news(events)
         for event in events:
             if isinstance(event, Measured) and event.reason and event.reason not in told:
                 told.add(event.reason)
@@ -319,12 +321,18 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
     follower = Follower(attempt.sweep, place, attempt.ledger.sequence, watcher)
     keeper = Keeper(machine, place.store, attempt.ledger.epoch, watcher.warn)
     try:
-        with keeper, _executor(attempt, spec, launched, lambda: max(opened, machine.budget)) as executor:
+        with (
+            keeper,
+            _executor(attempt, spec, launched, lambda: max(opened, machine.budget)) as executor,
+            metered(machine, launched, attempt.ledger, attempt.book, place) as metrics,
+        ):
+            if metrics.url:
+                watcher.stage(f"Telling metrics at {metrics.url}")
             driver = Driver(
                 machine,
                 ledger=attempt.ledger,
                 proposer=make_proposer(spec, attempt.book),
-                executor=executor,
+                executor=metrics.timed(executor),
                 clock=time,
                 watch=watch,
                 is_interrupted=watcher.is_interrupted,

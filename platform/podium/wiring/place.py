@@ -22,6 +22,7 @@ class Place:
         tracking_uri: The MLflow server, or a database in the home.
         cluster: `inline` (this process), `local` (a Ray of our own) or the address of a running Ray.
         ledger: The database of the ledger, as SQLAlchemy writes addresses; it may hold a password.
+        metrics: Where a driver tells Prometheus how its sweep goes, as `podium.wiring.endpoint` reads it; or empty.
     """
 
     home: Path
@@ -29,6 +30,7 @@ class Place:
     tracking_uri: str
     cluster: str
     ledger: str
+    metrics: str = ""
 
     @classmethod
     def of(
@@ -53,6 +55,7 @@ class Place:
             tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}",
             cluster=cluster or os.environ.get("PODIUM_CLUSTER") or "local",
             ledger=ledger or os.environ.get("PODIUM_LEDGER") or f"sqlite:///{folder / 'ledger.db'}",
+            metrics=os.environ.get("PODIUM_METRICS") or "",
         )
 
     def fetch(self, name: str) -> Path:

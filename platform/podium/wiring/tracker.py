@@ -46,7 +46,7 @@ AWAY_S = 15.0
 QUIET_FAULTS = 1
 """Faults in a row that nobody is told of."""
 
-TELL_EVERY_S = 1.0
+TELL_EVERY_S = NOTE_EVERY_S = 1.0
 
 SAID = "podium: "
 """How a line begins that is meant for the user."""
@@ -151,6 +151,7 @@ class _Tracker:
         self._furthest, self._most_over = -1, 0
         self._went_on = self._told = time.monotonic()
         self._pause_s, self._faults, self._refusals = FIRST_PAUSE_S, 0, 0
+        self._noted = 0.0
 
     def run(self) -> None:
         """Goes on until all is shown."""
@@ -172,6 +173,7 @@ class _Tracker:
                 projector.project(rows, self._machine.trials)
                 rested = time.monotonic() + min(REST * (time.process_time() - began), MOST_REST_S)
                 self._note_progress(shown, projector.num_over)
+                self._note_shown(shown)
                 rows = []
             elif self._is_over and not rows:
                 break
@@ -234,6 +236,13 @@ class _Tracker:
             say(f"MLflow at {without_logins(self._place.tracking_uri)} answers again")
         self._went_on, self._pause_s = time.monotonic(), FIRST_PAUSE_S
         self._faults = self._refusals = 0
+
+    def _note_shown(self, shown: int) -> None:
+        """Notes up to which row MLflow shows the sweep, now and then: for those who look whether it keeps up."""
+        if self._is_over or time.monotonic() - self._noted > NOTE_EVERY_S:
+            self._noted = time.monotonic()
+            with suppress(StorageFault):
+                self._book.facts(self._sweep).put({"projected": shown})
 
     def _wait_out(self, error: Exception) -> None:
         """Waits a while after a fault, unless it will not pass, or has lasted for too long after the sweep.

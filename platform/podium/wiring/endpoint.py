@@ -1,0 +1,149 @@
+"""The driver's metrics endpoint: where it is opened, who may reach it, and how Prometheus finds it by the ledger."""
+
+import ipaddress
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from podium.errors import UserError
+from podium.ledger import Book, HeldLedger
+from podium.sweep.machine import Machine
+from podium.sweep.messages import Event, Launched
+from podium.sweep.protocols import Executor
+from podium.wiring.place import Place
+
+if TYPE_CHECKING:
+    from podium.wiring.metrics import Meters
+
+LOOPBACK = "127.0.0.1"
+
+CLUSTER = "cluster"
+"""Stands for the address by which the other hosts of the cluster reach this one."""
+
+LOST_S = 24 * 3600.0
+"""How long a driver that was lost is still looked for, so that its silence is noticed."""
+
+FACT = "metrics"
+"""The note that says where a driver is asked."""
+
+
+class Metered(NamedTuple):
+    """What counts for Prometheus, if anything does, and where it asks."""
+
+    meters: "Meters | None"
+    url: str
+
+    def news(self, events: Sequence[Event]) -> None:
+        """Counts what the machine has taken."""
+        if self.meters is not None:
+            self.meters.news(events)
+
+    def timed(self, executor: Executor) -> Executor:
+        """The executor, whose driver's loops are counted."""
+        return executor if self.meters is None else self.meters.timed(executor)
+
+
+def parse(text: str) -> tuple[str, int]:
+    """The address and the port of `9464`, `10.77.0.1:9464` or `cluster:0`.
+
+    Raises:
+        UserError: if it is none of these.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
+    try:
+        number = int(port)
+        if host != CLUSTER:
+            ipaddress.ip_address(host)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**16:
+        raise UserError(
+            f"--metrics (or PODIUM_METRICS) {text!r} is no place to tell metrics at: give a port of this machine's, "
+            "9464, or 0 for a free one; ADDRESS:PORT to open it to others; cluster:0 to open it to the cluster's hosts"
+        )
+    return host, number
+
+
+@contextmanager
+def metered(machine: Machine, launched: Launched, ledger: HeldLedger, book: Book, place: Place) -> Iterator["Metered"]:
+    """Tells Prometheus how a sweep goes as long as the block lasts, and the ledger where, if the place says so.
+
+    This process must be connected to the place's Ray.
+
+    Raises:
+        UserError: if the port cannot be opened.
+    """
+    if not place.metrics:
+        yield Metered(None, "")
+        return
+    from podium.wiring.metrics import Meters
+
+    meters, sweep = Meters(machine, launched, ledger, book, place), machine.spec.sweep
+    with _opened(place, meters) as address:
+        book.facts(sweep).put({FACT: {"address": address, "epoch": ledger.epoch}})
+        yield Metered(meters, f"http://{address}/metrics")
+
+
+@contextmanager
+def _opened(place: Place, meters: "Meters") -> Iterator[str]:
+    """Answers at an address and a port, which it gives."""
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    host, port = parse(place.metrics)
+    host = _address_in(place.cluster) if host == CLUSTER else host
+    registry = CollectorRegistry()
+    registry.register(meters)
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(
+            f"--metrics (or PODIUM_METRICS) {place.metrics}: {host}:{port} cannot be opened: {why}; give another port, "
+            "or 0 for a free one"
+        ) from error
+    try:
+        yield f"[{host}]:{server.server_port}" if ":" in host else f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def targets(book: Book) -> list[dict[str, Any]]:
+    """Where the drivers are that are to be asked, as Prometheus wants them from a file or over HTTP.
+
+    A driver that was killed stays for `LOST_S`, so that an alert can tell of it; one that has left is gone at once.
+    """
+    found = []
+    for sweep, epoch in book.drivers(LOST_S).items():
+        told = book.facts(sweep).get(FACT)
+        if told and told["epoch"] == epoch:
+            found.append({"targets": [told["address"]], "labels": {"sweep": sweep}})
+    return found
+
+
+def write(path: Path, found: list[dict[str, Any]]) -> None:
+    """Puts targets into a file for `file_sd_configs`, whole at any time.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(found, indent=1) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"--write {path} cannot be written: {error.strerror or error}; give another file") from error
+
+
+def _address_in(cluster: str) -> str:
+    """The address by which the other hosts of the Ray that this process is connected to reach this one."""
+    if cluster == "inline":
+        return LOOPBACK
+    from podium.execution import connection
+
+    return connection.address_here()
