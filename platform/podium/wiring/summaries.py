@@ -18,9 +18,6 @@ from podium.wiring.place import Place
 
 FOLLOW_EVERY_S = 0.5
 
-TRAINING_VIEW = "workflowType=machine_learning"
-"""Part of an address of the MLflow UI, which otherwise opens its pages for chat applications."""
-
 
 def load(book: Book, sweep: str) -> Machine:
     """The sweep as its ledger has it now.
