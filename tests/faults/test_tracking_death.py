@@ -191,9 +191,9 @@ def runs(tracking_uri: str, name: str) -> tuple[Run, dict[int, Run]]:
 def require_ended(tracking_uri: str, name: str) -> list[Run]:
     """Every trial once, and no run left RUNNING; returns the trials' runs."""
     parent, children = runs(tracking_uri, name)
-    assert (parent.info.status, parent.data.tags["podium.state"]) == ("FINISHED", "finished")
+    assert (parent.info.status, parent.data.tags["state"]) == ("FINISHED", "finished")
     assert sorted(children) == list(range(TRIALS))
-    assert {(run.info.status, run.data.tags["podium.state"]) for run in children.values()} == {("FINISHED", "complete")}
+    assert {(run.info.status, run.data.tags["state"]) for run in children.values()} == {("FINISHED", "complete")}
     return list(children.values())
 
 

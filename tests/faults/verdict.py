@@ -128,7 +128,7 @@ def assert_mirrored(place: Place, rows: list[Row], machine: Machine, facts: Mapp
 def _assert_shows(run: Run, trial: Trial) -> None:
     assert run.info.status == TRIAL_STATUS[trial.state], f"the run of {trial} is {run.info.status}"
     assert run.info.end_time is not None, f"the run of {trial} has no end"
-    assert run.data.tags["podium.state"] == trial.state
+    assert run.data.tags["state"] == trial.state
     shown = {name: run.data.params.get(name) for name in trial.parameters}
     assert shown == {name: _text(value) for name, value in trial.parameters.items()}, f"{trial} is shown with {shown}"
 

@@ -41,10 +41,13 @@ def everything(tracking_uri: str) -> list[Any]:
     """All that is shown, without the run ids that MLflow draws."""
     parent, children = runs(tracking_uri)
     shown = []
+    names = {run.info.run_id: run.info.run_name for run in (parent, *children.values())}
     for run in (parent, *(children[number] for number in sorted(children))):
         tags = {
             key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "podium.best_run")
         }
+        for run_id, name in names.items():
+            tags["mlflow.note.content"] = tags["mlflow.note.content"].replace(run_id, name)
         metrics = {name: points(tracking_uri, run, name) for name in run.data.metrics}
         times = (run.info.start_time, run.info.end_time)
         shown.append([run.info.run_name, run.info.status, times, run.data.params, tags, metrics])
@@ -65,7 +68,8 @@ def test_a_finished_sweep(
     assert parent.data.params["depth"] == "3"
     assert parent.data.tags["podium.best"] == "2"
     assert parent.data.metrics["objective"] == pytest.approx(1 / 9)
-    assert "Best is `shown-0002`" in parent.data.tags["mlflow.note.content"]
+    best = f"[shown-0002](#/experiments/{parent.info.experiment_id}/runs/{children[2].info.run_id}?"
+    assert f"Best is {best}" in parent.data.tags["mlflow.note.content"]
     assert sorted(children) == [0, 1, 2]
     child = children[1]
     assert (child.info.run_name, child.info.status) == ("shown-0001", "FINISHED")
@@ -75,8 +79,8 @@ def test_a_finished_sweep(
         (2, 0.25),
         (3, pytest.approx(1 / 6)),
     ]
-    assert {"objective", "best_epoch", "device_s", "parameters"} <= set(child.data.metrics)
-    tags = {"podium.state": "complete", "podium.rung": "3", "podium.sweep_id": "one", "team": "vision"}
+    assert {"objective", "best_epoch", "spending/device_s", "parameters"} <= set(child.data.metrics)
+    tags = {"state": "complete", "rung": "3", "podium.sweep_id": "one", "team": "vision"}
     assert tags.items() <= child.data.tags.items()
     for run in (parent, child):
         dataset = run.inputs.dataset_inputs[0].dataset
@@ -134,11 +138,11 @@ def test_every_ending_of_a_trial(make_story: MakeStory, show: Show, tracking_uri
         "diverged": "FAILED",
         "cancelled": "KILLED",
     }
-    shown = {number: run.data.tags["podium.state"] for number, run in children.items()}
+    shown = {number: run.data.tags["state"] for number, run in children.items()}
     assert shown == {number: str(trial.state) for number, trial in story.machine.trials.items()}
     assert {"failed", "diverged", "complete", "cancelled"} <= set(shown.values())
     assert all(run.info.status == status[shown[number]] for number, run in children.items())
-    assert children[0].data.tags["podium.reason"] == "exception after 1 attempt(s): out of memory"
+    assert children[0].data.tags["reason"] == "exception after 1 attempt(s): out of memory"
     assert math.isnan(children[1].data.metrics["validation/loss"])
 
 
@@ -162,13 +166,13 @@ def test_a_promoted_trial_has_one_run_for_its_whole_life(make_story: MakeStory, 
         story.step()
     show(story, finish=False, size=1)
     _, before = runs(tracking_uri)
-    paused = next(number for number, run in before.items() if run.data.tags["podium.state"] == "paused")
+    paused = next(number for number, run in before.items() if run.data.tags["state"] == "paused")
     assert before[paused].info.status == "RUNNING"
     show(story.play(), size=1)
     _, after = runs(tracking_uri)
     assert after[paused].info.run_id == before[paused].info.run_id
     assert {run.info.status for run in after.values()} == {"FINISHED", "KILLED"}
-    assert after[0].data.tags["podium.state"] == "complete"
+    assert after[0].data.tags["state"] == "complete"
 
 
 @pytest.mark.parametrize("cut", [3, 9, 20])
@@ -236,13 +240,13 @@ def test_an_interrupted_sweep_is_shown_paused_and_goes_on(make_story: MakeStory,
     assert story.machine.state == "interrupted"
     show(story)
     parent, children = runs(tracking_uri)
-    assert (parent.info.status, parent.data.tags["podium.state"]) == ("RUNNING", "interrupted")
+    assert (parent.info.status, parent.data.tags["state"]) == ("RUNNING", "interrupted")
     assert {run.info.status for run in children.values()} == {"RUNNING"}
     story.tell(Resumed(holder="h"))
     story.todo = story.machine.pending()
     show(story.play())
     parent, children = runs(tracking_uri)
-    assert (parent.info.status, parent.data.tags["podium.state"]) == ("FINISHED", "finished")
+    assert (parent.info.status, parent.data.tags["state"]) == ("FINISHED", "finished")
     assert "RUNNING" not in {run.info.status for run in children.values()}
 
 
@@ -279,7 +283,7 @@ def test_the_trials_of_a_cohort_say_where_they_were_trained(
         ("advance/1", "1", "2"),
         ("advance/3", "0", "1"),
     ]
-    assert children[0].data.metrics["device_s"] == 0.25
+    assert children[0].data.metrics["spending/device_s"] == 0.25
     assert children[0].data.tags["podium.strategy"] == "replicated"
 
 
@@ -301,9 +305,9 @@ def test_a_failed_trial_says_why(make_story: MakeStory, show: Show, tracking_uri
     _, children = runs(tracking_uri)
     for number in (0, 1):
         tags = children[number].data.tags
-        assert (tags["podium.cause"], tags["podium.attempts"]) == ("exception", "exception 1")
-        assert tags["podium.reason"] == "exception after 1 attempt(s): no such layer"
-    assert not {"podium.cause", "podium.attempts"} & children[2].data.tags.keys()
+        assert (tags["cause"], tags["podium.attempts"]) == ("exception", "exception 1")
+        assert tags["reason"] == "exception after 1 attempt(s): no such layer"
+    assert not {"cause", "podium.attempts"} & children[2].data.tags.keys()
     client = MlflowClient(tracking_uri)
     kept = Path(client.download_artifacts(children[0].info.run_id, "log_tail.txt", str(tmp_path)))
     assert kept.read_text() == "Traceback: no such layer"
@@ -316,7 +320,7 @@ def test_children_move_to_the_parent_that_is_kept(make_story: MakeStory, show: S
     wanted = everything(tracking_uri)
     parent, _ = runs(tracking_uri)
     client = MlflowClient(tracking_uri)
-    tags = {key: value for key, value in parent.data.tags.items() if key not in ("mlflow.runName", "podium.state")}
+    tags = {key: value for key, value in parent.data.tags.items() if key not in ("mlflow.runName", "state")}
     late = client.create_run(parent.info.experiment_id, parent.info.start_time - 1, tags, "shown")
     show(story)
     kept, _ = runs(tracking_uri)

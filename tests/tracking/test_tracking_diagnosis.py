@@ -29,9 +29,9 @@ def test_training_leaves_the_file_that_tracking_reads(tmp_path: Path) -> None:
 
 def test_every_number_of_every_layer_is_a_point() -> None:
     found = {(point.name, point.step): point.value for point in diagnosis.points(to_plain(moments()), 7)}
-    assert found["diagnosis/layer_01/gradient", 3] == 1e-4
-    assert found["diagnosis/layer_02/update", 0] == 2e-3
-    assert found["diagnosis/layer_01/dead", 1] == 0.25
+    assert found["diagnosis/gradient/layer_01", 3] == 1e-4
+    assert found["diagnosis/update/layer_02", 0] == 2e-3
+    assert found["diagnosis/dead/layer_01", 1] == 0.25
     assert len(found) == 3 * (5 + 4), "what was not measured is left out"
 
 
@@ -65,8 +65,7 @@ def test_the_best_trial_is_shown_and_the_first_that_ail() -> None:
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.COMPLETE])
-def test_a_verdict_is_a_tag_and_a_description_once_the_trial_has_ended(state: TrialState) -> None:
+def test_a_verdict_is_a_tag_once_the_trial_has_ended(state: TrialState) -> None:
     one = Trial(number=0, parameters={}, seed=0, state=state, verdict="dead units in layer 1")
     tags = entities.trial_tags(one)
-    assert tags.get("podium.verdict") == ("dead units in layer 1" if state.is_ended else None)
-    assert ("dead units in layer 1" in tags.get("mlflow.note.content", "")) is state.is_ended
+    assert tags.get("verdict") == ("dead units in layer 1" if state.is_ended else None)

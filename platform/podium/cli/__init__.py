@@ -8,20 +8,13 @@ import traceback
 import click
 
 from podium.cli import (
-<<<<<<< HEAD
     board,
     cluster,
     data,
     exporting,
     launching,
     looking,
-=======
-    cluster,
-    data,
-    launching,
-    looking,
     monitoring,
->>>>>>> w/prometheus
     planting,
     promoting,
     reproducing,
@@ -63,6 +56,20 @@ def podium() -> None:
     """
 
 
-for _module in (launching, planting, data, steering, looking, board, exporting, monitoring, promoting, reproducing, serving, up, cluster):
+for _module in (
+    launching,
+    planting,
+    data,
+    steering,
+    looking,
+    board,
+    exporting,
+    monitoring,
+    promoting,
+    reproducing,
+    serving,
+    up,
+    cluster,
+):
     for _command in _module.COMMANDS:
         podium.add_command(_command)

@@ -7,15 +7,9 @@ from typing import Any
 import click
 
 from podium.cli.elsewhere import Travels, travels
-<<<<<<< HEAD
-from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_restarts
+from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_metrics, with_restarts
 from podium.cli.output import print_ending, print_json
 from podium.errors import Refused
-=======
-from podium.cli.options import EXIT_CODES, placed, with_detach, with_json, with_metrics, with_restarts
-from podium.cli.output import print_json, print_summary
-from podium.errors import Interrupted, Refused
->>>>>>> w/prometheus
 from podium.wiring.place import Place
 
 

@@ -170,8 +170,8 @@ def inside(name: str, trial: int | None, out: str | None, place: Place, as_json:
 def ui(port: int, place: Place, as_json: bool) -> None:
     """Show the runs: the MLflow server, on this machine only; where there is one already, tell its address."""
     from podium.masking import without_logins
+    from podium.tracking.pages import TRAINING_VIEW
     from podium.wiring import champions
-    from podium.wiring.summaries import TRAINING_VIEW
 
     is_there = place.tracking_uri.startswith("http")
     server = without_logins(place.tracking_uri).rstrip("/") if is_there else f"http://127.0.0.1:{port}"

@@ -51,12 +51,12 @@ def read(paths: Iterable[Path]) -> Moments:
 
 
 def points(moments: Moments, at_ms: int) -> Iterator[Point]:
-    """The metrics `diagnosis/layer_01/gradient` and so on, the layers in the order in which samples go through them."""
+    """The metrics `diagnosis/gradient/layer_01` and so on, the layers in the order in which samples go through them."""
     for moment in moments:
         for number, layer in enumerate(moment["layers"], 1):
             for name in PANELS:
                 if layer[name] is not None:
-                    yield Point(f"diagnosis/layer_{number:02d}/{name}", layer[name], at_ms, moment["epoch"])
+                    yield Point(f"diagnosis/{name}/layer_{number:02d}", layer[name], at_ms, moment["epoch"])
 
 
 def draw(moments: Moments, title: str) -> "Figure":

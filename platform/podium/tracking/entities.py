@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from podium.spec.space import Value
 from podium.spec.sweep import Objective, SweepSpec
-from podium.sweep.trial import Trial, TrialState
+from podium.sweep.spending import figures
+from podium.sweep.trial import Spent, Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
@@ -46,26 +47,34 @@ def run_name(spec: SweepSpec, number: int) -> str:
 
 
 def trial_tags(trial: Trial) -> dict[str, str]:
-    """The tags that follow a trial through its life."""
-    tags = {"podium.state": str(trial.state), "podium.rung": str(trial.rung)}
+    """The tags that follow a trial through its life.
+
+    How it goes is told under plain names, by which people filter and group; how it was trained under `podium.`.
+    """
+    tags = {"state": str(trial.state), "rung": str(trial.rung)}
     if trial.cohort:
         tags |= {"podium.cohort": trial.cohort, "podium.lane": str(trial.lane), "podium.width": str(trial.width)}
         tags |= {"podium.ranks": str(trial.ranks), "podium.strategy": trial.strategy}
     if trial.reason:
-        tags["podium.reason"] = trial.reason[:REASON_LIMIT]
+        tags["reason"] = trial.reason[:REASON_LIMIT]
     if trial.verdict and trial.state.is_ended:
-        tags |= {"podium.verdict": trial.verdict[:REASON_LIMIT], "mlflow.note.content": f"**Ailing**: {trial.verdict}."}
+        tags["verdict"] = trial.verdict[:REASON_LIMIT]
     if trial.attempts:
         tags["podium.attempts"] = ", ".join(f"{cause} {count}" for cause, count in trial.attempts.items())
     cause = trial.reason.partition(" ")[0]
     if trial.state is TrialState.FAILED and cause in trial.attempts:
-        tags["podium.cause"] = cause
+        tags["cause"] = cause
     return tags
 
 
 def system_metrics(usage: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """What each rank used, under the names by which the MLflow UI knows system metrics."""
     return {f"system/rank_{rank}/{name}": value for rank, used in enumerate(usage) for name, value in used.items()}
+
+
+def spending(device_s: float, spent: Spent, lost: Spent) -> dict[str, float | None]:
+    """What training took, as metrics that stand together."""
+    return {f"spending/{name}": value for name, value in ({"device_s": device_s} | figures(spent, lost)).items()}
 
 
 def objective_names(objectives: tuple[Objective, ...]) -> tuple[str, ...]:

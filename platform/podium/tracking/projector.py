@@ -4,6 +4,8 @@ It runs in a process of its own, never in the driver's. Whatever fails leaves it
 `launch` it and `project` all rows from the first; what MLflow already shows is found again and not doubled.
 """
 
+import heapq
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +16,10 @@ from podium.masking import without_logins
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advanced, Event, Launched, Progress, Proposed, Report
-from podium.sweep.spending import figures, total, wasted
+from podium.sweep.ranking import Ranking
+from podium.sweep.spending import total, wasted
 from podium.sweep.trial import Trial
-from podium.tracking import diagnosis, entities, summary
+from podium.tracking import diagnosis, entities, experiment, notes, summary
 from podium.tracking.client import connect, once
 from podium.tracking.entities import Point
 from podium.tracking.provenance import user
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 
 Row = tuple[int, float, Event]
 """A row of the ledger: its sequence number, its time in Unix seconds, and what happened."""
+
+NOTE_EVERY_S = 30.0
+"""How much later by the ledger's time the parent's description is written anew while the sweep runs."""
+
+LEADERS = 10
+"""The best trials that the parent's description compares."""
 
 
 class Facts(Protocol):
@@ -88,12 +97,14 @@ class Projector:
         self._tracking_uri, self._artifacts = tracking_uri, artifacts
         self._client = connect(tracking_uri)
         self._objectives = entities.objective_names(spec.search.objectives)
+        self._ranking = Ranking(spec)
         self._metrics = {objective.metric for objective in spec.search.objectives}
         self._experiment = self._parent = ""
         self._found: dict[int, Run] = {}
         self._dataset: list[Any] = []
         self._shown: dict[int, _Shown] = {}
         self._curves: dict[int, dict[str, list[tuple[int, float | None]]]] = {}
+        self._noted_at = -math.inf
         self.num_over = 0
 
     def launch(
@@ -108,7 +119,7 @@ class Projector:
             code: The folder with the user's code; None for a built-in task.
         """
         self._dataset = [entities.to_dataset(manifest)] if manifest else []
-        self._experiment = self._find_experiment()
+        self._experiment = experiment.ensure(self._client, self._spec, self._artifacts, round(at * 1000))
         self._parent = self._find_runs()
         self._before()
         if self._parent:
@@ -117,12 +128,7 @@ class Projector:
             commit = launched.provenance.get("git", {}).get("commit", "")
             tags = self._common_tags() | ({"mlflow.source.git.commit": commit} if commit else {})
             self._parent = self._create_run(round(at * 1000), tags, self._spec.sweep)
-        note = f"{self._spec.note}\n\nThe sweep is running.".strip()
-        self._client.log_batch(
-            self._parent,
-            params=entities.to_params(self._spec.fixed()),
-            tags=entities.to_tags({"podium.state": "running", "mlflow.note.content": note}),
-        )
+        self._note("running", "", {}, at, params=entities.to_params(self._spec.fixed()))
         self._log_inputs(self._parent)
         with tempfile.TemporaryDirectory() as folder:
             summary.write_origin(Path(folder), self._spec, launched, manifest)
@@ -158,6 +164,9 @@ class Projector:
             self._show(shown, trial)
         if began:
             self._facts.put(began)
+        if rows and rows[-1][1] >= self._noted_at + NOTE_EVERY_S:
+            self._before()
+            self._note("running", "", trials, rows[-1][1])
 
     def finish(
         self,
@@ -167,6 +176,7 @@ class Projector:
         trials: Mapping[int, Trial],
         best: Trial | None,
         importances: Mapping[str, float] | None = None,
+        model: Mapping[str, str] | None = None,
     ) -> None:
         """Gives the parent its summary and plots, and ends it. An interrupted sweep's runs stay RUNNING.
 
@@ -177,31 +187,20 @@ class Projector:
             trials: The last snapshots.
             best: The best trial, if there is one.
             importances: By searched parameter its share of the objective's variance.
+            model: `name`, `version` and `model_id` of the registered best model, if there is one.
         """
         self.project([], trials)
         self._before()
         self._delete_doubles()
-        tags = {
-            "podium.state": state,
-            "podium.reason": reason[: entities.REASON_LIMIT],
-            "mlflow.note.content": summary.note(self._spec, state, reason, trials, best),
-        }
-        metrics: dict[str, float | None] = {
-            "trials": float(len(trials)),
-            "device_s": sum(trial.device_s for trial in trials.values()),
-            **figures(total(trial.spent for trial in trials.values()), total(map(wasted, trials.values()))),
-        }
-        if best is not None:
-            tags |= {"podium.best": str(best.number), "podium.best_run": self._shown[best.number].run_id}
-            metrics |= self._objective(best.last_values) | {"best_epoch": float(best.best_epoch)}
-        self._client.log_batch(
-            self._parent,
-            metrics=entities.to_metrics(list(entities.points(metrics, round(at * 1000), 0))),
-            tags=entities.to_tags({key: value for key, value in tags.items() if value}),
+        metrics = {"trials": float(len(trials))} | entities.spending(
+            sum(trial.device_s for trial in trials.values()),
+            total(trial.spent for trial in trials.values()),
+            total(map(wasted, trials.values())),
         )
+        if best is not None:
+            metrics |= self._objective(best.last_values) | {"best_epoch": float(best.best_epoch)}
         with tempfile.TemporaryDirectory() as folder:
-            runs = {number: shown.run_id for number, shown in self._shown.items()}
-            summary.write_table(Path(folder), self._spec, trials, runs)
+            summary.write_table(Path(folder), self._spec, trials, self._runs())
             if self._spec.tracking.plots and trials:
                 from podium.drawing import charts, pictures, plots
 
@@ -211,6 +210,10 @@ class Projector:
             self._client.log_artifacts(self._parent, folder)
         if self._spec.tracking.diagnosis:
             self._diagnose(diagnosis.shown(trials.values(), best))
+        if model is not None and best is not None:
+            self._link(model["model_id"], best.best_epoch)
+        points = list(entities.points(metrics, round(at * 1000), 0))
+        self._note(state, reason, trials, model=model, metrics=entities.to_metrics(points))
         if state in entities.SWEEP_STATUS:
             self._client.set_terminated(self._parent, entities.SWEEP_STATUS[state], round(at * 1000))
 
@@ -218,6 +221,38 @@ class Projector:
         """Adds a folder, under its own name, to the files of a trial's run; what was there so named is replaced."""
         self._before()
         self._client.log_artifacts(self._shown[number].run_id, str(folder), folder.name)
+
+    def _note(
+        self,
+        state: str,
+        reason: str,
+        trials: Mapping[int, Trial],
+        at: float | None = None,
+        model: Mapping[str, str] | None = None,
+        **beside: Any,
+    ) -> None:
+        """Tells on the parent how the sweep stands, at some time or in the end, with what else there is to log."""
+        order = self._ranking.order
+        leaders = heapq.nsmallest(LEADERS, filter(self._ranking.is_candidate, trials.values()), key=order)
+        has_plots = at is None and self._spec.tracking.plots and bool(trials)
+        where = notes.Shown(self._experiment, self._parent, self._runs(), model, has_plots)
+        tags = {"state": state, "reason": reason[: entities.REASON_LIMIT]}
+        tags[notes.KEY] = notes.sweep(self._spec, state, reason, trials, leaders, where, at)
+        if leaders:
+            best = leaders[0].number
+            tags |= {"podium.best": str(best), "podium.best_run": where.runs.get(best, "")}
+        shown = {key: value for key, value in tags.items() if value}
+        self._client.log_batch(self._parent, tags=entities.to_tags(shown), **beside)
+        self._noted_at = math.inf if at is None else at
+
+    def _runs(self) -> dict[int, str]:
+        return {number: shown.run_id for number, shown in self._shown.items() if shown.run_id}
+
+    def _link(self, model_id: str, step: int) -> None:
+        """Shows a logged model on the parent's page, too."""
+        from mlflow.entities import LoggedModelOutput
+
+        self._client.log_outputs(self._parent, [LoggedModelOutput(model_id, step)])
 
     def _diagnose(self, trials: Iterable[Trial]) -> None:
         """Shows layer by layer what goes on inside the networks of some trials."""
@@ -231,19 +266,10 @@ class Projector:
             title = f"{name}: {trial.verdict}" if trial.verdict else name
             self._client.log_figure(shown.run_id, diagnosis.draw(moments, title), "diagnosis.png")
 
-    def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._spec.sweep)
-        if found is None:
-            location = f"{self._artifacts}/{self._spec.sweep}" if self._artifacts else None
-            return str(self._client.create_experiment(self._spec.sweep, location))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
     def _find_runs(self) -> str:
         """Remembers the children that MLflow has of this sweep, deletes doubles, and returns the parent's id."""
         parent = ""
-        for run in self._search():
+        for run in experiment.runs(self._client, self._experiment, self._identity):
             number = run.data.tags.get("podium.trial")
             if number is None and not parent:
                 parent = run.info.run_id
@@ -260,26 +286,9 @@ class Projector:
     def _delete_doubles(self) -> None:
         """Deletes what a server made of a call that it carried out after its caller had given up on it."""
         known = {run.info.run_id for run in self._found.values()} | {shown.run_id for shown in self._shown.values()}
-        for run in self._search(" and attributes.status = 'RUNNING'"):
+        for run in experiment.runs(self._client, self._experiment, self._identity, only_running=True):
             if run.info.run_id not in known | {self._parent}:
                 self._client.delete_run(run.info.run_id)
-
-    def _search(self, condition: str = "") -> "list[Run]":
-        """The runs that MLflow has of this sweep, the oldest first."""
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.`podium.sweep_id` = '{self._identity}'{condition}",
-                max_results=1000,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
 
     def _read(self, at_ms: int, event: Event) -> None:
         if isinstance(event, Proposed):
@@ -320,7 +329,7 @@ class Projector:
         found = self._found.pop(trial.number, None)
         if found is not None:
             shown.run_id, shown.tags = found.info.run_id, found.data.tags
-            ended = shown.tags.get("podium.state") in entities.RUN_STATUS
+            ended = shown.tags.get("state") in entities.RUN_STATUS
             is_child = shown.tags.get("mlflow.parentRunId") == self._parent
             shown.is_over = ended and found.info.status != "RUNNING" and is_child
             self.num_over += shown.is_over
@@ -338,7 +347,7 @@ class Projector:
         if not shown.is_over:
             points, tags = shown.points, self._tags(trial)
             if trial.state.is_ended:
-                spent: dict[str, float | None] = {"device_s": trial.device_s, **figures(trial.spent, wasted(trial))}
+                spent = entities.spending(trial.device_s, trial.spent, wasted(trial))
                 if trial.efficiency is not None:
                     spent["scaling_efficiency"] = trial.efficiency
                 points += entities.points(spent, shown.last_ms, trial.epoch)
@@ -372,7 +381,8 @@ class Projector:
             self._client.log_inputs(run_id, self._dataset)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
-        return entities.trial_tags(trial) | {"mlflow.parentRunId": self._parent}
+        note = notes.trial(self._spec, trial, self._experiment, self._parent)
+        return entities.trial_tags(trial) | {"mlflow.parentRunId": self._parent, notes.KEY: note}
 
     def _objective(self, values: Sequence[float | None]) -> dict[str, float | None]:
         return dict(zip(self._objectives, values, strict=True)) if values else {}

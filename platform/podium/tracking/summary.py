@@ -1,9 +1,8 @@
-"""What a sweep's parent run says in words, tables and files."""
+"""What a sweep's parent run keeps in tables and files."""
 
 import csv
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,38 +11,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Launched
 from podium.sweep.spending import figures, wasted
 from podium.sweep.trial import Trial
-from podium.tracking.entities import objective_names, run_name
-
-
-def note(spec: SweepSpec, state: str, reason: str, trials: Mapping[int, Trial], best: Trial | None) -> str:
-    """The parent run's description: what was searched, what is best, and why trials ended, as Markdown."""
-    goals = ", ".join(f"{one.direction} `{one.metric}` ({one.at} epoch)" for one in spec.search.objectives)
-    lines = [spec.note, ""] if spec.note else []
-    lines += [
-        f"**{spec.sweep}** is {state}{f': {reason}' if reason else ''}.",
-        "",
-        f"Searched {len(spec.search.space)} parameters with `{spec.search.sampler}` to {goals}; "
-        f"{len(trials)} trials under `{spec.budget.policy}`, at most {spec.budget.epochs.max} epochs each.",
-        "",
-    ]
-    if best is not None:
-        values = ", ".join(
-            f"{one.metric} **{_number(value)}**"
-            for one, value in zip(spec.search.objectives, best.last_values, strict=True)
-        )
-        lines += [
-            f"Best is `{run_name(spec, best.number)}`: {values} at epoch {best.best_epoch}, "
-            f"among the trials that reached {best.rung} epochs.",
-            "",
-            "| parameter | value |",
-            "| --- | --- |",
-            *(f"| {name} | {value} |" for name, value in best.parameters.items()),
-            "",
-        ]
-    endings = Counter((str(trial.state), trial.reason.partition(":")[0]) for trial in trials.values())
-    lines += ["| trials | state | why |", "| --- | --- | --- |"]
-    lines += [f"| {count} | {name} | {why} |" for (name, why), count in endings.most_common(20)]
-    return "\n".join(lines)
+from podium.tracking.entities import objective_names
 
 
 def write_origin(folder: Path, spec: SweepSpec, launched: Launched, manifest: Mapping[str, Any] | None) -> None:
@@ -97,7 +65,3 @@ def write_table(folder: Path, spec: SweepSpec, trials: Mapping[int, Trial], runs
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _number(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.6g}"

@@ -1,13 +1,11 @@
 """Sweeps side by side: how sure their values are, what they differ in, and a page with charts of it."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from podium.errors import UserError
 from podium.ledger import Book
@@ -16,6 +14,7 @@ from podium.sweep.messages import Event, Launched, Progress
 from podium.sweep.ranking import Ranking
 from podium.sweep.seeds import SEEDS, repeated
 from podium.sweep.trial import Trial, TrialState
+from podium.tracking import pages
 from podium.wiring import summaries
 from podium.wiring.differences import ABOUT, differences, obstacles
 
@@ -305,10 +304,7 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1
     experiments = sorted({str(row["experiment_id"]) for row in rows if row["experiment_id"]})
     if not runs:
         return None
-
-    lists = {"runs": runs, "experiments": experiments}
-    query = urlencode({key: json.dumps(ids, separators=(",", ":")) for key, ids in lists.items()})
-    return f"{base}/#/compare-runs?{query}&{summaries.TRAINING_VIEW}"
+    return f"{base}/{pages.comparison(runs, experiments)}"
 
 
 def _draw(comparison: Mapping[str, Any], sides: Sequence[Side], path: Path) -> None:

@@ -21,9 +21,6 @@ FOLLOW_EVERY_S = 0.5
 NOTES = ("startup_s", "wall_s", "tracking_uri", "parent_run", "model")
 """The facts of a sweep that its summary tells; a run of each trial is beside them."""
 
-TRAINING_VIEW = "workflowType=machine_learning"
-"""Part of an address of the MLflow UI, which otherwise opens its pages for chat applications."""
-
 
 def load(book: Book, sweep: str) -> Machine:
     """The sweep as its ledger has it now.

@@ -305,7 +305,7 @@ def _finish(book: Book, machine: Machine, launched: Launched, projector: "Projec
     if best is not None and spec.tracking.plots and spec.tracking.inside:
         _attach_inside(machine, best, launched, projector, place)
     *_, last = book.rows(spec.sweep)
-    projector.finish(last.at, machine.state, machine.reason, machine.trials, best, importances)
+    projector.finish(last.at, machine.state, machine.reason, machine.trials, best, importances, model)
     book.facts(spec.sweep).put({"shown": last.sequence})
 
 
