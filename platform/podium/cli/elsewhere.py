@@ -90,14 +90,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     try:
         answer = carry_out(cluster, words, hear, parcel=parcel, gives=list(targets))
     except KeyboardInterrupt:
-        if how.looks_on:
-            _say(f"podium: left; {sweep or 'the sweep'} goes on as it was")
-            sys.exit(0)
-        if not how.plants:
-            raise
-        not_yet = f"{cluster.name} has not said that it took {sweep}; give the command again, or {sweep} may not run"
-        _say(f"podium: left; {_goes_on(sweep, cluster) if 'planted' in heard else not_yet}")
-        sys.exit(Interrupted.exit_code)
+        _leave(how, sweep, cluster, is_planted="planted" in heard)
     for name, content in answer.files.items():
         _keep(name, content, targets)
     for name, target in targets.items():
@@ -107,6 +100,18 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
         done = {"sweep": sweep, "cluster": cluster.name, "message": _goes_on(sweep, cluster)}
         click.echo(json.dumps(done) if options["as_json"] else done["message"])
     sys.exit(answer.code)
+
+
+def _leave(how: Travels, sweep: str, cluster: Cluster, *, is_planted: bool) -> NoReturn:
+    """Ends at Ctrl-C; what runs on the cluster goes on."""
+    if how.looks_on:
+        _say(f"podium: left; {sweep or 'the sweep'} goes on as it was")
+        sys.exit(0)
+    if not how.plants:
+        raise KeyboardInterrupt
+    not_yet = f"{cluster.name} has not said that it took {sweep}; give the command again, or {sweep} may not run"
+    _say(f"podium: left; {_goes_on(sweep, cluster) if is_planted else not_yet}")
+    sys.exit(Interrupted.exit_code)
 
 
 def _where(context: click.Context) -> list[str]:

@@ -113,7 +113,7 @@ def look(book: Book, sweeps: Sequence[str], count: int) -> tuple[dict[str, Any],
         book.require(name)
     _require_distinct(sweeps)
     sides = [read(book, name) for name in sweeps]
-    return _compare(book, sides, count), _panels(sides)
+    return tell(book, sides, count), _panels(sides)
 
 
 def read(book: Book, sweep: str) -> Side:
