@@ -14,6 +14,7 @@ from podium.registry.client import connect
 from podium.registry.digest import TAG, digest_of
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial
+from podium.tracking import pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,6 +129,7 @@ def log_best(
         f"models:/{model_id}" if is_server else client.get_logged_model(model_id).artifact_location,
         run_id=run_id,
         model_id=model_id,
+        description=_description(client.get_run(run_id).info.experiment_id, run_id, spec, trial),
         tags={
             "podium.sweep": spec.sweep,
             "podium.trial": str(trial.number),
@@ -325,7 +327,21 @@ def _ensure_name(client: "MlflowClient", name: str, spec: SweepSpec) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={"podium.sweep": spec.sweep})
+        client.create_registered_model(name, tags={"podium.sweep": spec.sweep}, description=_about(spec))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _about(spec: SweepSpec) -> str:
+    goals = " and ".join(f"{one.direction} {one.metric}" for one in spec.search.objectives)
+    about = f"The best of the sweep {spec.sweep}: {goals}. The alias `champion` is moved by `podium promote` alone."
+    return f"{spec.note}\n\n{about}".strip()
+
+
+def _description(experiment: str, run_id: str, spec: SweepSpec, trial: Trial) -> str:
+    """What a version is, with a link to its run, and how to ask it."""
+    pairs = zip(spec.search.objectives, trial.last_values, strict=False)
+    values = ", ".join(f"{one.metric} **{value:.6g}**" for one, value in pairs if value is not None)
+    link = f"[trial {trial.number} of {spec.sweep}]({pages.run(experiment, run_id)})"
+    return f"The network of {link} at epoch {trial.best_epoch}: {values}, on validation data."

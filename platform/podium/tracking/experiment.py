@@ -1,4 +1,4 @@
-"""A sweep's experiment in MLflow: found or made, with a description and views of its own; and its runs."""
+"""A sweep's experiment in MLflow: found or made, with a description and views of its own; its runs and models."""
 
 from typing import TYPE_CHECKING
 
@@ -55,3 +55,12 @@ def runs(client: "MlflowClient", experiment: str, identity: str, *, only_running
         token = page.token
         if not token:
             return found
+
+
+def link(client: "MlflowClient", run_id: str, model_id: str, step: int) -> None:
+    """Shows a model that is logged already on the page of another run, too; once, for MLflow refuses it twice."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    if model_id not in {one.model_id for one in (outputs.model_outputs if outputs else ())}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])

@@ -18,10 +18,10 @@ LIMIT = 8000
 """Characters that a tag holds."""
 
 MOST_PARAMETERS, MOST_ENDINGS, REASON_LIMIT, OWN_LIMIT = 30, 12, 120, 2000
-"""Lines of the two tables, and the characters of a reason and of the sweep's own note, so that a description fits."""
+"""Lines of the two lists, and the characters of a reason and of the sweep's own note, so that a description fits."""
 
-PICTURE = "plots/learning_curves.png"
-"""The picture of the parent's artifacts that its description shows."""
+CURVES = "plots/learning_curves.png"
+"""The picture among the parent's artifacts that its description links to; the others lie beside it."""
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|&~]|(?<!\w)_|_(?!\w)")
 
@@ -93,12 +93,10 @@ def sweep(
         f"`{spec.budget.policy}`, at most {spec.budget.epochs.max} epochs each.",
     ]
     if best is not None:
-        lines += ["\n".join(_parameters(best.parameters))]
+        lines.append("Parameters of the best:\n\n" + "\n".join(_parameters(best.parameters)))
     endings = Counter((str(trial.state), trial.reason.partition(":")[0]) for trial in trials.values() if trial.reason)
     if endings:
-        lines += ["\n".join(_endings(endings))]
-    if shown.has_plots:
-        lines += [f"![Learning curves]({pages.picture(shown.parent, PICTURE)})"]
+        lines.append("Why trials ended:\n\n" + "\n".join(_endings(endings)))
     return _fit(lines)
 
 
@@ -118,7 +116,7 @@ def trial(spec: SweepSpec, one: Trial, experiment: str, parent: str) -> str:
 
 
 def _links(spec: SweepSpec, leaders: Sequence[Trial], shown: Shown) -> list[str]:
-    links = [f"[all trials, best first]({pages.view(shown.experiment, views.TRIALS)})"]
+    links = [f"[all trials by objective]({pages.view(shown.experiment, views.TRIALS)})"]
     links.append(f"[trials by state and rung]({pages.view(shown.experiment, views.ENDINGS)})")
     runs = [shown.runs[one.number] for one in leaders if one.number in shown.runs]
     if len(runs) > 1:
@@ -128,7 +126,7 @@ def _links(spec: SweepSpec, leaders: Sequence[Trial], shown: Shown) -> list[str]
         links.append(f"[model {name}, version {number}]({pages.version(name, number)})")
     links.append(f"[sweep file]({pages.file(shown.experiment, shown.parent, 'sweep.yaml')})")
     if shown.has_plots:
-        links.append(f"[plots]({pages.file(shown.experiment, shown.parent, 'plots')})")
+        links.append(f"[learning curves]({pages.file(shown.experiment, shown.parent, CURVES)})")
     return links
 
 
@@ -139,15 +137,13 @@ def _values(spec: SweepSpec, one: Trial) -> str:
 
 
 def _parameters(parameters: Mapping[str, object]) -> list[str]:
-    lines = [f"| {_text(name)} | {_text(str(value))} |" for name, value in parameters.items()]
+    lines = [f"- {_text(name)} = {_text(str(value))}" for name, value in parameters.items()]
     more = len(lines) - MOST_PARAMETERS
-    rest = [f"| … | and {more} more: on its run's page |"] if more > 0 else []
-    return ["| parameter | value |", "| --- | --- |", *lines[:MOST_PARAMETERS], *rest]
+    return [*lines[:MOST_PARAMETERS], *([f"- and {more} more, which its run has"] if more > 0 else [])]
 
 
 def _endings(endings: Counter[tuple[str, str]]) -> list[str]:
-    lines = [f"| {count} | {state} | {_text(why)} |" for (state, why), count in endings.most_common(MOST_ENDINGS)]
-    return ["| trials | state | why |", "| ---: | --- | --- |", *lines]
+    return [f"- {count} {state}: {_text(why)}" for (state, why), count in endings.most_common(MOST_ENDINGS)]
 
 
 def _own(spec: SweepSpec) -> str:

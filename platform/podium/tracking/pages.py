@@ -18,11 +18,6 @@ def file(experiment: str, run_id: str, path: str) -> str:
     return f"#/experiments/{experiment}/runs/{run_id}/artifactPath/{quote(path)}?{TRAINING_VIEW}"
 
 
-def picture(run_id: str, path: str) -> str:
-    """A file of a run as it is, for a picture within a description."""
-    return f"get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
-
-
 def view(experiment: str, key: str) -> str:
     """The table of an experiment's runs as a saved view shows it."""
     return f"#/experiments/{experiment}/runs?viewStateShareKey={key}&{TRAINING_VIEW}"

@@ -211,7 +211,7 @@ class Projector:
         if self._spec.tracking.diagnosis:
             self._diagnose(diagnosis.shown(trials.values(), best))
         if model is not None and best is not None:
-            self._link(model["model_id"], best.best_epoch)
+            experiment.link(self._client, self._parent, model["model_id"], best.best_epoch)
         points = list(entities.points(metrics, round(at * 1000), 0))
         self._note(state, reason, trials, model=model, metrics=entities.to_metrics(points))
         if state in entities.SWEEP_STATUS:
@@ -247,12 +247,6 @@ class Projector:
 
     def _runs(self) -> dict[int, str]:
         return {number: shown.run_id for number, shown in self._shown.items() if shown.run_id}
-
-    def _link(self, model_id: str, step: int) -> None:
-        """Shows a logged model on the parent's page, too."""
-        from mlflow.entities import LoggedModelOutput
-
-        self._client.log_outputs(self._parent, [LoggedModelOutput(model_id, step)])
 
     def _diagnose(self, trials: Iterable[Trial]) -> None:
         """Shows layer by layer what goes on inside the networks of some trials."""

@@ -20,6 +20,9 @@ TRIALS, ENDINGS = "podium-trials", "podium-endings"
 ONLY_TRIALS = "tags.rung != ''"
 """The parent has no rung."""
 
+FIRST = {"attributes.`Run Name`": 220, "runDateAndNestInfo": 130}
+"""The columns that are always there, and how many pixels wide they are."""
+
 MOST_PARAMETERS = 8
 """Searched parameters that have columns, and axes of the parallel coordinates."""
 
@@ -33,18 +36,21 @@ def views(spec: SweepSpec, at_ms: int) -> dict[str, str]:
     """
     objective, *_ = objective_names(spec.search.objectives)
     is_ascending = spec.search.objectives[0].direction == "minimize"
+    columns = dict(_columns(spec))
     base = {
         "searchFilter": ONLY_TRIALS,
         "orderByKey": f"metrics.`{objective}`",
         "orderByAsc": is_ascending,
-        "selectedColumns": list(_columns(spec)),
+        "selectedColumns": list(columns),
+        "columnOrder": [*FIRST, *columns],
+        "columnWidths": FIRST | columns,
         "runsHiddenMode": "FIRST_20_RUNS",
         **_charts(spec, objective),
     }
     keys = [{"mode": "tag", "groupByData": name} for name in ("state", "rung")]
     grouped = base | {"groupBy": {"aggregateFunction": "min" if is_ascending else "max", "groupByKeys": keys}}
     return {
-        TAG + TRIALS: _saved("Trials, best first", base, at_ms + 1),
+        TAG + TRIALS: _saved("Trials by objective", base, at_ms + 1),
         TAG + ENDINGS: _saved("Trials by state and rung", grouped, at_ms),
     }
 
@@ -53,12 +59,14 @@ def _saved(name: str, state: Mapping[str, Any], at_ms: int) -> str:
     return json.dumps({"name": name, "createdAt": at_ms, "state": json.dumps(state)})
 
 
-def _columns(spec: SweepSpec) -> Iterator[str]:
-    yield from (f"metrics.`{name}`" for name in (*objective_names(spec.search.objectives), "best_epoch"))
-    yield from (f"tags.`{name}`" for name in ("state", "rung"))
-    yield from (f"params.`{name}`" for name in list(spec.search.space)[:MOST_PARAMETERS])
-    yield "metrics.`spending/device_s`"
-    yield "tags.`reason`"
+def _columns(spec: SweepSpec) -> Iterator[tuple[str, int]]:
+    """The columns in their order, and how many pixels wide they are."""
+    yield from ((f"metrics.`{name}`", 100) for name in objective_names(spec.search.objectives))
+    yield "metrics.`best_epoch`", 100
+    yield from (("tags.`state`", 90), ("tags.`rung`", 70))
+    yield from ((f"params.`{name}`", 130) for name in list(spec.search.space)[:MOST_PARAMETERS])
+    yield "metrics.`spending/device_s`", 130
+    yield "tags.`reason`", 260
 
 
 def _charts(spec: SweepSpec, objective: str) -> dict[str, Any]:
