@@ -1,6 +1,7 @@
 """What drivers tell Prometheus, where they are found, and who is refused."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -179,6 +180,13 @@ def test_who_asks_while_the_sweep_runs_disturbs_nothing(sweep: Sweep) -> None:
     assert not troubles
     assert looks > 5
     assert len(sweep.machine.trials) == 60
+
+
+def test_the_list_of_series_is_whole(sweep: Sweep, root: Path) -> None:
+    text = (root / "dashboards" / "prometheus" / "README.md").read_text()
+    told = {name for name, _ in read(sweep.run().meters)}
+    listed = set(re.findall("`(podium_[a-z_]+)`", text))
+    assert listed == {re.sub("_(bucket|sum|count)$", "", name) for name in told}
 
 
 def test_how_far_mlflow_is_comes_from_the_tracker(sweep: Sweep) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ import pytest
 from forked import Process
 from prometheus_server import FOLDER, Prometheus, missing, running
 from wiring_cases import BLOBS, podium, podium_here, write_blobs
+
+from podium import cli
+from podium.wiring.place import Place
 
 ROOT = FOLDER.parents[1]
 FILES = sorted((ROOT / "dashboards" / "grafana" / "dashboards").glob("*.json"))
@@ -40,6 +44,11 @@ def test_promtool_takes_configuration_and_rules() -> None:
 
 def test_alerts_come_when_they_should_and_only_then() -> None:
     promtool("test", "rules", "podium.rules.test.yml")
+
+
+def test_what_alerts_advise_can_be_done() -> None:
+    advised = set(re.findall("podium ([a-z]+)", "".join(path.read_text() for path in FOLDER.iterdir())))
+    assert {"status", "resume", "sync", "targets"} <= advised <= cli.podium.commands.keys()
 
 
 class Watched(NamedTuple):
@@ -141,6 +150,8 @@ def test_what_is_told_is_what_the_status_says(watched: Watched) -> None:
     assert budget == 1000
     ((_, lanes),) = prometheus.query("max_over_time(podium_lanes[1m])")
     assert lanes > 1, "stacks are told"
+    shows = "podium_ledger_events - podium_tracker_backlog_events > 0"
+    wait_for(lambda: prometheus.query(shows), "MLflow shows nothing of it")
 
 
 @pytest.mark.ray
@@ -152,3 +163,5 @@ def test_a_sweep_that_has_ended_is_asked_no_more(watched: Watched) -> None:
     wait_for(lambda: not shown(watched.prometheus, 'up{job="podium"}'), "it is asked still")
     assert podium(watched.folder, "targets", "--json").json == {"targets": []}
     assert not shown(watched.prometheus, "podium_trials")
+    facts = Place.of(watched.folder / ".podium").book().facts("blobs")
+    assert facts.get("projected") == facts.get("shown")
