@@ -10,6 +10,7 @@ import click
 from podium.cli import (
     board,
     cluster,
+    completion,
     data,
     exporting,
     launching,
@@ -23,21 +24,24 @@ from podium.cli import (
     up,
 )
 from podium.cli.options import EXIT_CODES
+from podium.cli.sections import Sections
+from podium.console import plain, problems
 from podium.errors import DEFECT, Interrupted, PodiumError, UserError
 
 
 def main() -> None:
     """Runs the command line; a mistake of the user's is one message, never a traceback."""
     atexit.register(gc.freeze)  # or the interpreter looks through all that torch and MLflow made before it ends
+    plain.adapt_output()
     try:
         podium(standalone_mode=False)
     except click.exceptions.Exit as ending:
         sys.exit(ending.exit_code)
     except click.ClickException as error:
-        error.show()
+        problems.show_usage(error)
         sys.exit(UserError.exit_code)
     except PodiumError as error:
-        click.echo(f"podium: {error}", err=True)
+        problems.show(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("podium: left at once; `podium resume NAME` goes on", err=True)
@@ -47,7 +51,9 @@ def main() -> None:
         sys.exit(DEFECT)
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Sections, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="podium")
 def podium() -> None:
     """Launch sweeps of deep-learning trials, keep every result, promote the best model.
@@ -70,6 +76,8 @@ for _module in (
     serving,
     up,
     cluster,
+    completion,
 ):
     for _command in _module.COMMANDS:
         podium.add_command(_command)
+completion.teach(podium)

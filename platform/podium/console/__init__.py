@@ -1,6 +1,19 @@
 """What is shown in a terminal: the live view, errors, and the words for numbers and times."""
 
-from podium.console.terminal import Silent, Terminal
+from typing import TYPE_CHECKING, Any
+
 from podium.console.words import duration, number, rate, short
 
+if TYPE_CHECKING:
+    from podium.console.terminal import Silent, Terminal
+
 __all__ = ["Silent", "Terminal", "duration", "number", "rate", "short"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what draws when it is asked for: `podium --help` draws nothing."""
+    if name not in ("Silent", "Terminal"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from podium.console import terminal
+
+    return getattr(terminal, name)

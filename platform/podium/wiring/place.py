@@ -5,11 +5,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podium.errors import UserError
 from podium.folders import fetch
-from podium.ledger import Book
 from podium.store import local_path, refuse_password, require_usable
+
+if TYPE_CHECKING:
+    from podium.ledger import Book
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,15 @@ class Place:
         """
         return fetch(self.store, name, self.cache)
 
-    def book(self) -> Book:
+    def book(self) -> "Book":
         """The ledger of all sweeps here.
 
         Raises:
             UserError: if there cannot be one, or something else is in its place.
             StorageFault: if its database does not answer.
         """
+        from podium.ledger import Book  # a database's library is no matter of `--help` and completion
+
         try:
             return Book(self.ledger)
         except OSError as error:

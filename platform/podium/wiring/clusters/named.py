@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from podium.errors import LookupFailed, UserError
 from podium.masking import without_logins
 
@@ -114,6 +112,8 @@ def add(name: str, address: str, token: str | None) -> Cluster:
     clusters()
     cluster = Cluster(name, address.rstrip("/"), None if token is None else Path(token).expanduser().absolute())
     cluster.token()
+    import tomlkit
+
     document = tomlkit.parse(_text())
     entry = {"address": cluster.address}
     if cluster.token_file is not None:
@@ -132,6 +132,8 @@ def remove(name: str) -> None:
     known = clusters()
     if name not in known:
         raise LookupFailed(f"there is no cluster {name!r}; named clusters: {', '.join(known) or 'none yet'}")
+    import tomlkit
+
     document = tomlkit.parse(_text())
     document.remove(name)
     _write(tomlkit.dumps(document))
