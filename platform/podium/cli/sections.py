@@ -3,11 +3,11 @@
 import click
 
 SECTIONS = {
-    "Launch": ("launch", "resume", "check", "lr", "data", "up"),
+    "Launch": ("launch", "resume", "check", "lr", "data"),
     "Look": ("list", "status", "watch", "logs", "compare", "inside", "ledger", "ui", "board", "report", "export"),
     "Steer": ("stop", "enqueue", "extend", "sync"),
     "Promote": ("promote", "rollback", "history", "reproduce", "predict", "serve"),
-    "Set up": ("doctor", "cluster", "schema", "completion"),
+    "Set up": ("doctor", "up", "cluster", "targets", "schema", "completion"),
 }
 """By heading its commands, in the order in which one meets them."""
 
