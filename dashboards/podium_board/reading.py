@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from podium.errors import LookupFailed, PodiumError
+from podium.errors import LookupFailed, PodiumError, StorageFault
 from podium.ledger import Book
 from podium.masking import Secrets
 from podium.wiring.place import Place
@@ -170,12 +170,12 @@ class Board:
         return name in self._watching or (self._book.origin(name), self._book.last(name)) != picture.place
 
     def _refresh(self, name: str) -> bool:
-        watching = self._watching.get(name)
-        if watching is None or self._book.origin(name) != watching.origin:
-            watching = self._watching[name] = Watching(self._book, name)
         try:
+            watching = self._watching.get(name)
+            if watching is None or self._book.origin(name) != watching.origin:
+                watching = self._watching[name] = Watching(self._book, name)
             has_news = watching.refresh(PIECE_S if watching.picture is None else LONG_PIECE_S)
-        except (PodiumError, OSError, sa.exc.SQLAlchemyError):
+        except (StorageFault, OSError, sa.exc.SQLAlchemyError):
             raise
         except Exception as error:  # half-written events, or those of another version, raise anything
             self._break(name, error)
