@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from podium.errors import LookupFailed, PodiumError, StorageFault
 from podium.ledger import Book
 from podium.masking import Secrets
+from podium.sweep.timeline import Timeline
 from podium.wiring.place import Place
 from podium_board.importance import Importance
 from podium_board.pictures import Picture, Watching
@@ -107,6 +109,16 @@ class Board:
             known = ", ".join(self.names[-10:]) or "none yet"
             raise LookupFailed(f"there is no sweep {name!r} here; the newest are: {known}")
         return picture
+
+    @contextmanager
+    def timeline(self, name: str) -> Iterator[Timeline | None]:
+        """What became of every second of a sweep, which stands still meanwhile; None as long as it is not read."""
+        watching = self._watching.get(name)
+        if watching is None:
+            yield None
+            return
+        with watching.lock:
+            yield watching.timeline
 
     def look_at_all(self) -> Mapping[str, Picture]:
         """By name the pictures of all sweeps, as far as they were read."""
