@@ -8,6 +8,7 @@ import hmac
 import secrets
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -114,14 +115,17 @@ async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form.
 
     Raises:
-        ValueError: if it is none, or too large.
+        HTTPException: if it is none, or too large.
     """
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > MOST_BYTES:
-            raise ValueError(f"a form has {MOST_BYTES:,} bytes at most")
-    return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
+            raise HTTPException(413, f"A form has {MOST_BYTES:,} bytes at most.")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
+    except ValueError:
+        raise HTTPException(400, "That is no form.") from None
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -54,7 +54,8 @@ def draw(picture: Picture, kind: str, metric: str, importance: Importance) -> st
         SubElement(root, "h3").text = figure.title
         panel = _panel(picture, metric if kind == "curves" else metric_of(picture, None), weights)
         caption = figure.draw(root, panel, lambda number: f"/sweeps/{picture.name}/trials/{number}", metric)
-        SubElement(root, "figcaption").text = f"{caption} {figure.text}".strip() if caption else "Nothing to show yet."
+        told = SubElement(root, "figcaption", {} if caption else {"class": "nothing"})
+        told.text = f"{caption} {figure.text}".strip() if caption else "Nothing to show yet."
         picture.drawn[key] = tostring(root, encoding="unicode", method="html")
     return picture.drawn[key]
 

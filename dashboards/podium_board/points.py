@@ -35,8 +35,8 @@ def fields(space: Space) -> list[Field]:
         variants = [each for each in space.parameters if each.name == name]
         told = [span(each.domain) + _where(each) for each in variants]
         choices = all(isinstance(each.domain, Choice) for each in variants)
-        options = dict.fromkeys(option for each in variants for option in _options(each.domain)) if choices else {}
-        sent = tuple((json.dumps(option), str(option)) for option in options)
+        options = {json.dumps(option): str(option) for each in variants for option in _options(each.domain)}
+        sent = tuple(options.items()) if choices else ()
         made.append(Field(name, "; or ".join(dict.fromkeys(told)), sent))
     return made
 
@@ -51,10 +51,8 @@ def read(space: Space, sent: Mapping[str, str]) -> tuple[dict[str, Value], list[
     point: dict[str, Value] = {}
     filled = [replace(each, text=sent.get(each.name, "").strip()) for each in fields(space)]
     for each in filled:
-        if each.text:
-            value = _value(space, each)
-            if value is not None:
-                point[each.name] = value
+        for value in _values(space, each)[:1]:
+            point[each.name] = value
     return point, [replace(each, problem=_problem(space, each, point)) for each in filled]
 
 
@@ -80,19 +78,19 @@ def _options(domain: Domain) -> Sequence[Value]:
     return domain.options if isinstance(domain, Choice) else ()
 
 
-def _value(space: Space, field: Field) -> Value | None:
-    """What was entered; None if it is nothing that the parameter could be."""
+def _values(space: Space, field: Field) -> list[Value]:
+    """What was entered; nothing if it is nothing that the parameter could be."""
     if field.options:
-        by_text = {json.dumps(option): option for each in space.parameters for option in _options(each.domain)}
-        return by_text.get(field.text) if any(field.text == sent for sent, _ in field.options) else None
+        own = [each.domain for each in space.parameters if each.name == field.name]
+        return [option for domain in own for option in _options(domain) if json.dumps(option) == field.text]
     try:
         number = float(field.text)
     except ValueError:
-        return None
+        return []
     if not math.isfinite(number):
-        return None
+        return []
     is_whole = any(isinstance(each.domain, Int) for each in space.parameters if each.name == field.name)
-    return int(number) if is_whole and number.is_integer() else number
+    return [int(number) if is_whole and number.is_integer() else number]
 
 
 def _problem(space: Space, field: Field, point: Mapping[str, Any]) -> str:

@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from podium.errors import LookupFailed, PodiumError
+from podium.errors import LookupFailed, PodiumError, StorageFault
 from podium.ledger import Book
 from podium.masking import Secrets
+from podium.sweep.timeline import Timeline
 from podium.wiring.place import Place
 from podium_board.importance import Importance
 from podium_board.pictures import Picture, Watching
@@ -109,6 +111,16 @@ class Board:
             raise LookupFailed(f"there is no sweep {name!r} here; the newest are: {known}")
         return picture
 
+    @contextmanager
+    def timeline(self, name: str) -> Iterator[Timeline | None]:
+        """What became of every second of a sweep, which stands still meanwhile; None as long as it is not read."""
+        watching = self._watching.get(name)
+        if watching is None:
+            yield None
+            return
+        with watching.lock:
+            yield watching.timeline
+
     def look_at_all(self) -> Mapping[str, Picture]:
         """By name the pictures of all sweeps, as far as they were read."""
         self._look(LIST)
@@ -171,12 +183,12 @@ class Board:
         return name in self._watching or (self.book.origin(name), self.book.last(name)) != picture.place
 
     def _refresh(self, name: str) -> bool:
-        watching = self._watching.get(name)
-        if watching is None or self.book.origin(name) != watching.origin:
-            watching = self._watching[name] = Watching(self.book, name)
         try:
+            watching = self._watching.get(name)
+            if watching is None or self.book.origin(name) != watching.origin:
+                watching = self._watching[name] = Watching(self.book, name)
             has_news = watching.refresh(PIECE_S if watching.picture is None else LONG_PIECE_S)
-        except (PodiumError, OSError, sa.exc.SQLAlchemyError):
+        except (StorageFault, OSError, sa.exc.SQLAlchemyError):
             raise
         except Exception as error:  # half-written events, or those of another version, raise anything
             self._break(name, error)

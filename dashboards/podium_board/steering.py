@@ -143,9 +143,7 @@ async def _ask(request: Request, ask: Callable[[], str], what: str, back: str = 
 
 def _said(outcome: Mapping[str, Any]) -> str:
     """What was asked, and when it will be done."""
-    message: str = outcome["message"]
-    message = message[0].upper() + message[1:]
-    return f"Asked. {message}" + ("; its driver takes it within a second" if outcome["driver"] else "")
+    return f"Asked: {outcome['message']}" + ("; its driver takes it within a second" if outcome["driver"] else "")
 
 
 def _show(

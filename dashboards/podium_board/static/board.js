@@ -107,20 +107,26 @@ async function once(part) {
 }
 
 let isBusy = false;
+let again = 0;
 async function refreshAll() {
   if (isBusy || document.hidden) return;
   isBusy = true;
   try {
     for (const part of parts) {
-      const isDue = Number(part.dataset.edition ?? -1) < edition && performance.now() >= (late.get(part) ?? 0);
-      if (isDue && seen.has(part)) await refresh(part);
+      if (isBehind(part) && performance.now() >= (late.get(part) ?? 0)) await refresh(part);
     }
   } catch {
     // the stream says when the board is back
   } finally {
     isBusy = false;
   }
-  if (parts.some((part) => seen.has(part) && Number(part.dataset.edition ?? -1) < edition)) setTimeout(refreshAll, 250);
+  clearTimeout(again);
+  if (parts.some(isBehind)) again = setTimeout(refreshAll, 250);
+}
+
+// what is on the screen, or would be if it had anything to show
+function isBehind(part) {
+  return Number(part.dataset.edition ?? -1) < edition && (seen.has(part) || part.querySelector(".nothing"));
 }
 
 const watcher = new IntersectionObserver((entries) => {

@@ -1,0 +1,87 @@
+"""Every figure on the page of a sweep is that of `podium status --json`."""
+
+import json
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from boards import ask
+
+from podium.ledger import Book
+from podium.wiring import summaries
+from podium_board import wording
+
+ELSEWHERE = {"sweep", "failures", "ailing", "tracking_uri", "parent_run_id", "front"}
+"""What a status tells and the headline does not: other parts and pages of the board do."""
+
+OPTIONAL = {"startup_s", "wall_s", "driver", "model", "screened", "best", "user"}
+"""Shown only where there is one."""
+
+
+class Figures(HTMLParser):
+    """The elements of a page that say which figure they show, with their text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, tuple[Any, str]] = {}
+        self._open: tuple[str, Any] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if "data-figure" in named:
+            self._open = named["data-figure"], json.loads(named["data-value"])
+            self.found[self._open[0]] = self._open[1], ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.found[self._open[0]] = self._open[1], self.found[self._open[0]][1] + data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = None
+
+
+def at(status: Any, path: str) -> Any:
+    for key in path.split("."):
+        status = status[key]
+    return status
+
+
+def shown_as(path: str, value: Any) -> str:
+    if path in ("device_s", "wall_s", "startup_s"):
+        return wording.duration(value)
+    if path == "wasted_share":
+        return wording.percent(value)
+    return wording.number(value)
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted", "objectives", "troubled", "driven"])
+def test_the_headline_is_the_status(board, prepared, name):
+    book = Book.at_home(prepared[0])
+    status = json.loads(json.dumps(summaries.summarize(book, name)))
+    found = Figures(ask(board, f"/sweeps/{name}/parts/headline").text).found
+    assert len(found) > 10
+    for path, (value, text) in found.items():
+        assert value == at(status, path), path
+        assert text == shown_as(path, value), path
+    shown = {path.partition(".")[0] for path in found}
+    hidden = {key for key in status if key not in shown and key not in ELSEWHERE}
+    assert all(not status[key] for key in hidden - OPTIONAL), hidden
+    assert {f"trials.{key}" for key in status["trials"]} <= set(found)
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted", "objectives", "troubled", "driven"])
+def test_the_list_and_the_failures_are_the_status(board, prepared, name):
+    status = summaries.summarize(Book.at_home(prepared[0]), name)
+    row = ask(board, "/").text.partition(f'id="sweep-{name}"')[2].partition("</tr>")[0]
+    assert f"{wording.number(status['trials']['total'])} of {wording.number(status['trials']['budget'])}" in row
+    assert f">{status['state']}<" in row
+    assert wording.number(status["best"]["value"]) in row
+    failures = ask(board, f"/sweeps/{name}/parts/failures").text
+    assert failures.count("<details") == len(status["failures"])
+
+
+def test_what_users_wrote_is_escaped(board):
+    failures = ask(board, "/sweeps/troubled/parts/failures").text
+    assert "<b>no good" not in failures
+    assert "&lt;b&gt;no good" in failures
