@@ -274,9 +274,16 @@ def _legend(parent: Element, timeline: Timeline, painter: _Painter, spans: Seque
     causes = [(KINDS[use], str(use)) for use in used if use not in (Use.TRAINING, Use.DATA, Use.AWAY)]
     kinds = {painter.kind(span) for span in spans}
     states = [(str(state), str(state)) for state in TrialState if state in kinds]
-    lanes = {f"g{painter.shade(count)}": count for count in sorted({len(span.trials) for span in spans})}
-    shades = [(kind, f"up to {count} lane{'s' if count > 1 else ''}") for kind, count in lanes.items() if kind in kinds]
+    counts: dict[str, list[int]] = {}
+    for count in sorted({len(span.trials) for span in spans}):
+        counts.setdefault(f"g{painter.shade(count)}", []).append(count)
+    shades = [(kind, _lanes(found)) for kind, found in counts.items() if kind in kinds]
     legend(parent, [*states, *shades, *causes])
+
+
+def _lanes(counts: Sequence[int]) -> str:
+    least, most = counts[0], counts[-1]
+    return f"{least} to {most} lanes" if least < most else f"{most} lane{'s' if most > 1 else ''}"
 
 
 def _covered(of: "np.ndarray[Any, Any]", ends: "np.ndarray[Any, Any]", columns: int) -> "np.ndarray[Any, Any]":
