@@ -49,7 +49,7 @@ def totals(parent: Element, timeline: Timeline) -> str:
     Returns:
         How much time that is, in words; empty if no gang has been there.
     """
-    found = {use: seconds for use, seconds in timeline.totals.items() if seconds and use is not Use.AWAY}
+    found = {use: seconds for use, seconds in timeline.totals.items() if seconds > 0 and use is not Use.AWAY}
     whole = sum(found.values())
     if not whole:
         return ""
@@ -140,14 +140,14 @@ class _Painter:
 
     def kind(self, span: Span) -> str:
         """The class of the style sheet for an advance."""
+        if self._colour == "state" and len(span.trials) == 1:
+            return self._trials[span.trials[0]].state
         if self._colour == "trial":
             return f"s{span.trials[0] % HUES}"
         if self._colour == "cohort":
             return f"s{int(span.key.rpartition('/')[2]) % HUES}"
         if self._colour == "lanes":
             return f"g{self.shade(len(span.trials))}"
-        if len(span.trials) == 1:
-            return self._trials[span.trials[0]].state
         states = [self._trials[number].state for number in span.trials]
         return max(TrialState, key=states.count)
 
