@@ -10,7 +10,8 @@ import numpy as np
 
 from podium.drawing.marks import legend
 from podium.drawing.svg import Link, Scale, anchor, canvas, path, write
-from podium.sweep.timeline import Pause, Piece, Row, Span, Timeline, Use
+from podium.sweep.spans import Pause, Piece, Row, Span, Use
+from podium.sweep.timeline import Timeline
 from podium.sweep.trial import TrialState
 
 Colour = Literal["state", "trial", "cohort", "lanes"]
