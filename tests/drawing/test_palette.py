@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from podium.drawing.palette import DARK, LIGHT, Theme, contrast, style, variables, written_on
-from podium.sweep.timeline import Use
+from podium.sweep.spans import Use
 from podium.sweep.trial import TrialState
 
 THEMES = pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])

@@ -12,7 +12,8 @@ from podium.drawing.timeline import MOST_LINES, MOST_PIECES, _covered, timeline,
 from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Event, GangReady, Launched, Resumed
-from podium.sweep.timeline import Span, Timeline, Use
+from podium.sweep.spans import Span, Use
+from podium.sweep.timeline import Timeline
 from podium.testing.simulation import simulate, toy_spec
 
 

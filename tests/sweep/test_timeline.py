@@ -29,7 +29,8 @@ from podium.sweep.messages import (
     Resumed,
     Saved,
 )
-from podium.sweep.timeline import Pause, Span, Timeline, Use
+from podium.sweep.spans import Pause, Span, Use
+from podium.sweep.timeline import Timeline
 from podium.testing.faults import Killer
 from podium.testing.simulation import launched, simulate, toy_spec
 
