@@ -27,7 +27,7 @@ from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Advance, Event, Lane, Resumed
 from podium.sweep.trial import TrialState
 from podium.testing.simulation import RandomProposer, drive, launched, toy_spec
-from podium.wiring import endpoint
+from podium.wiring import endpoint, tracker
 from podium.wiring.metrics import KINDS, Meters, Timed
 from podium.wiring.place import Place
 
@@ -196,6 +196,22 @@ def test_how_far_mlflow_is_comes_from_the_tracker(sweep: Sweep) -> None:
     for shown, behind in ((events - 1, 0), (events - 11, 10)):
         sweep.book.facts("toy").put({"projected": shown})
         assert read(sweep.meters)["podium_tracker_backlog_events", ()] == behind
+
+
+def test_the_tracker_tells_how_far_it_is_once_a_second_and_in_the_end(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep.run()
+    now, facts = 100.0, sweep.book.facts("toy")
+    monkeypatch.setattr(tracker.time, "monotonic", lambda: now)
+    shown = tracker._Tracker(sweep.book, "toy", sweep.place, sweep.ledger, follow=True, beyond=-1)
+    for second, projected, noted in ((0, 5, 5), (0.2, 7, 5), (0.4, 7, 5), (1.2, 7, 7), (9, 7, 7), (9.1, 8, 8)):
+        now, shown._projected = 100 + second, projected
+        shown._note_projected()
+        assert facts.get("projected") == noted
+    shown._projected, shown._is_over = 9, True
+    shown._note_projected()
+    assert facts.get("projected") == 9
 
 
 def test_the_lease_grows_old_until_it_is_renewed(sweep: Sweep) -> None:

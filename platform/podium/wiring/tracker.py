@@ -151,7 +151,8 @@ class _Tracker:
         self._furthest, self._most_over = -1, 0
         self._went_on = self._told = time.monotonic()
         self._pause_s, self._faults, self._refusals = FIRST_PAUSE_S, 0, 0
-        self._noted = 0.0
+        self._projected = self._noted = -1
+        self._noted_at = 0.0
 
     def run(self) -> None:
         """Goes on until all is shown."""
@@ -168,13 +169,13 @@ class _Tracker:
         while True:
             rows += self._read(shown)
             shown = rows[-1].sequence if rows else shown
+            self._note_projected()
             if rows and (self._is_over or time.monotonic() >= rested):
                 began = time.process_time()
                 projector.project(rows, self._machine.trials)
                 rested = time.monotonic() + min(REST * (time.process_time() - began), MOST_REST_S)
                 self._note_progress(shown, projector.num_over)
-                self._note_shown(shown)
-                rows = []
+                self._projected, rows = shown, []
             elif self._is_over and not rows:
                 break
             else:
@@ -237,12 +238,13 @@ class _Tracker:
         self._went_on, self._pause_s = time.monotonic(), FIRST_PAUSE_S
         self._faults = self._refusals = 0
 
-    def _note_shown(self, shown: int) -> None:
-        """Notes up to which row MLflow shows the sweep, now and then: for those who look whether it keeps up."""
-        if self._is_over or time.monotonic() - self._noted > NOTE_EVERY_S:
-            self._noted = time.monotonic()
+    def _note_projected(self) -> None:
+        """Notes up to which row MLflow shows the sweep, for those who look whether it keeps up."""
+        is_due = self._is_over or time.monotonic() - self._noted_at > NOTE_EVERY_S
+        if is_due and self._projected > self._noted:
+            self._noted, self._noted_at = self._projected, time.monotonic()
             with suppress(StorageFault):
-                self._book.facts(self._sweep).put({"projected": shown})
+                self._book.facts(self._sweep).put({"projected": self._projected})
 
     def _wait_out(self, error: Exception) -> None:
         """Waits a while after a fault, unless it will not pass, or has lasted for too long after the sweep.
