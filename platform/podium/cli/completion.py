@@ -44,7 +44,8 @@ class TrialNumber(click.types.IntParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """All numbers."""
-        numbers = map(str, range(_count(ctx, ctx.params.get("name") or "")))
+        name = ctx.params.get("name") or next(iter(ctx.args), "")  # which click has not sorted out before it is asked
+        numbers = map(str, range(_count(ctx, name)))
         return [CompletionItem(number) for number in numbers if number.startswith(incomplete)]
 
 
