@@ -14,9 +14,16 @@ from podium.console import ground, plain
 from podium.console.ground import lightness
 
 
+class Terminal(io.TextIOWrapper):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def adapted(monkeypatch: pytest.MonkeyPatch, encoding: str, **environment: str) -> tuple[io.BytesIO, io.TextIOWrapper]:
     raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding=encoding)
+    stream = Terminal(raw, encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     plain.adapt_output(environment)
     return raw, stream
@@ -47,6 +54,15 @@ def test_utf_8_stays(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str
     stream.write("… ·")
     stream.flush()
     assert raw.getvalue() == "… ·".encode()
+
+
+def test_what_is_read_from_a_pipe_is_not_made_poorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8"))
+    plain.adapt_output({"LC_ALL": "C"})
+    sys.stdout.write("größer … ·")
+    sys.stdout.flush()
+    assert raw.getvalue() == "größer … ·".encode()
 
 
 @given(st.text())
