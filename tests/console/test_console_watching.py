@@ -201,3 +201,19 @@ def test_an_unknown_sweep_is_refused(place: Place, driven: tuple[Story, HeldLedg
     outcome = podium_here(place.home, "watch", "shwon", "--home", str(place.home))
     assert outcome.code == 2
     assert "there is no sweep 'shwon' here; known sweeps: shown" in outcome.problems
+
+
+def test_leaving_a_sweep_that_is_watched_on_a_cluster_elsewhere_leaves_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def carry_out(_cluster: object, words: list[str], *_: object, **__: object) -> None:
+        asked.append(words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("podium.wiring.clusters.elsewhere.carry_out", carry_out)
+    outcome = podium_here(tmp_path, "watch", "shown", "--cluster", "http://head:8265")
+    assert asked == [["watch", "shown"]]
+    assert outcome.code == 0
+    assert outcome.problems.endswith("podium: left; shown goes on as it was\n")

@@ -330,7 +330,7 @@ def test_every_command_has_help_and_speaks_json() -> None:
     def help_of(*command: str) -> str:
         return CliRunner().invoke(command_line, [*command, "--help"]).output
 
-    listed = help_of().partition("Commands:")[2].partition("Exit codes")[0]
+    listed = help_of().partition("Launch:")[2].partition("Exit codes")[0]
     names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert set(names) == {name for name, command in command_line.commands.items() if not command.hidden}
     groups = {name: group for name, group in command_line.commands.items() if isinstance(group, click.Group)}

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from podium.cli.options import with_json
+from podium.cli.output import print_json
 from podium.errors import PodiumError
 from podium.wiring.clusters import named
 from podium.wiring.place import Place
@@ -44,7 +46,8 @@ class TrialNumber(click.types.IntParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """All numbers."""
-        numbers = map(str, range(_count(ctx, ctx.params.get("name") or "")))
+        name = ctx.params.get("name") or next(iter(ctx.args), "")  # which click has not sorted out before it is asked
+        numbers = map(str, range(_count(ctx, name)))
         return [CompletionItem(number) for number in numbers if number.startswith(incomplete)]
 
 
@@ -88,7 +91,8 @@ def _kind(group: str, command: str, parameter: click.Parameter) -> click.ParamTy
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@with_json
+def completion(shell: str, as_json: bool) -> None:
     """Print what lets SHELL complete commands, options, sweeps, trials and clusters.
 
     bash, in ~/.bashrc:  eval "$(podium completion bash)"
@@ -97,9 +101,10 @@ def completion(shell: str) -> None:
 
     fish:  podium completion fish > ~/.config/fish/completions/podium.fish
     """
-    script = get_completion_class(shell)
-    assert script is not None
-    click.echo(script(click.get_current_context().find_root().command, {}, "podium", VARIABLE).source())
+    kind = get_completion_class(shell)
+    assert kind is not None
+    script = kind(click.get_current_context().find_root().command, {}, "podium", VARIABLE).source()
+    print_json({"shell": shell, "script": script}) if as_json else click.echo(script)
 
 
 def _sweeps(context: click.Context) -> list[str]:

@@ -1,7 +1,9 @@
 """How commands print: lines and tables for people, one JSON object for machines."""
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,6 +12,9 @@ import click
 from podium.errors import Interrupted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from podium.wiring.findings import Finding
 
 WIDTH = 200
@@ -59,9 +64,17 @@ def print_summary(summary: dict[str, Any]) -> None:
     if summary["tracking_uri"]:
         lines.append(("runs", f"{summary['tracking_uri']} (`podium ui` shows them)"))
     for key, value in lines:
-        click.echo(f"{key:>8}  {value}")
+        _print_fact(key, value)
     _print_ailing(summary)
     _print_failures(summary)
+
+
+def _print_fact(key: str, value: str) -> None:
+    """A line; in a terminal as many as it takes, the words below each other."""
+    line = f"{key:>8}  {value}"
+    if sys.stdout.isatty() and len(line) > (width := shutil.get_terminal_size().columns):
+        line = textwrap.fill(line, width, subsequent_indent=" " * 10, break_on_hyphens=False)
+    click.echo(line)
 
 
 def print_ending(summary: dict[str, Any], as_json: bool) -> NoReturn:
@@ -128,17 +141,49 @@ def values(value: float | list[float] | None) -> str:
 
 
 def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Prints a table."""
+    """Prints a table; in a terminal that is too narrow for it, a paragraph for each row. States have their colours."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    is_terminal = sys.stdout.isatty()
+    console = Console(width=None if is_terminal else WIDTH, highlight=False)
+    styles = _state_styles(console) if is_terminal else {}
+    cells = [[Text(str(cell), styles.get(str(cell), "")) for cell in row] for row in rows]
+    columns = zip(
+        *([len(str(heading)) for heading in headings], *([cell.cell_len for cell in row] for row in cells)), strict=True
+    )
+    if is_terminal and sum(map(max, columns)) + len(headings) - 1 > console.width:
+        _print_paragraphs(console, headings, cells)
+        return
     grid = Table(*headings, box=None, pad_edge=False)
     grid.columns[0].min_width = max(len(str(row[0])) for row in [headings, *rows])
-    for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+    for row in cells:
+        grid.add_row(*row)
     console.print(grid)
+
+
+def _print_paragraphs(console: "Console", headings: Sequence[str], rows: Sequence[Sequence["Text"]]) -> None:
+    """Each row as lines of heading and cell, below its first cell."""
+    from rich.text import Text
+
+    width = max(map(len, headings[1:]), default=0)
+    for row in rows:
+        console.print(Text.assemble((row[0].plain or headings[0], "bold")), soft_wrap=True)
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            first = f"  {heading:<{width}}  "
+            for line in cell.wrap(console, max(console.width - len(first), 8)):
+                line.rstrip()
+                console.print(Text.assemble(first, line), soft_wrap=True)
+                first = " " * len(first)
+
+
+def _state_styles(console: "Console") -> dict[str, str]:
+    """By the name of a sweep's state its colour."""
+    from podium.console.ink import SWEEPS, ink_of
+
+    styles = ink_of(console).styles
+    return {str(state): styles[like] for state, like in SWEEPS.items()}
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:

@@ -7,8 +7,6 @@ from rich.text import Text
 
 from podium.console.ink import Ink
 
-Line = Text
-
 
 def fit(line: Text, width: int, ink: Ink) -> Text:
     """The line, cut to the width where it is longer, which an ellipsis tells."""

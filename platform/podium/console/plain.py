@@ -15,12 +15,15 @@ HANDLER = "podium.alike"
 
 
 def adapt_output(environment: "os._Environ[str] | dict[str, str]" = os.environ) -> None:
-    """Lets standard output and error write anything: in ASCII where the locale or their encoding knows no more."""
+    """Lets standard output and error write anything.
+
+    In a terminal all is ASCII where the locale is C; elsewhere what their encoding does not know.
+    """
     codecs.register_error(HANDLER, _alike)
     is_plain = is_posix(environment)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            if is_plain:
+            if is_plain and stream.isatty():
                 stream.reconfigure(encoding="ascii", errors=HANDLER)
             elif not stream.encoding.lower().startswith("utf"):
                 stream.reconfigure(errors=HANDLER)

@@ -128,7 +128,9 @@ def table(machine: Machine, rows: list[Row], width: int, ink: Ink, *, all_shown:
         right = width - len(left) - 2 - (8 if any(whys) else 0)
         full = f"{why:<6}  {left}" if any(whys) else left
         line = f"{full}  {cell(rest, right, ink)}" if right > 0 else full
-        lines.append(fit(Text(line.rstrip(), style="" if lines else "underline"), width, ink))
+        lines.append(fit(Text(line.rstrip()), width, ink))
+    heading = lines[0].plain
+    lines[0].stylize("underline", len(heading) - len(heading.lstrip()))
     return lines
 
 
@@ -144,7 +146,7 @@ def shorten(name: str, names: "tuple[str, ...] | list[str]") -> str:
 def _counts(machine: Machine, survey: Survey, ink: Ink) -> list[Text]:
     """How many trials there are, and in which states, with the marks of the bar."""
     parts = [Text(f"{len(machine.trials)}/{machine.budget} trials")]
-    parts += [_marked(state, f" {survey.counts[state]} {state}", ink) for state in TrialState if survey.counts[state]]
+    parts += [_marked(state, f" {survey.counts[state]} {state}", ink) for state in ink.marks if survey.counts[state]]
     return parts
 
 
