@@ -32,4 +32,4 @@ def comparison(runs: Iterable[str], experiments: Iterable[str]) -> str:
 
 def version(name: str, number: str) -> str:
     """One version of a registered model."""
-    return f"#/models/{quote(name, safe='')}/versions/{number}"
+    return f"#/models/{quote(name, safe='')}/versions/{number}?{TRAINING_VIEW}"

@@ -1,0 +1,210 @@
+"""A sweep in the pages of a real MLflow server, as a person with a browser meets them."""
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from shown_sweeps import Story
+from tracking_server import Server
+
+from podium.spec.sweep import SweepSpec
+from podium.sweep.trial import Trial
+from podium.tracking import pages, views
+from podium.tracking.client import connect
+from podium.tracking.projector import Projector
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+
+PATIENCE_MS = 60_000
+
+
+class Facts(dict[str, Any]):
+    def put(self, mapping: Any) -> None:
+        self.update(mapping)
+
+
+@dataclass
+class Site:
+    """A sweep in MLflow: the page of a browser, the server's address, what is shown, and the trials behind it."""
+
+    page: "Page"
+    address: str
+    experiment: str
+    parent: str
+    runs: dict[int, str]
+    trials: dict[int, Trial]
+
+    def open(self, path: str) -> None:
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.address}/{path}")
+
+    def open_note(self) -> None:
+        """The parent's page with all of its description."""
+        self.open(pages.run(self.experiment, self.parent))
+        self.page.get_by_text("Show more").first.click()
+
+    def follow(self, name: str) -> None:
+        """Goes where a link of the parent's description leads; by itself it opens beside."""
+        link = self.page.get_by_role("link", name=name).last.get_attribute("href")
+        assert link is not None
+        assert link.startswith("#/"), "it holds on whichever server shows the run"
+        self.open(link)
+
+    def finds(self, condition: str, count: int) -> None:
+        """Waits until the table, in an order in which it is flat, has as many runs by a filter."""
+        order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc=true"
+        table = f"#/experiments/{self.experiment}/runs?searchFilter={quote(condition)}&{order}"
+        self.open(f"{table}&{pages.TRAINING_VIEW}")
+        self.has_rows(count)
+
+    def has_rows(self, count: int) -> None:
+        self.page.get_by_text(f"{count} matching run").first.wait_for()
+
+
+def outcome(number: int, epoch: int) -> Any:
+    chance = random.Random(number)
+    if number == 4:
+        return RuntimeError("CUDA out of memory")
+    return 0.1 + chance.random() + 2 * chance.random() / epoch
+
+
+def point(number: int) -> dict[str, Any]:
+    chance = random.Random(-number - 1)
+    return {"rate": 10 ** chance.uniform(-3, -1), "kind": chance.choice("ab"), "width": chance.randint(8, 64)}
+
+
+def play(trials: int) -> Story:
+    spec = SweepSpec.model_validate(
+        {
+            "sweep": "shown",
+            "note": "Which rate and width lose **least**?",
+            "task": "train.py:train",
+            "search": {
+                "objective": {"metric": "validation/loss", "direction": "minimize"},
+                "space": {
+                    "rate": {"log": [0.001, 0.1]},
+                    "kind": {"choice": ["a", "b"]},
+                    "width": {"int": [8, 64]},
+                },
+            },
+            "budget": {"trials": trials, "epochs": {"min": 1, "max": 9, "factor": 3}, "policy": "asha"},
+        }
+    )
+    story = Story(spec, outcome)
+    story.point = point  # type: ignore[method-assign]
+    return story.play()
+
+
+def show(folder: Path, story: Story) -> Facts:
+    """Writes a sweep into the file that a server shows, with a version of its best model."""
+    uri, facts = f"sqlite:///{folder / 'mlflow.db'}", Facts()
+    projector = Projector(story.spec, "one", tracking_uri=uri, artifacts=str(folder / "runs"), facts=facts)
+    projector.launch(story.rows[0].at, story.launched, None)
+    machine = story.machine
+    best = machine.best()
+    assert best is not None
+    projector.project(story.rows, machine.trials)
+    client = connect(uri)
+    run_id = facts[f"run/{best.number}"]
+    logged = client.create_logged_model(facts["experiment"], name="best", source_run_id=run_id)
+    client.create_registered_model("shown")
+    client.create_model_version("shown", str(folder), run_id, model_id=logged.model_id)
+    model = {"name": "shown", "version": "1", "model_id": logged.model_id}
+    end = story.rows[-1].at + 1
+    for _ in range(2):  # the second time as `podium sync` would
+        projector.finish(end, machine.state, machine.reason, machine.trials, best, {"rate": 0.7, "width": 0.3}, model)
+    return facts
+
+
+def site(folder: Path, trials: int) -> Iterator[Site]:
+    from playwright.sync_api import sync_playwright
+
+    server, story = Server(folder), play(trials)
+    facts = show(folder, story)
+    server.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 1400})
+            page.set_default_timeout(PATIENCE_MS)
+            page.goto(f"{server.address}/#/experiments?{pages.TRAINING_VIEW}")  # once there, its assistant stays shut
+            page.get_by_text("shown").first.wait_for()
+            runs = {int(key[4:]): run for key, run in facts.items() if key.startswith("run/")}
+            shown = Site(page, server.address, facts["experiment"], facts["parent_run"], runs, story.machine.trials)
+            yield shown
+            browser.close()
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    yield from site(tmp_path_factory.mktemp("small"), 32)
+
+
+def test_the_parents_description_leads_to_all_there_is(small: Site) -> None:
+    small.open_note()
+    page = small.page
+    page.get_by_text("Which rate and width lose").first.wait_for()
+    page.get_by_text("1 failed: exception after").first.wait_for()
+    links = {link.inner_text(): link.get_attribute("href") for link in page.get_by_role("link").all()}
+    assert pages.file(small.experiment, small.parent, "sweep.yaml") == links["sweep file"]
+    small.follow("learning curves")
+    page.wait_for_function("[...document.images].some(image => image.naturalWidth > 500)")
+    small.open_note()
+    small.follow("model shown, version 1")
+    page.get_by_text("Version 1", exact=True).first.wait_for()
+    small.open_note()
+    small.follow("the best 10 compared")
+    page.get_by_text("Comparing 10 Runs").first.wait_for()
+
+
+def test_a_trials_page_tells_what_came_of_it(small: Site) -> None:
+    small.open(pages.run(small.experiment, small.runs[4]))
+    small.page.get_by_text("Trial 4 of").first.wait_for()
+    small.page.get_by_text("CUDA out of memory").first.wait_for()
+    small.page.get_by_text("podium logs shown/4").first.wait_for()
+
+
+def test_trials_are_found_by_state_and_rung(small: Site) -> None:
+    trials = small.trials.values()
+    stopped = [trial for trial in trials if trial.state == "stopped" and trial.rung == 3]
+    low = [trial for trial in trials if trial.last_values and (trial.last_values[0] or 9) < 1]
+    assert 0 < len(stopped) < 32
+    assert 0 < len(low) < 32
+    small.finds("tags.state = 'stopped' and tags.rung = '3'", len(stopped))
+    small.finds("metrics.objective < 1 and tags.rung != ''", len(low))
+
+
+def test_a_saved_view_has_the_columns_and_the_charts(small: Site) -> None:
+    small.open_note()
+    small.follow("all trials by objective")
+    small.has_rows(32)
+    for column in ("objective", "best_epoch", "state", "rung", "rate"):
+        small.page.get_by_text(column, exact=True).first.wait_for()
+    small.open_note()
+    small.follow("trials by state and rung")
+    small.page.get_by_text("Group: state").first.wait_for()
+    small.open(f"{pages.view(small.experiment, views.TRIALS)}&compareRunsMode=CHART")
+    for section in ("Trials", "train", "Model metrics", "spending", "system/rank_0"):
+        small.page.get_by_text(section, exact=True).first.wait_for(state="attached")
+
+
+@pytest.mark.slow
+def test_a_thousand_trials(tmp_path: Path) -> None:
+    for large in site(tmp_path, 1000):
+        large.finds("tags.rung != ''", 100)  # the UI counts what it has loaded
+        large.open(pages.view(large.experiment, views.TRIALS))
+        large.page.get_by_text("best_epoch", exact=True).first.wait_for()
+        large.open_note()
+        large.page.get_by_role("link", name="the best 10 compared").wait_for()
