@@ -7,6 +7,7 @@ alike to the colour-blind (differences in CIELAB under the simulation of Machado
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podium.sweep.timeline import Use
 from podium.sweep.trial import TrialState
 
 
@@ -23,6 +24,7 @@ class Theme:
         warn: The ground of warnings.
         accent: Of links and of what has the focus.
         states: By state.
+        uses: By what gang time goes into.
         series: Of sweeps that are compared, in their order.
         ramp: From the worst to the best of many.
         top: Of the very best.
@@ -37,6 +39,7 @@ class Theme:
     warn: str
     accent: str
     states: Mapping[TrialState, str]
+    uses: Mapping[Use, str]
     series: tuple[str, ...]
     ramp: tuple[str, ...]
     top: str
@@ -61,6 +64,16 @@ LIGHT = Theme(
         TrialState.RUNNING: "#007949",
         TrialState.WAITING: "#868e96",
     },
+    uses={
+        Use.TRAINING: "#007949",
+        Use.REDONE: "#c9252d",
+        Use.DATA: "#a3307f",
+        Use.CHECKPOINT: "#0e7285",
+        Use.START_UP: "#6a3fc2",
+        Use.GANG: "#8a5a00",
+        Use.PROPOSALS: "#4f6300",
+        Use.NOTHING: "#6e7781",
+    },
     series=("#0072b2", "#d55e00", "#009e73", "#b4588f", "#a87400", "#3d8fc4"),
     ramp=("#c3d6ea", "#94b8dc", "#6297c9", "#3573ae", "#134f8a"),
     top="#e0660b",
@@ -84,6 +97,16 @@ DARK = Theme(
         TrialState.PAUSED: "#b0d3ff",
         TrialState.RUNNING: "#19bd7e",
         TrialState.WAITING: "#b7babf",
+    },
+    uses={
+        Use.TRAINING: "#19bd7e",
+        Use.REDONE: "#ff6b63",
+        Use.DATA: "#ee86cd",
+        Use.CHECKPOINT: "#45c1d6",
+        Use.START_UP: "#ab8ff5",
+        Use.GANG: "#e0a84a",
+        Use.PROPOSALS: "#b3cc4d",
+        Use.NOTHING: "#8b949e",
     },
     series=("#4ea8e6", "#ff8c42", "#37c796", "#e08fc0", "#e5b53a", "#8accf5"),
     ramp=("#26405c", "#305f8c", "#4489c4", "#67abe0", "#a9d6f7"),
@@ -115,6 +138,7 @@ def variables(theme: Theme) -> dict[str, str]:
     return {
         **{f"--{name}": getattr(theme, name) for name in plain},
         **{f"--{state}": colour for state, colour in theme.states.items()},
+        **{f"--use-{use.name.lower().replace('_', '-')}": colour for use, colour in theme.uses.items()},
         **{f"--s{index}": colour for index, colour in enumerate(theme.series)},
         **{f"--g{index}": colour for index, colour in enumerate(theme.ramp)},
         **{f"--on-g{index}": written_on(theme, colour) for index, colour in enumerate(theme.ramp)},
