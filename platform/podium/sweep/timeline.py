@@ -6,9 +6,8 @@ Every second of a gang belongs to one span or to one pause; of a span, to traini
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from podium.sweep.machine import Machine
 from podium.sweep.messages import (
     Advance,
     Advanced,
@@ -22,6 +21,9 @@ from podium.sweep.messages import (
     Resumed,
     Saved,
 )
+
+if TYPE_CHECKING:
+    from podium.sweep.machine import Machine
 
 
 class Use(StrEnum):
@@ -146,7 +148,7 @@ class Timeline:
         tells_data: Whether any advance has told how long it waited for data.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: "Machine") -> None:
         self.machine = machine
         self.rows: list[Row] = []
         self.waits: list[Pause] = []
