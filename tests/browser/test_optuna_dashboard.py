@@ -55,6 +55,7 @@ def address(tmp_path: Path, make_story: Callable[..., Story]) -> Iterator[str]:
 def test_the_dashboard_shows_trials_states_and_plots(address: str, tmp_path: Path) -> None:
     from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # a hang, not a slow machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000})

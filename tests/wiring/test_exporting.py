@@ -11,7 +11,9 @@ from typing import Any
 import optuna
 import pytest
 from click.testing import CliRunner
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState as Shown
+from postgresql_server import PASSWORD
 from shown_sweeps import Story, make_spec, make_story
 
 from podium.cli import podium
@@ -229,6 +231,24 @@ def test_a_storage_of_a_newer_optuna_is_refused(tmp_path: Path, make_story: Make
         export(book, "shown", str(tmp_path / "study.db"), silent)
 
 
+def test_postgresql_holds_studies_too(tmp_path: Path, make_story: Make, postgresql: Any) -> None:
+    url = postgresql.new_database()
+    book = keep(make_story("asha_stop", faulty, trials=6).play(), tmp_path)
+    for _ in range(2):
+        done = export(book, "shown", url, silent)
+        assert PASSWORD not in json.dumps(done)
+    storage = RDBStorage(url.replace("postgresql:", "postgresql+psycopg:"))
+    study = optuna.load_study(study_name="shown", storage=storage)
+    assert len(study.trials) == 6
+    assert study.trials[0].intermediate_values == {1: 1.0, 2: 0.5, 3: pytest.approx(1 / 3)}
+    study.add_trial(optuna.trial.create_trial(value=3.0))
+    export(book, "shown", url, silent)
+    study = optuna.load_study(study_name="shown", storage=storage)
+    assert [trial.number for trial in study.trials] == list(range(6))
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def test_an_empty_sweep_is_an_empty_study(tmp_path: Path) -> None:
     book, spec = Book.at_home(tmp_path), toy_spec()
     book.hold("toy").append([launched(spec)])
@@ -237,7 +257,6 @@ def test_an_empty_sweep_is_an_empty_study(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_serves_it(tmp_path: Path, make_story: Make) -> None:
-    from optuna.storages import RDBStorage
     from optuna_dashboard import wsgi
 
     study = study_of(tmp_path, make_story("asha_stop", faulty, trials=6).play())

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from podium.drawing import palette, words
 from podium.drawing.panels import Panel
 from podium.drawing.report_figures import figures
+from podium.sweep.gain import advice
 from podium.sweep.timeline import Timeline, Use
 
 MOST_LEADING = 3
@@ -149,6 +150,7 @@ def page(report: Report) -> str:
         summary=report.summary,
         spec=report.panel.spec,
         origin=report.origin,
-        figures=figures(report.panel),
+        figures=figures(report.panel, report.timeline),
+        advice=advice(report.timeline),
         style=Markup(palette.style() + style),  # noqa: S704 - our own files
     )

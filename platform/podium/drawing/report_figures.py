@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring  # written only:
 from markupsafe import Markup
 
 from podium.drawing import panels
+from podium.drawing import timeline as times
 from podium.drawing.curves import seeds, state_curves
 from podium.drawing.fronts import fronts
 from podium.drawing.funnel import funnel
@@ -13,20 +14,23 @@ from podium.drawing.grids import heat, pairs
 from podium.drawing.history import history
 from podium.drawing.panels import MOST_BEST, MOST_LINES, Panel
 from podium.drawing.words import percent
+from podium.sweep.timeline import Timeline
 
 MOST_SLICES = 6
 
 Draw = Callable[[Element], str]
 
 
-def figures(panel: Panel) -> dict[str, list[Markup]]:
+def figures(panel: Panel, timeline: Timeline) -> dict[str, list[Markup]]:
     """The figures by section, those left out that have nothing to show."""
     names = panels.varying([panel]) if panel.trials else []
     ranked = sorted(names, key=lambda name: (-panel.importances.get(name, 0.0), name))
     found = {
-        "course": [
+        "glance": [
             ("Learning curves", lambda figure: state_curves(figure, panel)),
             ("Values in the order of trials", lambda figure: history(figure, panel)),
+        ],
+        "course": [
             ("From rung to rung", lambda figure: funnel(figure, panel)),
             ("Points with several trial seeds", lambda figure: seeds(figure, panel)),
         ],
@@ -36,6 +40,10 @@ def figures(panel: Panel) -> dict[str, list[Markup]]:
         "grids": [
             ("Pairs of numbers", lambda figure: pairs(figure, panel)),
             ("Two parameters at once", lambda figure: heat(figure, panel)),
+        ],
+        "time": [
+            ("What the gangs did", lambda figure: times.timeline(figure, timeline)),
+            ("What their time went into", lambda figure: times.totals(figure, timeline)),
         ],
         "parallel": [("Whole points", lambda figure: _parallel(figure, panel, ranked))],
     }

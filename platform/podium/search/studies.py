@@ -90,7 +90,10 @@ def write(url: str, study: Study, stage: Callable[[str], None]) -> None:
 def _open(url: str) -> sa.Engine:
     """The database with Optuna's tables, made if it is empty."""
     try:
-        engine = sa.create_engine(url)
+        address = sa.make_url(url)
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(address)
         with engine.connect() as connection:
             names = set(sa.inspect(connection).get_table_names())
         engine.dispose()
@@ -100,7 +103,9 @@ def _open(url: str) -> sa.Engine:
                 f"{_shown(url)} is no Optuna storage: it has the tables {some}; give a database of its own, such as "
                 "sqlite:///study.db"
             )
-        return RDBStorage(url).engine
+        storage = RDBStorage(address.render_as_string(hide_password=False))
+        storage.remove_session()
+        return storage.engine
     except (ArgumentError, NoSuchModuleError) as error:
         raise UserError(f"{_shown(url)} is no address of a database; write sqlite:///study.db") from error
     except ImportError as error:
