@@ -102,6 +102,8 @@ async function once(part) {
   part.setAttribute("aria-busy", "true");
   try {
     await refresh(part);
+  } catch {
+    setTimeout(() => watcher.observe(part), 2000);
   } finally {
     part.removeAttribute("aria-busy");
   }
