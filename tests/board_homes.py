@@ -6,6 +6,7 @@ python tests/board_homes.py HOME
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,14 @@ def shown(home: Path, *arguments: str) -> Iterator[Shown]:
         finally:
             process.terminate()
             process.communicate(timeout=20)
+
+
+def wait(page: Any, condition: str, most_s: float = 20.0) -> None:
+    """Waits until something holds in a page; Playwright's own way needs what the page's policy forbids."""
+    deadline = time.monotonic() + most_s
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"never: {condition}"
+        page.wait_for_timeout(30)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def ask(board: Board, path: str, method: str = "GET", host: str = "127.0.0.1:500
     begun = messages[0]
     body = b"".join(message.get("body", b"") for message in messages[1:])
     names = {name.decode(): value.decode() for name, value in begun["headers"]}
-    return Answer(begun["status"], names, body.decode())
+    return Answer(begun["status"], names, body.decode(errors="replace"))
 
 
 def until(find: Callable[[], object], wait_s: float = 30.0) -> object:

@@ -8,7 +8,6 @@ from pathlib import Path
 from podium.errors import Refused
 from podium.masking import Secrets
 from podium.tracking.provenance import USER
-from podium.wiring import plans
 from podium.wiring.place import Place
 
 TAIL_BYTES = 40_000
@@ -67,6 +66,8 @@ class Promotions:
         Raises:
             Refused: saying who does it.
         """
+        from podium.wiring import plans  # which takes seconds to import
+
         mine = self._begun.get(sweep)
         if mine is not None and mine.code is None:
             raise Refused(f"{sweep} is being promoted already, in the name of {mine.by} (process {mine.process.pid})")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from podium.errors import LookupFailed, PodiumError
 from podium.spec.files import parse_value
-from podium.wiring import plans, requests
+from podium.wiring import requests
 from podium_board import points
 from podium_board.access import Access, form_of
 from podium_board.pages import access_of, board_of, fragment, page, render
@@ -39,6 +39,8 @@ def confirm_stop(request: Request) -> Response:
 
 def confirm_promotion(request: Request) -> Response:
     """Says what a promotion would train and judge, and asks whether it is to."""
+    from podium.wiring import plans
+
     shown, place = _known(request), board_of(request).place
     found, problem, opened = None, "", None
     try:
@@ -108,6 +110,8 @@ async def promote(request: Request) -> Response:
     name, place = request.path_params["name"], board_of(request).place
 
     def ask() -> str:
+        from podium.wiring import plans
+
         if plans.find_open(place, name) is None:
             plans.make_plan(place, name, None, None)  # which refuses what cannot be promoted
         promotions_of(request).begin(name, _name(request))

@@ -37,11 +37,12 @@ def _drawn(request: Request) -> dict[str, Any]:
         if found is None:
             return about
         about["advice"] = advice(found)
-        gangs = Element("figure", {"class": "timeline"})
+        gangs = Element("figure")
         caption = drawing.timeline(gangs, found, lambda number: f"/sweeps/{name}/trials/{number}", colour)
-        sums = Element("figure", {"class": "timeline"})
+        sums = Element("figure")
         told = drawing.totals(sums, found)
     for figure, title, text in ((sums, "What gang time went into", told), (gangs, "Gangs against time", caption)):
+        figure.attrib |= {"tabindex": "0", "aria-label": title}  # it scrolls on a narrow screen
         heading = Element("h2")
         heading.text = title
         figure.insert(0, heading)

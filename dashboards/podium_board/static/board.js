@@ -91,6 +91,7 @@ async function refresh(part) {
     const fresh = part.cloneNode(false);
     fresh.innerHTML = await answer.text();
     mergeChildren(part, fresh);
+    tellAge();
   }
   part.dataset.edition = asked;
   late.set(part, performance.now() + 4 * (performance.now() - began));
@@ -101,6 +102,8 @@ async function once(part) {
   part.setAttribute("aria-busy", "true");
   try {
     await refresh(part);
+  } catch {
+    setTimeout(() => watcher.observe(part), 2000);
   } finally {
     part.removeAttribute("aria-busy");
   }
@@ -112,9 +115,7 @@ async function refreshAll() {
   if (isBusy || document.hidden) return;
   isBusy = true;
   try {
-    for (const part of parts) {
-      if (isBehind(part) && performance.now() >= (late.get(part) ?? 0)) await refresh(part);
-    }
+    for (let part = next(); part; part = next()) await refresh(part);
   } catch {
     // the stream says when the board is back
   } finally {
@@ -124,9 +125,15 @@ async function refreshAll() {
   if (parts.some(isBehind)) again = setTimeout(refreshAll, 250);
 }
 
-// what is on the screen, or would be if it had anything to show
+// what is on the screen, or would be if it had anything to show; the rest is drawn once
 function isBehind(part) {
-  return Number(part.dataset.edition ?? -1) < edition && (seen.has(part) || part.querySelector(".nothing"));
+  if (part.dataset.edition === undefined) return edition >= 0;
+  return Number(part.dataset.edition) < edition && (seen.has(part) || part.querySelector(".nothing"));
+}
+
+function next() {
+  const due = parts.filter((part) => isBehind(part) && performance.now() >= (late.get(part) ?? 0));
+  return document.hidden ? null : due.find((part) => seen.has(part)) ?? due[0];
 }
 
 const watcher = new IntersectionObserver((entries) => {
@@ -138,6 +145,18 @@ const watcher = new IntersectionObserver((entries) => {
   refreshAll();
 }, { rootMargin: "200px" });
 parts.forEach((part) => watcher.observe(part));
+
+// how old what cannot be brought up to date is
+
+function tellAge() {
+  const told = document.querySelector("time[data-age]");
+  document.body.classList.toggle("stale", Boolean(document.querySelector(".banner.bad.gone")));
+  if (!told) return;
+  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(told.dateTime)) / 1000));
+  const [amount, unit] = seconds < 120 ? [seconds, "s"] : seconds < 7200 ? [Math.round(seconds / 60), "min"] : [Math.round(seconds / 3600), "h"];
+  told.textContent = `${told.title} (${amount} ${unit} ago)`;
+}
+setInterval(tellAge, 500);
 
 // the stream
 

@@ -1,0 +1,112 @@
+"""Every page of the board can be used by everybody: with axe, with the keyboard, narrow, dark, and without scripts."""
+
+import pytest
+from board_homes import wait
+
+pytestmark = pytest.mark.browser
+
+PAGES = [
+    "/",
+    "/sweeps/finished",
+    "/sweeps/objectives",
+    "/sweeps/troubled",
+    "/sweeps/driven",
+    "/sweeps/finished/trials?sort=-value",
+    "/sweeps/troubled/trials?state=failed",
+    "/sweeps/finished/timeline",
+    "/sweeps/interrupted/timeline?colour=lanes",
+    "/nothing",
+]
+
+
+def all_drawn(page):
+    """Waits until every part of a page was fetched."""
+    wait(page, "document.getElementById('pulse')?.textContent === 'live' || !document.body.dataset.watched")
+    wait(page, "![...document.querySelectorAll('[data-live]')].some((part) => part.dataset.edition == null)")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")])
+def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(board_url, open_page, width, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = {}
+    for path in PAGES:
+        page = open_page(board_url + path, width, theme)
+        all_drawn(page)
+        result = Axe().run(page)
+        if result.violations_count:
+            found[path] = result.generate_report()
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if beyond > 0:
+            found[f"{path} too wide"] = f"{beyond} pixels"
+        page.close()
+    assert not found, "\n".join(f"{path}: {told}" for path, told in found.items())
+
+
+def test_the_keyboard_reaches_everything_and_opens_it(board_url, open_page):
+    page = open_page(f"{board_url}/")
+    page.wait_for_selector("#sweep-finished a")
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.getAttribute('href') || document.activeElement.id"))
+        if reached[-1] == "/sweeps/finished":
+            break
+    assert reached[0] == "#main"  # the first is the way past the navigation
+    assert {"/", "theme"} <= set(reached)
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sweeps/finished")
+    hrefs = page.eval_on_selector_all("header a, .tabs a, .counts a", "all => all.map((each) => each.getAttribute('href'))")
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.getAttribute('href')"))
+    assert set(hrefs) <= seen
+
+
+def test_the_theme_is_kept(board_url, open_page):
+    page = open_page(f"{board_url}/", theme="light")
+
+    def ground() -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = ground()
+    for name in ("Theme: light", "Theme: dark"):
+        page.click("#theme")
+        assert page.inner_text("#theme") == name
+    dark = ground()
+    assert dark != light
+    page.goto(f"{board_url}/sweeps/finished")
+    assert ground() == dark
+    page.click("#theme")
+    assert ground() == light
+
+
+def test_without_scripts_all_can_be_seen(board_url, open_page):
+    page = open_page(f"{board_url}/sweeps/finished", scripts=False)
+    assert page.inner_text("[data-figure='trials.total']") == "40"
+    assert page.locator("#figure-curves svg").count() == 1
+    page.click("#figure-history a")
+    assert page.locator("svg").count() == 1
+    page.goto(f"{board_url}/sweeps/finished/trials")
+    page.select_option("#state", "stopped")
+    page.click("button:has-text('Filter')")
+    assert set(page.locator("tbody tr td:nth-child(2)").all_inner_texts()) == {"stopped"}
+    page.click("th a:has-text('Epochs')")
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Epochs")
+
+
+def test_choosing_a_metric_draws_it(board_url, open_page):
+    page = open_page(f"{board_url}/sweeps/finished")
+    page.select_option("#metric", "train/loss")
+    page.wait_for_url("**metric=train%2Floss")
+    assert "train/loss" in page.inner_text("#figure-curves")
+
+
+def test_the_wall_shows_the_sweep_large(board_url, open_page):
+    page = open_page(f"{board_url}/sweeps/finished?wall")
+    assert not page.is_visible("header")
+    size = page.evaluate("parseFloat(getComputedStyle(document.querySelector('.card .value')).fontSize)")
+    assert size > 35
