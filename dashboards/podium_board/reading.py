@@ -210,9 +210,12 @@ class Board:
             self._changed(name)
 
     def _forget(self, now: float) -> None:
-        for name in [name for name in self._watching if now - self._looked.get(name, 0.0) > KEPT_S]:
-            self._watching.pop(name)
-            self._last[name] = self._last[name].lightened()
+        """Keeps of sweeps that nobody has looked at for long, and that do not run, the summary alone."""
+        for name, watching in list(self._watching.items()):
+            is_old = now - max(watching.since, self._looked.get(name, 0.0)) > KEPT_S
+            if is_old and not watching.is_behind and self._last[name].summary["state"] != "running":
+                del self._watching[name]
+                self._last[name] = self._last[name].lightened()
 
     def _note(self, error: Exception | None) -> None:
         if error is None:
