@@ -35,9 +35,7 @@ def test_every_page_answers_and_may_load_nothing_from_elsewhere(board, path):
     assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", answer.text)
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:5002", "127.0.0.1.evil.example", "", "[::2]"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5002", "127.0.0.1.evil.example", "", "[::2]"])
 def test_a_name_that_points_here_is_refused(board, host):
     assert ask(board, "/", host=host).status == 403
 

@@ -57,7 +57,9 @@ def test_the_keyboard_reaches_everything_and_opens_it(board_url, open_page):
     assert outline == "solid"
     page.keyboard.press("Enter")
     page.wait_for_url("**/sweeps/finished")
-    hrefs = page.eval_on_selector_all("header a, .tabs a, .counts a", "all => all.map((each) => each.getAttribute('href'))")
+    hrefs = page.eval_on_selector_all(
+        "header a, .tabs a, .counts a", "all => all.map((each) => each.getAttribute('href'))"
+    )
     seen = set()
     for _ in range(60):
         page.keyboard.press("Tab")
