@@ -3,8 +3,8 @@
 python tests/benchmarks/board.py [--trials 10000] [--rounds 6] [--folder FOLDER]
 
 Makes the ledger with the real machine (kept in FOLDER for the next time), and measures in Chromium: from the start of
-the process to the first picture and until all is read; a first picture once it is; an update; and from an event's commit
-to the screen. Then a driver on the same ledger goes on, with the board open on its sweep and without it in turn: the
+the process to the first picture and until all is read; a first picture once it is; an update; and from an event's
+commit to the screen. Then a driver on the same ledger goes on, with the board open on its sweep and without it in turn: the
 time of one of its loops. Prints one JSON line; keep the machine quiet.
 """
 
@@ -15,6 +15,7 @@ import shutil
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -76,8 +77,8 @@ def follows(page: Page, home: Path, name: str, events: list[Event]) -> dict[str,
     page.wait_for_timeout(3000)
     held = Book.at_home(home).hold(name)
     page.evaluate(
-        "() => { window.took = []; const fetched = window.fetch; window.fetch = async (...all) => { const at = performance.now();"
-        "const answer = await fetched(...all); took.push([all[0], performance.now() - at]); return answer; } }"
+        "() => { window.took = []; const fetched = window.fetch; window.fetch = async (...all) => { "
+        "const at = performance.now(); const answer = await fetched(...all); took.push([all[0], performance.now() - at]); return answer; } }"
     )
     shown = []
     for event in events[:EVENTS]:
@@ -111,7 +112,7 @@ def loops(home: Path, number: int) -> list[float]:
         lambda _: (ends.append(time.perf_counter()), time.sleep(0.002))[0],
     )
     held.release()
-    return [late - early - 0.002 for early, late in zip(ends, ends[1:], strict=False)]
+    return [late - early - 0.002 for early, late in pairwise(ends)]
 
 
 def costs(home: Path, name: str, rounds: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The command that shows sweeps in a browser."""
 
 import sys
-from contextlib import suppress
 
 import click
 
@@ -32,7 +31,7 @@ def board(port: int, place: Place, as_json: bool) -> None:
     from podium.registry.serving import listening
     from podium_board.serving import serve
 
-    with listening(port) as listener, suppress(KeyboardInterrupt):
+    with listening(port) as listener:
         url = "http://{}:{}/".format(*listener.getsockname())
         if as_json:
             print_json({"url": url})
