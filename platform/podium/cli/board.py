@@ -1,7 +1,6 @@
 """The command that shows sweeps in a browser."""
 
 import sys
-from contextlib import suppress
 
 import click
 
@@ -39,7 +38,7 @@ def board(port: int, steer: bool, place: Place, as_json: bool) -> None:
     from podium_board.access import TOKEN, make_token
     from podium_board.serving import serve
 
-    with listening(port) as listener, suppress(KeyboardInterrupt):
+    with listening(port) as listener:
         token = make_token() if steer else ""
         url = "http://{}:{}/".format(*listener.getsockname()) + (f"?{TOKEN}={token}" if token else "")
         if as_json:
