@@ -4,8 +4,8 @@ python tests/benchmarks/board.py [--trials 10000] [--rounds 6] [--folder FOLDER]
 
 Makes the ledger with the real machine (kept in FOLDER for the next time), and measures in Chromium: from the start of
 the process to the first picture and until all is read; a first picture once it is; an update; and from an event's
-commit to the screen. Then a driver on the same ledger goes on, with the board open on its sweep and without it in turn: the
-time of one of its loops. Prints one JSON line; keep the machine quiet.
+commit to the screen. Then a driver on the same ledger goes on, with the board open on its sweep and without it in turn:
+the time of one of its loops. Prints one JSON line; keep the machine quiet.
 """
 
 import argparse
@@ -78,7 +78,8 @@ def follows(page: Page, home: Path, name: str, events: list[Event]) -> dict[str,
     held = Book.at_home(home).hold(name)
     page.evaluate(
         "() => { window.took = []; const fetched = window.fetch; window.fetch = async (...all) => { "
-        "const at = performance.now(); const answer = await fetched(...all); took.push([all[0], performance.now() - at]); return answer; } }"
+        "const at = performance.now(); const answer = await fetched(...all); "
+        "took.push([all[0], performance.now() - at]); return answer; } }"
     )
     shown = []
     for event in events[:EVENTS]:

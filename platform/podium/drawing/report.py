@@ -12,7 +12,8 @@ from podium.drawing import palette, words
 from podium.drawing.panels import Panel
 from podium.drawing.report_figures import figures
 from podium.sweep.gain import advice
-from podium.sweep.timeline import Timeline, Use
+from podium.sweep.spans import Use
+from podium.sweep.timeline import Timeline
 
 MOST_LEADING = 3
 """Parameters that the first page names."""

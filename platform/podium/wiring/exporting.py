@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from podium.ledger import Book
 from podium.ledger.book import Row
 from podium.sweep.messages import Launched, Progress
-from podium.sweep.timeline import Span, Timeline
+from podium.sweep.spans import Span
+from podium.sweep.timeline import Timeline
 from podium.wiring import summaries
 
 if TYPE_CHECKING:
