@@ -32,7 +32,7 @@ class Story:
         self.machine = Machine(spec)
         self.launched = Launched(
             identity="one",
-            spec=spec.model_dump(mode="json"),
+            spec=spec.written(),
             text="sweep: shown\n",
             provenance={"git": {"commit": "c0ffee", "diff": "+a line"}, "packages": {"torch": "2.13.0"}},
             fuses=fuses,

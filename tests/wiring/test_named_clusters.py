@@ -151,6 +151,8 @@ def test_a_token_that_others_can_read_or_nobody_is_refused(tmp_path: Path, token
         (["list", "--store", "here"], "lab", "give an absolute path"),
         (["compare", "digits", "--html", ".."], "lab", "--html .. has no name of its own"),
         (["inside", "digits", "--out", "."], "lab", "--out . has no name of its own"),
+        (["report", "digits", "--html", "a/x", "--pdf", "b/x"], "lab", "--pdf b/x has the name of another file"),
+        (["export", "digits", "--optuna", "postgresql://db/x"], "lab", "is an address, and a cluster elsewhere sends"),
         (["ui"], "lab", "`podium ui` is for this machine and not for lab: open"),
         (["serve", "digits@champion"], "lab", "leave --cluster out, and give --tracking-uri"),
         (["launch", "no-such.yaml"], "lab", "no-such.yaml"),
@@ -241,3 +243,32 @@ def test_a_file_that_comes_back_is_said_to_be_where_it_is(
     done = podium_here(tmp_path, "compare", "digits", "--html", "pages/report.html", "--cluster", "lab")
     assert "what lab calls report.html is here pages/report.html" in done.problems
     assert (tmp_path / "pages" / "report.html").read_bytes() == b"<svg>"
+
+
+def test_two_files_come_back_where_they_were_wanted(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[Any] = []
+
+    def carry_out(_cluster: Cluster, words: list[str], *_: object, gives: list[str], **_more: Any) -> Answer:
+        wanted.append((words, gives))
+        return Answer(0, "", "", {name: name.encode() for name in gives})
+
+    monkeypatch.setattr(elsewhere, "carry_out", carry_out)
+    podium_here(tmp_path, "report", "digits", "--cluster", "lab")
+    podium_here(tmp_path, "report", "digits", "--pdf", "a/x.pdf", "--html", "b/x.html", "--cluster", "lab")
+    assert wanted == [
+        (["report", "digits"], ["digits-report.html", "digits-report.pdf"]),
+        (["report", "--html", "x.html", "--pdf", "x.pdf", "digits"], ["x.html", "x.pdf"]),
+    ]
+    for path in ("digits-report.html", "digits-report.pdf", "a/x.pdf", "b/x.html"):
+        assert (tmp_path / path).read_text() == Path(path).name
+
+
+def test_a_study_comes_back_as_a_new_file_and_replaces_none(tmp_path: Path, asked: list[list[str]]) -> None:
+    done = podium_here(tmp_path, "export", "digits", "--optuna", "sqlite:///study.db", "--cluster", "lab")
+    assert (done.code, asked) == (0, [["export", "--optuna", "study.db", "digits"]])
+    (tmp_path / "study.db").write_text("others")
+    refused = podium_here(tmp_path, "export", "digits", "--optuna", "study.db", "--cluster", "lab")
+    assert refused.code == 2
+    assert "study.db is there already" in refused.problems

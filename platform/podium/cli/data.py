@@ -59,7 +59,7 @@ def prepare(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) 
 @click.argument("what")
 @click.option("--sheet", metavar="FILE.png", help="Draw some samples into this file.")
 @placed
-@travels(Travels(brings=("what",), gives="sheet"))
+@travels(Travels(brings=("what",), gives=("sheet",)))
 @with_json
 def show(what: str, sheet: str | None, place: Place, as_json: bool) -> None:
     """Show a data set, and prepare nothing.

@@ -28,16 +28,18 @@ class Travels:
 
     Attributes:
         brings: Its arguments that may be files here; the folder they lie in comes along.
-        gives: Its option that names a file or folder to write here.
-        writes: Where it writes without that option.
+        gives: Its options that name files or folders to write here.
+        writes: Where it writes without any of them, by its arguments.
+        is_new: Whether that must not be there yet, since more may be in it than what comes back.
         plants: Whether it is a driver, which the cluster keeps running.
         stays: Why it cannot go, and what to do instead; it is not handed on then.
         is_its_own: Whether it deals with clusters elsewhere itself.
     """
 
     brings: tuple[str, ...] = ()
-    gives: str = ""
-    writes: str = ""
+    gives: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    is_new: bool = False
     plants: bool = False
     stays: str = ""
     is_its_own: bool = False
@@ -70,7 +72,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     where = _where(context)
     sweep = _check(options)
     folder = _bring(options, how.brings)
-    target = _take(options, how)
+    targets = _take(options, how)
     words = [*command_line(context, options), *where]
     parcel, held = _pack(folder)
     if how.plants:
@@ -84,7 +86,7 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
         _write(kind, text)
 
     try:
-        answer = carry_out(cluster, words, hear, parcel=parcel, gives=target.name if target else "")
+        answer = carry_out(cluster, words, hear, parcel=parcel, gives=list(targets))
     except KeyboardInterrupt:
         if not how.plants:
             raise
@@ -92,9 +94,10 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
         _say(f"podium: left; {_goes_on(sweep, cluster) if 'planted' in heard else not_yet}")
         sys.exit(Interrupted.exit_code)
     for name, content in answer.files.items():
-        _keep(name, content, target)
-    if answer.files and target is not None and target != Path(target.name):
-        _say(f"podium: what {cluster.name} calls {target.name} is here {target}")
+        _keep(name, content, targets)
+    for name, target in targets.items():
+        if answer.files and target != Path(name):
+            _say(f"podium: what {cluster.name} calls {name} is here {target}")
     if options.get("detach") and answer.code == 0:
         done = {"sweep": sweep, "cluster": cluster.name, "message": _goes_on(sweep, cluster)}
         click.echo(json.dumps(done) if options["as_json"] else done["message"])
@@ -153,16 +156,32 @@ def _pack(folder: Path | None) -> tuple[bytes | None, list[str]]:
     return parcel, ["--content", digest(parcel, {ORIGIN})]
 
 
-def _take(options: dict[str, Any], how: Travels) -> Path | None:
-    """Where here to put what the command writes; names it in `options` by its last part."""
-    if not how.gives or not (options[how.gives] or how.writes):
-        return None
-    target = Path(options[how.gives] or how.writes)
+def _take(options: dict[str, Any], how: Travels) -> dict[str, Path]:
+    """Where here to put what the command writes, by its name there; `options` have these names."""
+    given = {option: str(options[option]) for option in how.gives if options[option]}
+    targets: dict[str, Path] = {}
+    for option, where in given.items():
+        if "://" in where:
+            raise UserError(f"--{option} {where} is an address, and a cluster elsewhere sends back files; give a file")
+        options[option] = _aim(targets, f"--{option} {where}", where)
+    if not given:
+        for where in how.writes:
+            _aim(targets, where, where.format(**options))
+    taken = [target for target in targets.values() if how.is_new and target.exists()]
+    if taken:
+        raise UserError(f"{taken[0]} is there already, and what the cluster sends would replace it; give a new file")
+    return targets
+
+
+def _aim(targets: dict[str, Path], said: str, where: str) -> str:
+    """Notes where something is written here; returns what it is called there."""
+    target = Path(where)
     if target.name in ("", ".."):
-        raise UserError(f"--{how.gives} {options[how.gives]} has no name of its own; give a file or folder by its name")
-    if options[how.gives]:
-        options[how.gives] = target.name
-    return target
+        raise UserError(f"{said} has no name of its own; give a file or folder by its name")
+    if target.name in targets:
+        raise UserError(f"{said} has the name of another file to write; give each a name of its own")
+    targets[target.name] = target
+    return target.name
 
 
 def command_line(context: click.Context, options: Mapping[str, Any]) -> list[str]:
@@ -200,12 +219,12 @@ def _is_left_out(value: object) -> bool:
     return value is None or value is False or value in ((), "")
 
 
-def _keep(name: str, content: bytes, target: Path | None) -> None:
-    """Writes a file that came back below the target, and nowhere else."""
+def _keep(name: str, content: bytes, targets: Mapping[str, Path]) -> None:
+    """Writes a file that came back below one of the targets, and nowhere else."""
     parts = PurePath(name).parts
-    if target is None or parts[:1] != (target.name,) or ".." in parts:
+    if not parts or parts[0] not in targets or ".." in parts:
         raise UserError(f"the cluster sent a file {name!r} that nobody asked for; it was not written")
-    path = target.joinpath(*parts[1:])
+    path = targets[parts[0]].joinpath(*parts[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 

@@ -90,7 +90,7 @@ def check(file: str, overrides: tuple[str, ...], place: Place, as_json: bool) ->
 @click.option("--to", "highest", default=10.0, show_default=True, help="The last one, if the loss lasts so long.")
 @click.option("--steps", type=click.IntRange(min=40), default=100, show_default=True)
 @placed
-@travels(Travels(brings=("file",), gives="out"))
+@travels(Travels(brings=("file",), gives=("out",)))
 @with_json
 def lr(file: str, overrides: tuple[str, ...], out: Path | None, place: Place, as_json: bool, **options: Any) -> None:
     """Find a learning rate for the sweep FILE: train its first point for some steps as the rate rises (Smith, 2015).

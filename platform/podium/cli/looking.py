@@ -89,7 +89,7 @@ def _print_driver_log(name: str, place: Place, follow: bool, as_json: bool) -> N
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Trials of each sweep.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with charts to this file.")
 @placed
-@travels(Travels(gives="html"))
+@travels(Travels(gives=("html",)))
 @with_json
 def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, as_json: bool) -> None:
     """Compare sweeps: their values, what they differ in, and their best trials.
@@ -116,7 +116,7 @@ def compare(names: tuple[str, ...], top: int, html: Path | None, place: Place, a
 @click.option("--trial", type=int, help="Its number. Default: the best trial")
 @click.option("--out", help="The folder to write to. Default: inside/NAME-TRIAL")
 @placed
-@travels(Travels(gives="out", writes="inside"))
+@travels(Travels(gives=("out",), writes=("inside",)))
 @with_json
 def inside(name: str, trial: int | None, out: str | None, place: Place, as_json: bool) -> None:
     """Look into a network of the sweep NAME: filters, what excites it, what it looks at, where it errs.

@@ -19,12 +19,12 @@ PARCEL = "_ray_pkg_"
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--tied", is_flag=True)
-@click.option("--gives", default="")
+@click.option("--gives", multiple=True)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def main(tied: bool, gives: str, words: tuple[str, ...]) -> None:
+def main(tied: bool, gives: tuple[str, ...], words: tuple[str, ...]) -> None:
     """Runs a command of Podium at this cluster's own place, and frames what it writes.
 
-    With --tied it ends with its parent; the file or folder of --gives is framed, too.
+    With --tied it ends with its parent; files and folders of --gives are framed, too.
     """
     log = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout, sys.stderr = frames.Stream("out", log), frames.Stream("err", log)
@@ -42,7 +42,7 @@ def main(tied: bool, gives: str, words: tuple[str, ...]) -> None:
         try:
             cli.main()
         finally:
-            for file in _files(Path(gives)):
+            for file in (file for each in gives for file in _files(Path(each))):
                 for frame in frames.of_file(file.as_posix(), file.read_bytes()):
                     log.write(frame.line())
             log.flush()

@@ -5,8 +5,8 @@ Every second of a gang belongs to one span or to one pause; of a span, to traini
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from podium.sweep.machine import Machine
 from podium.sweep.messages import (
     Advance,
     Advanced,
@@ -21,6 +21,9 @@ from podium.sweep.messages import (
     Saved,
 )
 from podium.sweep.spans import Ending, Pause, Piece, Row, Span, Use
+
+if TYPE_CHECKING:
+    from podium.sweep.machine import Machine
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Timeline:
         tells_data: Whether any advance has told how long it waited for data.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: "Machine") -> None:
         self.machine = machine
         self.rows: list[Row] = []
         self.waits: list[Pause] = []

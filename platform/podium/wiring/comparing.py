@@ -88,12 +88,12 @@ def compare(
         book.require(name)
     _require_distinct(sweeps)
     if html is not None:
-        _require_writable(html)
+        require_writable(html)
     sides = []
     for name in sweeps:
         stage(f"Reading the ledger of {name}")
         sides.append(read(book, name))
-    comparison = _compare(book, sides, count)
+    comparison = tell(book, sides, count)
     if html is not None:
         stage(f"Drawing {html}")
         _draw(comparison, sides, html)
@@ -122,7 +122,8 @@ def read(book: Book, sweep: str) -> Side:
     return Side(launched[0], machine, book.facts(sweep).all(), ordered)
 
 
-def _compare(book: Book, sides: Sequence[Side], count: int) -> dict[str, Any]:
+def tell(book: Book, sides: Sequence[Side], count: int) -> dict[str, Any]:
+    """What `compare` returns but for the page, of sweeps that were read already."""
     first, *others = sides
     found = {other.name: differences(first.launched, other.launched) for other in others}
     why_not = [
@@ -148,7 +149,7 @@ def _compare(book: Book, sides: Sequence[Side], count: int) -> dict[str, Any]:
         "values": values,
         "differences": told,
         "same": [about for about in ABOUT if others and about not in differing],
-        **_best_trials(sides, count),
+        **best_trials(sides, count),
     }
 
 
@@ -265,8 +266,8 @@ def _interval(repeated: Mapping[str, Any]) -> str:
     return f"{repeated['level']:.0%} interval {repeated['low']:.5g} to {repeated['high']:.5g} (Student's t)"
 
 
-def _best_trials(sides: Sequence[Side], count: int) -> dict[str, Any]:
-    """The best trials of each sweep, with only the parameters that differ among them."""
+def best_trials(sides: Sequence[Side], count: int) -> dict[str, Any]:
+    """`trials`, the best of each sweep with only the parameters that differ among them; `varying`; `url` in MLflow."""
     rows: list[dict[str, Any]] = []
     for side in sides:
         fixed = side.machine.spec.fixed()
@@ -319,10 +320,13 @@ def _require_distinct(sweeps: Sequence[str]) -> None:
         raise UserError(f"the sweep {twice[0]!r} is named more than once; name each sweep to compare once")
 
 
-def _require_writable(path: Path) -> None:
+def require_writable(path: Path) -> None:
+    """Refuses a file that could not be written, before any work is done.
+
+    Raises:
+        UserError: saying why not.
+    """
     if path.is_dir():
-        raise UserError(
-            f"{path} is a folder; give the file that the page is written to, such as {path / 'report.html'}"
-        )
+        raise UserError(f"{path} is a folder; give the file to write, such as {path / 'report.html'}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f"{path.parent} is no folder that can be written to; make it, or give another file")

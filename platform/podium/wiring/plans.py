@@ -133,7 +133,7 @@ def find_open(place: Place, sweep: str) -> Plan | None:
     book = place.book()
     book.require(sweep)
     for name in reversed(book.sweeps()):
-        promoting = _promoting(book, name)
+        promoting = promoting_of(book, name)
         if promoting is None or promoting.sweep != sweep:
             continue
         plan = Plan(place, summaries.load(book, sweep), launched_of(book, sweep), promoting, name)
@@ -177,7 +177,7 @@ def launched_of(book: Book, sweep: str) -> Launched:
     return event
 
 
-def _promoting(book: Book, name: str) -> Promoting | None:
+def promoting_of(book: Book, name: str) -> Promoting | None:
     """What a sweep promotes: noted right after its launch."""
     for row in book.rows(name):
         if row.sequence > 1:

@@ -42,7 +42,7 @@ def carry_out(
     hear: Callable[[str, str], None] | None = None,
     *,
     parcel: bytes | None = None,
-    gives: str = "",
+    gives: Sequence[str] = (),
 ) -> Answer:
     """Has a command of Podium carried out on a cluster, with the cluster's own home, store, ledger and MLflow.
 
@@ -52,7 +52,7 @@ def carry_out(
         hear: Told of all that it writes, as it comes: `out` or `err`, and the text; and `planted`, once the cluster has
             taken a sweep.
         parcel: The folder that it is carried out in, as a zip file.
-        gives: The file or folder it writes there that is wanted back.
+        gives: The files and folders it writes there that are wanted back.
 
     Raises:
         UserError: if the cluster cannot be reached, or refuses the token.
@@ -64,7 +64,7 @@ def carry_out(
     from podium.execution.jobs import Jobs
 
     jobs = Jobs(cluster.address, cluster.token())
-    command = [*ENTRY, *(["--gives", gives] if gives else []), "--", *words]
+    command = [*ENTRY, *(word for each in gives for word in ("--gives", each)), "--", *words]
     about = {"podium": " ".join(words[:MOST_WORDS]), "user": user()}
     job = jobs.submit(command, parcel, {USER: user()}, about)
     heard = _Heard(hear)
