@@ -60,7 +60,9 @@ def test_mlflow_shows_one_parent_and_one_finished_run_a_trial(launched) -> None:
     history = client.get_metric_history(best.info.run_id, BLOBS_METRIC)
     assert [point.step for point in history] == [1, 2, 3]
     assert max(point.value for point in history) == summary["best"]["value"]
-    assert parent.data.metrics["spending/cpu_hours"] == pytest.approx(sum(run.data.metrics["spending/cpu_hours"] for run in children))
+    assert parent.data.metrics["spending/cpu_hours"] == pytest.approx(
+        sum(run.data.metrics["spending/cpu_hours"] for run in children)
+    )
     assert parent.data.metrics["spending/cpu_hours"] == pytest.approx(summary["cpu_hours"])
     assert 0 < summary["cpu_hours"] * 3600 < summary["startup_s"] + summary["wall_s"]
     assert (summary["gpu_hours"], summary["cost"], summary["wasted_share"]) == (0, 0, 0)
