@@ -402,10 +402,13 @@ def everything(tracking_uri: str, name: str) -> list[Any]:
     client = MlflowClient(tracking_uri)
     parent, children = runs(tracking_uri, name)
     shown = []
+    names = {run.info.run_id: str(run.info.run_name) for run in (parent, *children.values())}
     for run in (parent, *(children[number] for number in sorted(children))):
         tags = {
             key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "podium.best_run")
         }
+        for run_id, each in names.items():
+            tags["mlflow.note.content"] = tags["mlflow.note.content"].replace(run_id, each)
         points = {
             metric: sorted((p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric))
             for metric in run.data.metrics
