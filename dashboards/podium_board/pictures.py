@@ -99,6 +99,7 @@ class Watching:
     Attributes:
         timeline: What became of every second, up to the last row that was read; to be looked at under `lock`.
         picture: The newest one.
+        since: When it began, by a clock that only runs forward.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -116,6 +117,7 @@ class Watching:
         self._driver: str | None = None
         self._looked = 0.0
         self.picture: Picture | None = None
+        self.since = time.monotonic()
 
     @property
     def is_behind(self) -> bool:

@@ -149,7 +149,7 @@ class Board:
             try:
                 is_behind = self._round()
                 self._note(None)
-            except (PodiumError, OSError, sa.exc.SQLAlchemyError) as error:
+            except Exception as error:  # whatever it is, it may be over the next time
                 is_behind = False
                 self._note(error)
             if not is_behind:
@@ -211,9 +211,13 @@ class Board:
             self._changed(name)
 
     def _forget(self, now: float) -> None:
-        for name in [name for name in self._watching if now - self._looked.get(name, 0.0) > KEPT_S]:
-            self._watching.pop(name)
-            self._last[name] = self._last[name].lightened()
+        """Keeps of sweeps that nobody has looked at for long, and that do not run, the summary alone."""
+        for name, watching in list(self._watching.items()):
+            is_old = now - max(watching.since, self._looked.get(name, 0.0)) > KEPT_S
+            picture = self._last.get(name)
+            if picture is not None and is_old and not watching.is_behind and picture.summary["state"] != "running":
+                del self._watching[name]
+                self._last[name] = picture.lightened()
 
     def _note(self, error: Exception | None) -> None:
         if error is None:
@@ -231,7 +235,7 @@ class Board:
             return f"there is no ledger at {address.database}"
         if isinstance(error, LookupFailed):
             return ""
-        return Secrets().mask(str(error))
+        return Secrets().mask(str(error) if isinstance(error, PodiumError) else f"{type(error).__name__}: {error}")
 
     def _changed(self, name: str) -> None:
         self._edition += 1

@@ -1,6 +1,8 @@
 """Serving the board on loopback."""
 
+import signal
 import socket
+from contextlib import suppress
 
 from podium.wiring.place import Place
 from podium_board.access import Access
@@ -22,4 +24,10 @@ def serve(place: Place, listener: socket.socket, token: str = "") -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(settings).run(sockets=[listener])
+    # uvicorn raises the signal that it has heard once more when it has ended
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, terminated)

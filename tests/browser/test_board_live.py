@@ -100,7 +100,7 @@ def test_a_half_written_event_is_told(lively, open_page):
     page = open_page(url)
     page.wait_for_selector("#headline .cards")
     with sqlite3.connect(home / "ledger.db") as database:
-        columns = "sweep, sequence + 1, at, holder_epoch, kind, schema_version, '{\"kind\": \"res', previous_hash, hash"
+        columns = 'sweep, sequence + 1, at, holder_epoch, kind, schema_version, \'{"kind": "res\', previous_hash, hash'
         newest = "SELECT max(sequence) FROM events"
         database.execute(f"INSERT INTO events SELECT {columns} FROM events WHERE sequence = ({newest})")
     database.close()

@@ -20,27 +20,26 @@ PAGES = [
 
 
 def all_drawn(page):
-    """Waits until every part of a page was fetched."""
+    """Waits until every part of a page was fetched; a page of a sweep that is still read comes again by itself."""
+    page.wait_for_selector("h1")
+    while page.locator("[data-reload]").count():
+        page.wait_for_timeout(50)
     wait(page, "document.getElementById('pulse')?.textContent === 'live' || !document.body.dataset.watched")
     wait(page, "![...document.querySelectorAll('[data-live]')].some((part) => part.dataset.edition == null)")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")])
-def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(board_url, open_page, width, theme):
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(board_url, open_page, path):
     from axe_playwright_python.sync_playwright import Axe
 
-    found = {}
-    for path in PAGES:
-        page = open_page(board_url + path, width, theme)
-        all_drawn(page)
+    page = open_page(board_url + path)
+    all_drawn(page)
+    for width, theme in ((1280, "light"), (390, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme)
         result = Axe().run(page)
-        if result.violations_count:
-            found[path] = result.generate_report()
-        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if beyond > 0:
-            found[f"{path} too wide"] = f"{beyond} pixels"
-        page.close()
-    assert not found, "\n".join(f"{path}: {told}" for path, told in found.items())
+        assert not result.violations_count, result.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 
 def test_the_keyboard_reaches_everything_and_opens_it(board_url, open_page):
@@ -58,7 +57,9 @@ def test_the_keyboard_reaches_everything_and_opens_it(board_url, open_page):
     assert outline == "solid"
     page.keyboard.press("Enter")
     page.wait_for_url("**/sweeps/finished")
-    hrefs = page.eval_on_selector_all("header a, .tabs a, .counts a", "all => all.map((each) => each.getAttribute('href'))")
+    hrefs = page.eval_on_selector_all(
+        "header a, .tabs a, .counts a", "all => all.map((each) => each.getAttribute('href'))"
+    )
     seen = set()
     for _ in range(60):
         page.keyboard.press("Tab")

@@ -187,6 +187,10 @@ def test_gangs_follow_the_hosts(assignment: Assignment) -> None:
                 cluster.stdin.flush()
                 driver.until(lambda _: len(driver.all(GangReady)) == 3)
                 assert len(driver.all(GangLost)) == 1
+                for ready in driver.all(GangReady):
+                    assert ready.waited_s is not None
+                    assert ready.startup_s is not None
+                    assert ready.waited_s >= 0 < ready.startup_s
         finally:
             cluster.stdin.close()
 

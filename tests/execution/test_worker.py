@@ -15,6 +15,7 @@ from podium.execution import meter
 from podium.execution.worker import Assignment, Worker, cause_of
 from podium.sweep.messages import Advance, Advanced, AdvanceFailed, Lane, Report
 from podium.testing.executors import suite_spec
+from podium.training.pauses import Pauses
 from podium.training.seats import Seat
 
 
@@ -63,6 +64,7 @@ class Trainer:
 
     def __init__(self, do: Callable[[], object]) -> None:
         self.do, self.closed = do, 0
+        self.pauses = Pauses(data_s=2.0, checkpoint_s=1.0)
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
         self.do()
@@ -98,6 +100,7 @@ def test_an_advance_ends_with_its_reports(tmp_path: Path) -> None:
     assert isinstance(ended, Advanced)
     (used,) = ended.usage
     assert set(used) == {"cpu_utilization_percentage", "memory_usage_megabytes"}
+    assert (ended.data_s, ended.checkpoint_s) == (2.0, 1.0)
 
 
 def burn() -> None:

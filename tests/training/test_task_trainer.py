@@ -1,6 +1,7 @@
 import math
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,27 @@ def test_classification_learns_and_reports(bench: MakeBench, blobs: Path) -> Non
     assert report.metrics["parameters"] == 36 * 64 + 64 + 64 * 64 + 64 + 64 * 3 + 3
     assert [type(event) for event in trained.events] == [Progress] * 4 + [Saved]
     assert sorted(trained.curve(3)) == [1, 2, 3, 4]
+
+
+def test_an_advance_tells_what_it_waited_for(bench: MakeBench, blobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = bench(make_spec(), data=blobs)
+    slow = Reader.epoch
+
+    def epoch(self: Reader, *arguments: Any, **how: Any) -> Iterator[Any]:
+        for batch in slow(self, *arguments, **how):
+            time.sleep(0.01)
+            yield batch
+
+    monkeypatch.setattr(Reader, "epoch", epoch)
+    trained.advance(1, LANE)
+    waited, pauses = 0.01 * trained.trainer._reader.steps("train", 16), trained.trainer.pauses
+    assert pauses.data_s is not None
+    assert pauses.data_s >= waited > 0
+    assert pauses.checkpoint_s is not None
+    assert pauses.checkpoint_s > 0
+    monkeypatch.undo()
+    trained.advance(1, LANE)
+    assert trained.trainer.pauses is not pauses, "each advance is measured by itself"
 
 
 def test_a_convnet_learns(bench: MakeBench, blobs: Path) -> None:

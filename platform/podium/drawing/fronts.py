@@ -1,13 +1,14 @@
 """Several objectives of one sweep against each other."""
 
 from collections.abc import Sequence
+from operator import mul
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from podium.drawing.aggregates import limits_from_best, sample
-from podium.drawing.marks import href, legend_of_states, scatter
+from podium.drawing.marks import MOST_IN_CLOUDS, href, legend_of_states, scatter
 from podium.drawing.panels import Panel, goal_of
 from podium.drawing.svg import HEIGHT, SMALL, WIDTH, Link, Plot
-from podium.sweep.ranking import Ranking, undominated
+from podium.sweep.ranking import undominated
 
 MOST_MARKED = 60
 
@@ -25,11 +26,12 @@ def fronts(parent: Element, panel: Panel, link: Link | None = None) -> str:
     placed = [(trial, _finite(values)) for trial in panel.trials if None not in (values := trial.last_values)]
     if len(objectives) == 1 or not placed:
         return ""
-    ranking = Ranking(panel.spec)
-    losses = [ranking.losses(values) for _, values in placed]
+    signs = [-1.0 if one.direction == "maximize" else 1.0 for one in objectives]
+    losses = [tuple(map(mul, signs, values)) for _, values in placed]
     best = undominated(losses)
     front = sorted((each for each, own in zip(placed, losses, strict=True) if own in best), key=lambda each: each[1])
     legend_of_states(parent, [trial for trial, _ in placed])
+    shown = sample(placed, MOST_IN_CLOUDS)
     is_alone = len(objectives) == 2
     grid = parent if is_alone else SubElement(parent, "div", {"class": "multiples"})
     for other in range(1, len(objectives)):
@@ -44,7 +46,7 @@ def fronts(parent: Element, panel: Panel, link: Link | None = None) -> str:
         size = (WIDTH, HEIGHT) if is_alone else SMALL
         plot = Plot(grid, label, ends[0], ends[1], names, size=size, has_links=link is not None)
         plot.grid(plot.x.ticks(), plot.y.ticks())
-        scatter(plot, [(trial, (values[0], values[other])) for trial, values in placed], link)
+        scatter(plot, [(trial, (values[0], values[other])) for trial, values in shown], link)
         if is_alone:
             plot.line([(values[0], values[1]) for _, values in front], "whole steps", "Pareto front")
         for trial, values in sample(front, MOST_MARKED):

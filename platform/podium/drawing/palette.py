@@ -7,7 +7,7 @@ alike to the colour-blind (differences in CIELAB under the simulation of Machado
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from podium.sweep.timeline import Use
+from podium.sweep.spans import Use
 from podium.sweep.trial import TrialState
 
 

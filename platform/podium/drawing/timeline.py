@@ -10,7 +10,8 @@ import numpy as np
 
 from podium.drawing.marks import legend
 from podium.drawing.svg import Link, Scale, anchor, canvas, path, write
-from podium.sweep.timeline import Pause, Piece, Row, Span, Timeline, Use
+from podium.sweep.spans import Pause, Piece, Row, Span, Use
+from podium.sweep.timeline import Timeline
 from podium.sweep.trial import TrialState
 
 Colour = Literal["state", "trial", "cohort", "lanes"]
@@ -49,7 +50,7 @@ def totals(parent: Element, timeline: Timeline) -> str:
     Returns:
         How much time that is, in words; empty if no gang has been there.
     """
-    found = {use: seconds for use, seconds in timeline.totals.items() if seconds and use is not Use.AWAY}
+    found = {use: seconds for use, seconds in timeline.totals.items() if seconds > 0 and use is not Use.AWAY}
     whole = sum(found.values())
     if not whole:
         return ""
@@ -140,14 +141,14 @@ class _Painter:
 
     def kind(self, span: Span) -> str:
         """The class of the style sheet for an advance."""
+        if self._colour == "state" and len(span.trials) == 1:
+            return self._trials[span.trials[0]].state
         if self._colour == "trial":
             return f"s{span.trials[0] % HUES}"
         if self._colour == "cohort":
             return f"s{int(span.key.rpartition('/')[2]) % HUES}"
         if self._colour == "lanes":
             return f"g{self.shade(len(span.trials))}"
-        if len(span.trials) == 1:
-            return self._trials[span.trials[0]].state
         states = [self._trials[number].state for number in span.trials]
         return max(TrialState, key=states.count)
 
@@ -274,9 +275,16 @@ def _legend(parent: Element, timeline: Timeline, painter: _Painter, spans: Seque
     causes = [(KINDS[use], str(use)) for use in used if use not in (Use.TRAINING, Use.DATA, Use.AWAY)]
     kinds = {painter.kind(span) for span in spans}
     states = [(str(state), str(state)) for state in TrialState if state in kinds]
-    lanes = {f"g{painter.shade(count)}": count for count in sorted({len(span.trials) for span in spans})}
-    shades = [(kind, f"up to {count} lane{'s' if count > 1 else ''}") for kind, count in lanes.items() if kind in kinds]
+    counts: dict[str, list[int]] = {}
+    for count in sorted({len(span.trials) for span in spans}):
+        counts.setdefault(f"g{painter.shade(count)}", []).append(count)
+    shades = [(kind, _lanes(found)) for kind, found in counts.items() if kind in kinds]
     legend(parent, [*states, *shades, *causes])
+
+
+def _lanes(counts: Sequence[int]) -> str:
+    least, most = counts[0], counts[-1]
+    return f"{least} to {most} lanes" if least < most else f"{most} lane{'s' if most > 1 else ''}"
 
 
 def _covered(of: "np.ndarray[Any, Any]", ends: "np.ndarray[Any, Any]", columns: int) -> "np.ndarray[Any, Any]":

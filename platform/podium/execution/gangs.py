@@ -69,6 +69,8 @@ class Gang:
         advance: What it trains, alone or with others; None if it is idle.
         gone: When it has left by itself, since it is out of reach; None while it is not.
         patient_until: When it gives up its places, if some of its ranks have still not come.
+        asked: When it was asked for.
+        waited_s: Seconds from then on until there was a place for the last of its ranks, as far as they have come.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Gang:
     advance: Advance | None = None
     gone: float | None = None
     patient_until: float = field(default_factory=lambda: _patience_from(time.monotonic()))
+    asked: float = field(default_factory=time.monotonic)
+    waited_s: float = 0.0
 
     @property
     def holds_places(self) -> bool:
@@ -89,6 +93,15 @@ class Gang:
     def lacks_places(self) -> bool:
         """Whether at least one of its ranks has not come."""
         return any(member.where is None for member in self.members)
+
+    def note_place(self, up_s: float) -> None:
+        """A rank has come, whose process began `up_s` seconds ago, or long before on a host that keeps some ready."""
+        self.waited_s = max(self.waited_s, self.age_s - up_s)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was asked for."""
+        return time.monotonic() - self.asked
 
     @property
     def devices(self) -> str:

@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import cast
 
+import psutil
 import ray
 
 from podium.execution.autopsy import count_oom_kills
@@ -43,6 +44,7 @@ class Whereabouts:
         gpus: The identifiers of its GPUs.
         oom_kills: How many processes the kernel of its host had killed because memory ran out, when it began.
         host: What its host is.
+        up_s: Seconds since the process began, when it said so.
     """
 
     node: str
@@ -51,6 +53,7 @@ class Whereabouts:
     gpus: tuple[str, ...]
     oom_kills: int
     host: Host
+    up_s: float = 0.0
 
     @property
     def subject(self) -> str:
@@ -91,7 +94,7 @@ class Rank:
 
     def where(self) -> Whereabouts:
         """Tells where it is."""
-        return self._where
+        return replace(self._where, up_s=max(0.0, time.time() - psutil.Process().create_time()))
 
     def listen(self, address: str) -> int:
         """Opens the port at which this rank and others will meet; tells its number."""

@@ -165,6 +165,7 @@ class RayExecutor:
 
     def _place(self, gang: Gang, member: Member, where: Whereabouts) -> list[Event]:
         member.where = where
+        gang.note_place(where.up_s)
         if all(each.where is not None for each in gang.members):
             if len(gang.members) == 1:
                 self._warm_up(gang, [None])
@@ -207,7 +208,16 @@ class RayExecutor:
             if not member.is_heard:
                 member.is_heard = True
                 self._listen(member)
-        return [GangReady(gang=gang.name, devices=gang.devices, hosts=gang.hosts)]
+        waited_s = gang.waited_s
+        return [
+            GangReady(
+                gang=gang.name,
+                devices=gang.devices,
+                hosts=gang.hosts,
+                waited_s=waited_s,
+                startup_s=gang.age_s - waited_s,
+            )
+        ]
 
     # gangs work and tell
 

@@ -188,8 +188,15 @@ class Worker:
             name = "" if is_fault else type(error).__name__
             detail = ": ".join(part for part in (name, str(error)) if part)
             return self._failed(command, cause_of(error), detail, log)
-        found = conditions(self._spec)
-        return Advanced(key=command.key, gang=command.gang, reports=reports, conditions=found)
+        pauses = self._trainer.pauses
+        return Advanced(
+            key=command.key,
+            gang=command.gang,
+            reports=reports,
+            conditions=conditions(self._spec),
+            data_s=pauses.data_s,
+            checkpoint_s=pauses.checkpoint_s,
+        )
 
     def _failed(self, command: Advance, cause: Cause, detail: str, log: Path) -> AdvanceFailed:
         log_tail = ""

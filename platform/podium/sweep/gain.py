@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 
-from podium.sweep.timeline import Timeline, Use
+from podium.sweep.spans import Use
+from podium.sweep.timeline import Timeline
 
 WORTH = 0.05
 """Of gang time; no cause that takes less is worth a change."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from itertools import starmap
+from operator import le
 
 from podium.spec.constraints import parse
 from podium.spec.sweep import Objective, SweepSpec
@@ -50,7 +51,7 @@ def undominated(losses: Iterable[tuple[float, ...]]) -> set[tuple[float, ...]]:
     """Those that no other beats in everything; in order only an earlier one can, and first the last one that did."""
     front: list[tuple[float, ...]] = []
     for own in sorted(set(losses)):
-        better = next((place for place, other in enumerate(front) if _dominates(other, own)), None)
+        better = next((place for place, other in enumerate(front) if all(map(le, other, own))), None)
         if better is None:
             front.append(own)
         else:
@@ -62,7 +63,3 @@ def _loss(value: float | None, objective: Objective) -> float:
     if value is None:
         return math.inf
     return -value if objective.direction == "maximize" else value
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

@@ -11,6 +11,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, Report
 from podium.training.call import Call
 from podium.training.checkpoint import Checkpoints
+from podium.training.pauses import Pauses
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 
@@ -27,6 +28,9 @@ class FunctionTrainer:
         holder: The driver's holder epoch.
         ranks: Those that train the trials together; asked at every report whether to halt. The driver is told
             `Progress` at every report, and `Saved`, in the function's thread while `advance` waits.
+
+    Attributes:
+        pauses: What the last advance waited for: the function alone knows.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class FunctionTrainer:
     ) -> None:
         self._spec, self._function = spec, function
         self._store, self._holder, self._ranks = store, holder, ranks
+        self.pauses = Pauses()
         self._lane: Lane | None = None
         self._call: Call | None = None
 

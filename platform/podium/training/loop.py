@@ -5,7 +5,7 @@ It is the same for one trial and for many that share their batches, whether thes
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -43,6 +43,9 @@ class Loop:
         logs: By trial, what the task logs with.
         ranks: Those that train the trials together, asked after every step but the last of the advance whether to halt.
         save: Saves trials; called from time to time, too.
+
+    Attributes:
+        data_s: Seconds that it has waited for batches.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Loop:
         self._width = 0
         self._endings: dict[int, Outcome] = {}
         self._clock = self._saved_at = time.monotonic()
+        self.data_s = 0.0
 
     def train(self, until: int, after_epoch: Callable[[Sequence[LiveTrial]], None]) -> Mapping[int, Outcome]:
         """Trains until an absolute epoch, or until every trial has ended by itself.
@@ -145,7 +149,7 @@ class Loop:
         for group in self._groups:
             group.begin_epoch(self._in_epoch, self._steps)
         began, before, waited_s = time.perf_counter(), first.step, self._ranks.waited_s
-        for samples in batches:
+        for samples in self._awaited(batches):
             self._arrange()
             self._ranks.begin_step(self._is_due())
             self._step(samples, first)
@@ -161,6 +165,14 @@ class Loop:
             live.samples_per_s = (self._reader.size("train") - before * first.batch_size) / elapsed
             live.waiting = (self._ranks.waited_s - waited_s) / elapsed
         return True
+
+    def _awaited(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
+        """The batches, while it is counted how long they take to come."""
+        began = time.perf_counter()
+        for batch in batches:
+            self.data_s += time.perf_counter() - began
+            yield batch
+            began = time.perf_counter()
 
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
         is_whole = (first.step + 1) * first.batch_size <= self._reader.size("train")
@@ -227,7 +239,8 @@ class Loop:
         for group in self._groups:
             group.begin_validation()
         with torch.no_grad():
-            for number, samples in enumerate(self._reader.sequential("validation", size, part=self._ranks.part)):
+            batches = self._reader.sequential("validation", size, part=self._ranks.part)
+            for number, samples in enumerate(self._awaited(batches)):
                 shared = to_device(samples, self._lives[0].device)
                 is_logged = number == 0 and self._ranks.is_first
                 for group in self._groups:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -29,6 +30,7 @@ from podium.training.faults import is_out_of_memory
 from podium.training.fusing import Fusing
 from podium.training.live import Gathered, LiveTrial, is_too_large
 from podium.training.loop import Ending, Loop, Outcome
+from podium.training.pauses import Pauses
 from podium.training.ranks import Ranks
 from podium.training.repeating import RepeatingLoop
 from podium.training.samples import to_device
@@ -81,6 +83,9 @@ class TaskTrainer(ABC, Generic[K]):
         notes: What this host found out about stacks before.
         ranks: Those that train the trials together. The driver is told `Progress` after every epoch, `Saved`, and
             `Measured` where something new is known of a width.
+
+    Attributes:
+        pauses: What the last advance waited for.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class TaskTrainer(ABC, Generic[K]):
         self._device = training_device(spec)
         self._fusing = Fusing(spec, reader, notes, ranks)
         self._cache: OrderedDict[int, K] = OrderedDict()
+        self.pauses = Pauses()
         self._limits = [each for each in map(constraints.parse, spec.search.constraints) if each.name == "parameters"]
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
@@ -108,6 +114,7 @@ class TaskTrainer(ABC, Generic[K]):
         Raises:
             TaskError: if the task does not keep its contract.
         """
+        self.pauses = Pauses(data_s=0.0, checkpoint_s=0.0)
         while (reports := self._attempt(command)) is None:
             self._cache.clear()
             gc.collect()
@@ -172,6 +179,7 @@ class TaskTrainer(ABC, Generic[K]):
                 self._fusing.narrow(alike[0], race)
             return None
         self._fusing.note(alike[0], race)
+        self.pauses.data_s = (self.pauses.data_s or 0.0) + loop.data_s
         return endings
 
     def _refusal(self, live: LiveTrial) -> str:
@@ -242,7 +250,11 @@ class TaskTrainer(ABC, Generic[K]):
 
     def _save(self, lives: Sequence[K]) -> None:
         """Writes the checkpoints of several trials at once: most of the time goes by in waiting for the disk."""
-        unsaved, saved = [live for live in lives if not live.folder], list[Saved]()
+        with self.pauses.checkpoint():
+            self._write([live for live in lives if not live.folder])
+
+    def _write(self, unsaved: Sequence[K]) -> None:
+        saved = list[Saved]()
         tensors = [live.tensors() for live in unsaved]
         if self._ranks.is_first:
             checkpoints = [self._checkpoints(live.trial) for live in unsaved]
@@ -255,7 +267,8 @@ class TaskTrainer(ABC, Generic[K]):
 
     def _load(self, lane: Lane) -> K:
         live = self._made(lane)
-        with self._checkpoints(lane.trial).opening(lane.folder) as found:
+        pause = self.pauses.checkpoint() if lane.folder else nullcontext()
+        with pause, self._checkpoints(lane.trial).opening(lane.folder) as found:
             if found is None:
                 self._begin(live)
             else:

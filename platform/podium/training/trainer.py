@@ -19,6 +19,7 @@ from podium.sweep.messages import Advance, Event, Lane, Report
 from podium.training.checkpoint import Storage
 from podium.training.code import load, run
 from podium.training.function import FunctionTrainer, TrainingFunction, check_function, saves_checkpoints
+from podium.training.pauses import Pauses
 from podium.training.ranks import Ranks
 from podium.training.seats import Seat
 from podium.training.widths import Notes
@@ -34,6 +35,11 @@ _NOT_SPLIT = "its loss does not add up over samples, so that no batch can be spl
 
 class Trainer(Protocol):
     """Carries out advances, one at a time."""
+
+    @property
+    def pauses(self) -> Pauses:
+        """What the last advance waited for."""
+        ...
 
     def advance(self, command: Advance) -> tuple[Report, ...]:
         """Trains the lanes of `command`; every `Saved` is emitted before it returns."""
