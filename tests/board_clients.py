@@ -55,9 +55,9 @@ class Client:
         """Trades the token."""
         assert self.get(f"/?token={TOKEN}").status == 303
 
-    def wait(self, path: str, text: str) -> str:
+    def wait(self, path: str, text: str, most_s: float = 30.0) -> str:
         """The page, once it has a text."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + most_s
         while text not in (page := self.get(path).text):
             assert time.monotonic() < until, page
             time.sleep(0.05)

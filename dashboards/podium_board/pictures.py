@@ -36,7 +36,7 @@ class Picture:
         last: The place of the last event there was.
         at: When that event came, in seconds since 1970.
         summary: What `podium status --json` prints.
-        limits: By its key, each limit of the budget that may be raised.
+        standing: What may be asked of it.
         spec: The settings.
         trials: By number, all trials.
         curves: Of all metrics.
@@ -53,7 +53,7 @@ class Picture:
     last: int
     at: float
     summary: Mapping[str, Any]
-    limits: Mapping[str, float]
+    standing: requests.Standing
     spec: SweepSpec
     trials: Mapping[int, Trial]
     curves: Curves
@@ -63,7 +63,8 @@ class Picture:
 
     def lightened(self) -> "Picture":
         """The summary alone."""
-        return replace(self, trials={}, curves=Curves({}, {}), panels={}, drawn={}, is_light=True)
+        standing = replace(self.standing, trials={})
+        return replace(self, standing=standing, trials={}, curves=Curves({}, {}), panels={}, drawn={}, is_light=True)
 
     @property
     def is_whole(self) -> bool:
@@ -158,7 +159,7 @@ class Watching:
             last=self._last,
             at=self._at,
             summary=summary,
-            limits=requests.limits_of(machine),
+            standing=requests.Standing.of(machine),
             spec=machine.spec,
             trials=dict(machine.trials),
             curves=self._curves.now(),

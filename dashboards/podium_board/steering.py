@@ -3,6 +3,7 @@
 Nothing is changed by following a link: a page asks first, and its form is what changes something.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from podium.errors import LookupFailed, PodiumError
 from podium.spec.files import parse_value
 from podium.wiring import requests
+from podium.wiring.place import Place
 from podium_board import points
 from podium_board.access import Access, form_of
 from podium_board.pages import access_of, board_of, fragment, page, render
@@ -22,6 +24,9 @@ from podium_board.promoting import Promotions
 from podium_board.sweep import shown_of
 
 PROBLEM = 422
+
+PATIENCE_S = 3.0
+"""So long a request waits for the newest picture before the ledger is read."""
 
 
 def show(request: Request) -> Response:
@@ -67,7 +72,7 @@ async def stop(request: Request) -> Response:
         raise LookupFailed(f"{trial!r} is no trial's number")
 
     def ask() -> str:
-        return _said(requests.stop(board_of(request).place, request.path_params["name"], number, _name(request)))
+        return _said(requests.stop(*_asked(request), number, _name(request), _standing(request)))
 
     return await _ask(request, ask, "stop", back="" if number is None else f"/trials/{number}")
 
@@ -86,7 +91,7 @@ async def enqueue(request: Request) -> Response:
         return _show(request, status=PROBLEM, fields=filled, problems=nothing)
 
     def ask() -> str:
-        return _said(requests.enqueue(board_of(request).place, picture.name, point, _name(request)))
+        return _said(requests.enqueue(*_asked(request), point, _name(request), _standing(request)))
 
     return await _ask(request, ask, "enqueue", fields=filled)
 
@@ -97,7 +102,7 @@ async def extend(request: Request) -> Response:
 
     def ask() -> str:
         limits = {key: parse_value(text) for key, text in form.items()}
-        return _said(requests.extend(board_of(request).place, request.path_params["name"], limits, _name(request)))
+        return _said(requests.extend(*_asked(request), limits, _name(request), _standing(request)))
 
     if not form:
         return _show(request, status=PROBLEM, problems={"extend": "Give at least one limit that is higher than now."})
@@ -167,7 +172,7 @@ def _show(
         status,
         **shown,
         **_promotion(request, shown["name"]),
-        limits=shown["picture"].limits,
+        limits=shown["picture"].standing.limits,
         fields=points.fields(spec.space()) if fields is None else fields,
         is_listed=spec.search.sampler == "list",
         problems=problems or {},
@@ -189,6 +194,26 @@ def _known(request: Request) -> dict[str, Any]:
 def _promotion(request: Request, name: str) -> dict[str, Any]:
     begun = promotions_of(request).begun(name)
     return {"begun": begun, "said": "" if begun is None else promotions_of(request).said(name)}
+
+
+def _asked(request: Request) -> tuple[Place, str]:
+    """Which sweep something is asked of, and where."""
+    return board_of(request).place, request.path_params["name"]
+
+
+def _standing(request: Request) -> requests.Standing | None:
+    """How the sweep stands now, as the pictures have it; None if none comes soon enough to tell.
+
+    A large ledger would take seconds to be read again.
+    """
+    board, name = board_of(request), request.path_params["name"]
+    now, until = (board.book.origin(name), board.book.last(name)), time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        picture = board.look(name)
+        if picture is not None and picture.origin == now[0] and picture.sequence >= now[1]:
+            return picture.standing
+        time.sleep(0.05)
+    return None
 
 
 def _name(request: Request) -> str:

@@ -48,7 +48,7 @@ def _shown(board: Board) -> dict[str, Any]:
     pictures = board.look_at_all()
     names = board.names
     entries = None if names is None else [Entry(name, pictures.get(name), board.broken(name)) for name in names[::-1]]
-    return {"entries": entries, "place": board.place}
+    return {"entries": entries, "place": board.place, "read_at": board.read_at}
 
 
 ROUTES = [Route("/", show), Route("/parts/sweeps", listing)]

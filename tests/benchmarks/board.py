@@ -4,8 +4,8 @@ python tests/benchmarks/board.py [--trials 10000] [--rounds 6] [--folder FOLDER]
 
 Makes the ledger with the real machine (kept in FOLDER for the next time), and measures in Chromium: from the start of
 the process to the first picture and until all is read; a first picture once it is; an update; and from an event's
-commit to the screen. Then a driver on the same ledger goes on, with the board open on its sweep and without it in turn:
-the time of one of its loops. Prints one JSON line; keep the machine quiet.
+commit to the screen. Then a driver on the same ledger goes on, with the board open and without it in turn: the time of
+one of its loops. Prints one JSON line; keep the machine quiet.
 """
 
 import argparse
@@ -33,6 +33,17 @@ from podium.testing.simulation import RandomProposer, drive, launched
 
 EVENTS = 40
 """So many events are waited for on the screen."""
+
+TIMED = """() => {
+    window.took = [];
+    const fetched = window.fetch;
+    window.fetch = async (...all) => {
+        const at = performance.now(), answer = await fetched(...all);
+        took.push([all[0], performance.now() - at]);
+        return answer;
+    };
+}"""
+"""Notes in a page what each fetch takes, in milliseconds."""
 
 
 def pictured(page: Page) -> None:
@@ -76,11 +87,7 @@ def follows(page: Page, home: Path, name: str, events: list[Event]) -> dict[str,
     """Appends events one by one, and waits for each on the screen."""
     page.wait_for_timeout(3000)
     held = Book.at_home(home).hold(name)
-    page.evaluate(
-        "() => { window.took = []; const fetched = window.fetch; window.fetch = async (...all) => { "
-        "const at = performance.now(); const answer = await fetched(...all); "
-        "took.push([all[0], performance.now() - at]); return answer; } }"
-    )
+    page.evaluate(TIMED)
     shown = []
     for event in events[:EVENTS]:
         sequence = held.append([event])

@@ -38,3 +38,15 @@ def test_an_address_of_a_ledger_that_is_none(tmp_path):
     outcome = podium_here(tmp_path, "board", "--ledger", "mysql://somewhere/x", "--port", "0")
     assert outcome.code == 2
     assert "the ledger cannot be on mysql" in outcome.problems
+
+
+def test_the_token_to_steer_by_is_printed_once_and_lets_in(tmp_path):
+    with board_homes.shown(tmp_path / "home", "--steer") as shown:
+        token = shown.url.partition("?token=")[2]
+        assert len(token) > 40
+        with urllib.request.urlopen(shown.url, timeout=30) as answer:
+            assert "token" not in answer.url
+        shown.process.terminate()
+        rest = "".join(shown.process.communicate(timeout=20))
+    assert "the board is at http://127.0.0.1:" in rest
+    assert token not in rest

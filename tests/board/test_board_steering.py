@@ -312,7 +312,7 @@ def test_a_promotion_is_begun_in_the_name_of_who_asked(tmp_path: Path) -> None:
         assert "blobs-promotion-1" in page
         again = client.post("/sweeps/blobs/steer/promote", {})
         assert (again.status, "is being promoted already" in words(again.text)) == (422, True)
-        ended = words(client.wait("/sweeps/blobs/steer/said", "is over"))
+        ended = words(client.wait("/sweeps/blobs/steer/said", "is over", 300))
         assert "The promotion that Ada began is over" in ended
     rows = Book(place.ledger, looks=True).rows("blobs-promotion-1")
     assert [row.event.by for row in rows if isinstance(row.event, Promoting)] == ["Ada"]

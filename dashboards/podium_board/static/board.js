@@ -94,7 +94,8 @@ async function refresh(part) {
     tellAge();
   }
   part.dataset.edition = asked;
-  late.set(part, performance.now() + 4 * (performance.now() - began));
+  const took = performance.now() - began;
+  late.set(part, performance.now() + (isSlow(part) ? Math.max(2000, 10 * took) : 2 * took));
 }
 
 async function once(part) {
@@ -109,30 +110,40 @@ async function once(part) {
   }
 }
 
-let isBusy = false;
+// charts take long, and do not keep the figures waiting
+const isSlow = (part) => part.hasAttribute("data-slow");
+const busy = new Set();
 let again = 0;
-async function refreshAll() {
-  if (isBusy || document.hidden) return;
-  isBusy = true;
-  try {
-    for (let part = next(); part; part = next()) await refresh(part);
-  } catch {
-    // the stream says when the board is back
-  } finally {
-    isBusy = false;
-  }
+
+function refreshAll() {
+  refreshThose(false);
+  refreshThose(true);
   clearTimeout(again);
   if (parts.some(isBehind)) again = setTimeout(refreshAll, 250);
 }
 
-// what is on the screen, or would be if it had anything to show; the rest is drawn once
+async function refreshThose(slow) {
+  if (busy.has(slow)) return;
+  busy.add(slow);
+  try {
+    for (let part = next(slow); part; part = next(slow)) await refresh(part);
+  } catch {
+    // the stream says when the board is back
+  } finally {
+    busy.delete(slow);
+  }
+}
+
+// what is on the screen, or would be if it had anything to show; the rest is drawn once, and so are charts of a ledger
+// that is still read
 function isBehind(part) {
   if (part.dataset.edition === undefined) return edition >= 0;
+  if (isSlow(part) && document.querySelector("[data-partial]")) return false;
   return Number(part.dataset.edition) < edition && (seen.has(part) || part.querySelector(".nothing"));
 }
 
-function next() {
-  const due = parts.filter((part) => isBehind(part) && performance.now() >= (late.get(part) ?? 0));
+function next(slow) {
+  const due = parts.filter((part) => isSlow(part) === slow && isBehind(part) && performance.now() >= (late.get(part) ?? 0));
   return document.hidden ? null : due.find((part) => seen.has(part)) ?? due[0];
 }
 

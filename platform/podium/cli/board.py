@@ -40,11 +40,12 @@ def board(port: int, steer: bool, place: Place, as_json: bool) -> None:
 
     with listening(port) as listener:
         token = make_token() if steer else ""
-        url = "http://{}:{}/".format(*listener.getsockname()) + (f"?{TOKEN}={token}" if token else "")
+        url = "http://{}:{}/".format(*listener.getsockname())
+        entry = url + (f"?{TOKEN}={token}" if token else "")
         if as_json:
-            print_json({"url": url})
+            print_json({"url": entry})
             sys.stdout.flush()
-        click.echo(f"podium: the board is at {url} (Ctrl-C ends it)", err=True)
+        click.echo(f"podium: the board is at {url if as_json else entry} (Ctrl-C ends it)", err=True)
         serve(place, listener, token)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from podium.errors import LookupFailed, Refused, SpecError
@@ -9,34 +10,68 @@ from podium.ledger import Book
 from podium.spec.files import parse_value
 from podium.spec.space import Value
 from podium.spec.space_checks import check_point
+from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine, SweepState
 from podium.sweep.messages import Enqueued, Extended, StopRequested
+from podium.sweep.trial import Trial
 from podium.wiring import summaries
 from podium.wiring.place import Place
 
 LISTED = "its trials are those that search.points lists"
 
 
-def stop(place: Place, sweep: str, trial: int | None, by: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Standing:
+    """How a sweep stands, as far as it decides what may be asked of it.
+
+    Attributes:
+        spec: Its settings.
+        state: Where it stands.
+        trials: By number, its trials.
+        limits: By its key, each limit of the budget that may be raised; none if all trials were settled beforehand.
+        budget: How many trials it may have.
+    """
+
+    spec: SweepSpec
+    state: SweepState
+    trials: Mapping[int, Trial]
+    limits: Mapping[str, float]
+    budget: int
+
+    @classmethod
+    def of(cls, machine: Machine) -> "Standing":
+        """How a machine stands now."""
+        limits: dict[str, float] = {f"budget.{name}": limit for name, limit in machine.spending.limits.items()}
+        is_settled = machine.spec.search.sampler == "list" or machine.state is SweepState.EXHAUSTED
+        if not is_settled:
+            limits = {"budget.trials": machine.budget, **limits}
+        return cls(machine.spec, machine.state, dict(machine.trials), limits, machine.budget)
+
+
+def stop(place: Place, sweep: str, trial: int | None, by: str, known: Standing | None = None) -> dict[str, Any]:
     """Asks for the end of a sweep, or of one of its trials, in the name of `by`.
+
+    The ledger is read for how the sweep stands, unless that is `known`; so for all requests.
 
     Raises:
         LookupFailed: if there is no such sweep or trial.
         Refused: if it is over already.
     """
     book = place.book()
-    machine = _open(book, sweep)
+    standing = _open(book, sweep, known)
     if trial is not None:
-        if trial not in machine.trials:
-            raise LookupFailed(f"sweep {sweep!r} has no trial {trial}; it has 0 to {len(machine.trials) - 1}")
-        if machine.trials[trial].state.is_ended:
-            raise Refused(f"trial {trial} of {sweep!r} is over: {machine.trials[trial].state}")
+        if trial not in standing.trials:
+            raise LookupFailed(f"sweep {sweep!r} has no trial {trial}; it has 0 to {len(standing.trials) - 1}")
+        if standing.trials[trial].state.is_ended:
+            raise Refused(f"trial {trial} of {sweep!r} is over: {standing.trials[trial].state}")
     book.request(sweep, StopRequested(trial=trial, by=by))
     what = f"sweep {sweep}" if trial is None else f"trial {trial} of {sweep}"
     return {"sweep": sweep, "trial": trial, **_asked(book, sweep, f"{what} will be stopped")}
 
 
-def enqueue(place: Place, sweep: str, point: Mapping[str, Value], by: str) -> dict[str, Any]:
+def enqueue(
+    place: Place, sweep: str, point: Mapping[str, Value], by: str, known: Standing | None = None
+) -> dict[str, Any]:
     """Asks for a point, or a part of one, to be tried next, in the name of `by`.
 
     Raises:
@@ -45,22 +80,24 @@ def enqueue(place: Place, sweep: str, point: Mapping[str, Value], by: str) -> di
         SpecError: for keys or values outside the space.
     """
     book = place.book()
-    machine = _open(book, sweep)
-    if machine.spec.search.sampler == "list":
+    standing = _open(book, sweep, known)
+    if standing.spec.search.sampler == "list":
         raise Refused(f"nothing can be tried beside the trials of {sweep!r}: {LISTED}")
-    if len(machine.trials) >= machine.budget:
+    if len(standing.trials) >= standing.budget:
         raise Refused(
-            f"all {machine.budget} trials of {sweep!r} are given; raise its budget first: "
-            f"`podium extend {sweep} budget.trials={machine.budget + 1}`"
+            f"all {standing.budget} trials of {sweep!r} are given; raise its budget first: "
+            f"`podium extend {sweep} budget.trials={standing.budget + 1}`"
         )
     point = dict(point)
-    check_point(machine.spec.space(), point)
+    check_point(standing.spec.space(), point)
     book.request(sweep, Enqueued(parameters=point, by=by))
     shown = ", ".join(f"{key}={value}" for key, value in point.items()) or "a point that is drawn"
     return {"sweep": sweep, "parameters": point, **_asked(book, sweep, f"{sweep} will try {shown}")}
 
 
-def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict[str, Any]:
+def extend(
+    place: Place, sweep: str, limits: Mapping[str, Any], by: str, known: Standing | None = None
+) -> dict[str, Any]:
     """Asks for a larger budget, in the name of `by`; a sweep that is over goes on with it when it is resumed.
 
     Args:
@@ -69,6 +106,7 @@ def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict
         limits: By its key, `budget.trials`, and `budget.gpu_hours` and `budget.cost` where the sweep has them, the new
             limit.
         by: Who wants it.
+        known: How it stands, if that is known.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -76,25 +114,18 @@ def extend(place: Place, sweep: str, limits: Mapping[str, Any], by: str) -> dict
         SpecError: for a limit that is none, or not higher than the one in force.
     """
     book = place.book()
-    machine = summaries.load(book, sweep)
-    current = limits_of(machine)
+    standing = known or Standing.of(summaries.load(book, sweep))
+    current = standing.limits
     if not current:
-        why = "every point of the grid was tried" if machine.state is SweepState.EXHAUSTED else LISTED
+        why = "every point of the grid was tried" if standing.state is SweepState.EXHAUSTED else LISTED
         raise Refused(f"the budget of {sweep!r} cannot grow: {why}")
     wanted = {key: _raised(sweep, key, value, current) for key, value in limits.items()}
-    trials = int(wanted.pop("budget.trials", machine.budget))
+    trials = int(wanted.pop("budget.trials", standing.budget))
     more = {key.partition(".")[2]: limit for key, limit in wanted.items()}
     book.request(sweep, Extended(trials=trials, **more, by=by))
     budget = {key: limit for key, limit in {"budget.trials": trials, **wanted}.items() if key in limits}
     shown = ", ".join(f"{key}={limit:g}" for key, limit in budget.items())
     return {"sweep": sweep, "budget": budget, **_asked(book, sweep, f"{sweep} will have {shown}")}
-
-
-def limits_of(machine: Machine) -> dict[str, float]:
-    """By its key, each limit of a sweep that may be raised; none if all its trials were settled beforehand."""
-    limits = {f"budget.{name}": limit for name, limit in machine.spending.limits.items()}
-    is_settled = machine.spec.search.sampler == "list" or machine.state is SweepState.EXHAUSTED
-    return limits if is_settled else {"budget.trials": machine.budget, **limits}
 
 
 def parse(values: Sequence[str]) -> dict[str, Any]:
@@ -122,11 +153,11 @@ def _raised(sweep: str, key: str, value: Any, current: Mapping[str, float]) -> f
     return float(value)
 
 
-def _open(book: Book, sweep: str) -> Machine:
-    machine = summaries.load(book, sweep)
-    if machine.is_ended and machine.state is not SweepState.INTERRUPTED:
-        raise Refused(f"sweep {sweep!r} is over: {machine.state}")
-    return machine
+def _open(book: Book, sweep: str, known: Standing | None) -> Standing:
+    standing = known or Standing.of(summaries.load(book, sweep))
+    if standing.state not in (SweepState.RUNNING, SweepState.INTERRUPTED):
+        raise Refused(f"sweep {sweep!r} is over: {standing.state}")
+    return standing
 
 
 def _asked(book: Book, sweep: str, what: str) -> dict[str, Any]:
