@@ -69,7 +69,8 @@ def state_curves(parent: Element, panel: Panel, link: Link | None = None, metric
 def seeds(parent: Element, panel: Panel, link: Link | None = None) -> str:
     """Draws points that were tried with several trial seeds: of each the median curve, and from least to most a band.
 
-    The points with the best medians at the last epoch that all of their trials reached come first, `MOST_REPEATED` at most.
+    The points with the best medians at the last epoch that all of their trials reached come first, `MOST_REPEATED` at
+    most.
 
     Returns:
         What is drawn of how many, in words; empty if no point was repeated.

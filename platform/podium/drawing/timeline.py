@@ -156,7 +156,7 @@ class _Painter:
         return min(SHADES - 1, SHADES * (lanes - 1) // max(self.most_lanes - 1, 1)) if self.most_lanes > 1 else 3
 
     def parts(self, piece: Piece) -> list[Part]:
-        """What a piece shows; of an advance all waits for data at its start, and what was written or in vain at its end."""
+        """What a piece shows; of an advance waits for data first, and last what was written or in vain."""
         if isinstance(piece, Pause):
             return [(KINDS[piece.use], piece.begin, piece.end)]
         start, after = piece.begin + piece.data_s, piece.end - piece.checkpoint_s - piece.redone_s
