@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
@@ -245,3 +246,19 @@ def test_seeds_are_of_points_that_were_repeated(make_panel: Callable[..., Panel]
     assert "5 best of" in caption
     assert len(with_class(figure, "area")) == 5
     assert any("(4 seeds)" in text or "(3 seeds)" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize("ends", [(9, 3, 9, 9), (200, 200, 151, 151)])
+def test_repeated_points_are_ordered_where_all_their_seeds_were(
+    make_panel: Callable[..., Panel], ends: Sequence[int]
+) -> None:
+    """The first two trials share a point, which is worse at the last epoch of all four, and better elsewhere."""
+    panel, common = make_panel(4, repeats=2, epochs=200), min(ends)
+
+    def value(number: int, epoch: int) -> float:
+        return (9.0 if epoch == common else 0.0) if number < 2 else 1.0
+
+    curves = {number: [(epoch, value(number, epoch)) for epoch in range(1, end + 1)] for number, end in enumerate(ends)}
+    figure, _ = drawn(seeds, replace(panel, curves=curves))
+    names = [text for text in texts(figure) if text.startswith("trials ")]
+    assert names == ["trials 2, 3 (2 seeds)", "trials 0, 1 (2 seeds)"]

@@ -8,10 +8,21 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 import pytest
 
-from podium.drawing.timeline import MOST_LINES, MOST_PIECES, _covered, timeline, totals
+from podium.drawing.timeline import LEFT, MOST_LINES, MOST_PIECES, RIGHT, WIDTH, _covered, timeline, totals
 from podium.spec.sweep import SweepSpec
 from podium.sweep.machine import Machine
-from podium.sweep.messages import Event, GangReady, Launched, Resumed
+from podium.sweep.messages import (
+    Advance,
+    Advanced,
+    Enqueued,
+    Event,
+    GangLost,
+    GangReady,
+    Launched,
+    Proposed,
+    Report,
+    Resumed,
+)
 from podium.sweep.spans import Span, Use
 from podium.sweep.timeline import Timeline
 from podium.testing.simulation import simulate, toy_spec
@@ -86,6 +97,37 @@ def test_times_without_a_driver_are_cut_out() -> None:
     assert "without the times that had no driver" in written
     assert "no driver for 278 h" in written
     assert "time since the launch (s)" in written
+
+
+def test_a_wait_for_a_gang_that_is_still_open_is_drawn() -> None:
+    found, spec = Timeline(Machine(toy_spec(trials=2))), toy_spec(trials=2)
+    for at, event in (
+        (0, Launched(identity="i", spec=spec.written())),
+        (9, GangReady(gang="a")),
+        (10, GangLost(gang="a")),
+    ):
+        found.take(at, event)
+    found.take(70, Enqueued(parameters={}))
+    (waiting,) = runs(drawn(found)[0], "use-gang")
+    left, right = map(float, re.findall(r"M([\d.]+) .*H([\d.]+)", waiting.get("d", ""))[0])
+    assert (right - left) / (WIDTH - RIGHT - LEFT) == pytest.approx(60 / 70, abs=0.01)
+
+
+def test_waits_for_data_are_drawn_before_the_training_and_checkpoints_after_it() -> None:
+    spec = toy_spec(trials=1, policy="none")
+    found = Timeline(Machine(spec))
+    found.take(0, Launched(identity="i", spec=spec.written()))
+    found.take(0, GangReady(gang="a"))
+    (advance,) = found.take(0, Proposed(number=0, parameters={"x": 0.0}))
+    assert isinstance(advance, Advance)
+    report = Report(trial=0, epoch=advance.until, values=(0.5,))
+    found.take(100, Advanced(key=advance.key, gang="a", reports=(report,), data_s=60, checkpoint_s=10))
+    figure, _ = drawn(found)
+    (data,), (trained,), (written,) = (runs(figure, kind) for kind in ("use-data", "complete", "use-checkpoint"))
+    starts = [float((each.get("d") or "")[1:].split()[0]) for each in (data, trained, written)]
+    shares = [(start - LEFT) / (WIDTH - RIGHT - LEFT) for start in starts]
+    assert shares == pytest.approx([0, 0.6, 0.9], abs=0.01)
+    assert {"waiting for data", "checkpoints"} <= {each.text for each in figure.iter("span")}
 
 
 def test_a_gang_that_replaces_another_has_its_line() -> None:

@@ -585,6 +585,15 @@ def test_an_extension_undoes_no_stop(story):
     assert (sweep.machine.state, sweep.machine.budget) == (SweepState.RUNNING, 9)
 
 
+def test_a_launch_with_a_larger_budget_goes_on_though_the_driver_died_while_it_stopped(story):
+    """As ledgers of before replay: launch notes what its driver is allowed right after it took over."""
+    sweep = story(trials=2)
+    sweep.ready()
+    sweep.tell(StopRequested())
+    sweep.tell(Resumed(holder="b"), Extended(trials=9))
+    assert (sweep.machine.state, sweep.machine.is_closing, sweep.machine.budget) == (SweepState.RUNNING, False, 9)
+
+
 def test_a_signal_is_heard_beside_an_extension(story):
     sweep = story(trials=2)
     sweep.tell(InterruptRequested(), Extended(trials=9))

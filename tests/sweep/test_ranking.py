@@ -1,6 +1,7 @@
 """Which trial is best, and which are on the front."""
 
 import math
+from operator import le
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,16 +61,19 @@ def test_the_front_holds_what_nothing_beats_in_every_objective():
     assert [one.number for one in front] == [0, 1, 2, 4]
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
-def test_every_trial_is_on_the_front_or_beaten_by_one_that_is(values):
-    ranking = Ranking(toy_spec(policy="none", search=TWO))
-    trials = [trial(number, {9: tuple(map(float, pair))}) for number, pair in enumerate(values)]
-    front = {one.number for one in ranking.front(trials)}
-    for number, (a, b) in enumerate(values):
-        beaten = [
-            other for other in front if values[other][0] <= a and values[other][1] >= b and values[other] != (a, b)
-        ]
-        assert (number in front) == (not beaten)
+VALUES = st.one_of(st.none(), st.integers(0, 5).map(float))
+
+
+@given(st.sampled_from([1, 2]).flatmap(lambda more: st.lists(st.tuples(*[VALUES] * (1 + more)), max_size=12)))
+def test_every_trial_is_on_the_front_or_beaten_by_one_that_is_or_not_finite(values):
+    third = [{"metric": "c", "direction": "minimize"}]
+    objectives = TWO["objective"] + (third if values and len(values[0]) == 3 else [])
+    ranking = Ranking(toy_spec(policy="none", search={"objective": objectives}))
+    front = {one.number for one in ranking.front(trial(number, {9: each}) for number, each in enumerate(values))}
+    losses = [ranking.losses(each) for each in values]
+    for number, own in enumerate(losses):
+        beaten = any(losses[other] != own and all(map(le, losses[other], own)) for other in front)
+        assert (number in front) == (None not in values[number] and not beaten)
 
 
 def test_a_sweep_with_several_objectives_calls_the_first_one_best(story):

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from test_laws import CHAOS, KILLS, PATIENT, Run, runs
 
 from podium.spec.sweep import SweepSpec
-from podium.sweep.gain import advice
+from podium.sweep.gain import _wall_s, advice
 from podium.sweep.machine import Machine
 from podium.sweep.messages import (
     Advance,
     Advanced,
     AdvanceFailed,
+    Enqueued,
     Event,
     Extended,
     GangLost,
@@ -175,7 +176,19 @@ def test_a_gang_waits_for_its_proposal_and_another_has_nothing_to_do() -> None:
     assert told.totals == {Use.PROPOSALS: 4, Use.NOTHING: 4}
     told.finish(10)
     assert told.totals == {Use.PROPOSALS: 4, Use.NOTHING: 10, Use.TRAINING: 6}
-    assert "1 gangs instead of 2" in advice(told.timeline)
+    assert ": 1 gang instead of 2" in advice(told.timeline)
+
+
+def test_waits_after_the_last_gang_take_no_time_from_the_gangs() -> None:
+    told = Told(trials=3)
+    told.at(0, GangReady(gang="a"), GangReady(gang="b"), GangReady(gang="c"), GangReady(gang="d"))
+    told.propose(0)
+    told.finish(10)
+    told.at(10, *(GangLost(gang=gang) for gang in "abcd"))
+    told.at(19, Enqueued(parameters={}))
+    assert told.totals == {Use.TRAINING: 10, Use.REDONE: 20, Use.NOTHING: 10, Use.GANG: 9}
+    assert told.timeline.end == 19
+    assert _wall_s(told.timeline) == 10
 
 
 def test_a_slow_sampler_is_named() -> None:

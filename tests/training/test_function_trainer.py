@@ -1,5 +1,6 @@
 import textwrap
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,30 @@ def test_a_function_waits_at_a_rung_and_goes_on(run: Callable[..., Bench], tmp_p
     assert (len(folders), [name for name in lying if not name.startswith(".")]) == (4, folders)
     trained.trainer.close()
     assert sorted(path.name for path in (tmp_path / "store/checkpoints/toy/00003").iterdir()) == folders
+
+
+def test_an_advance_tells_how_long_checkpoints_took_and_nothing_of_what_a_function_does_besides(
+    run: Callable[..., Bench],
+) -> None:
+    trained = run("""
+        import time
+
+        def train(trial):
+            with trial.checkpoint():
+                time.sleep(0.1)
+            trial.report(1, {"score": 0.5})
+            time.sleep(0.3)
+    """)
+    began = time.perf_counter()
+    trained.advance(3, LANE)
+    elapsed, pauses = time.perf_counter() - began, trained.trainer.pauses
+    assert pauses.data_s is None
+    assert pauses.checkpoint_s is not None
+    assert 0.1 <= pauses.checkpoint_s <= elapsed - 0.3
+    other = run(NOT_SAVING)
+    other.advance(2, LANE)
+    other.trainer.close()
+    assert other.trainer.pauses.checkpoint_s is not None, "it measures, even if there is nothing to write"
 
 
 def test_a_function_gives_way_and_is_called_again(run: Callable[..., Bench], tmp_path: Path) -> None:

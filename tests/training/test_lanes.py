@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from training_bench import DOUBLE, Bench, make_spec, prepare_arrays
 
 from podium.data.manifest import Schema
 from podium.data.prepare import prepare
+from podium.data.reader import Batch
 from podium.spec.space import Value
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Advance, Lane, Measured, Report
 from podium.training import live as live_module
 from podium.training.lanes import Stack
 from podium.training.live import LiveTrial
+from podium.training.loop import Loop
 from podium.training.plain import Plain
 from podium.training.samples import Samples
 from podium.training.trainer import load_task
@@ -567,15 +569,23 @@ def test_trials_that_are_kept_in_memory_make_room_before_stacks_are_narrowed(
     lanes = lanes_of([{"optimizer.learning_rate": 0.01}] * 5)
     trained = bench(make_spec(fuse=4), data=blobs)
     advance(trained, 1, lanes[3:])
-    step, failures = kind.step, [torch.OutOfMemoryError("CUDA out of memory")]
+    step, failures, batches = kind.step, [torch.OutOfMemoryError("CUDA out of memory")], list[float]()
 
     def starved(group: Any, samples: Samples) -> None:
         if failures:
             raise failures.pop()
         step(group, samples)
 
+    def awaited(loop: Loop, coming: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in coming:
+            batches.append(1.0)
+            loop.data_s += 1.0
+            yield batch
+
     monkeypatch.setattr(kind, "step", starved)
+    monkeypatch.setattr(Loop, "_awaited", awaited)
     reports = advance(trained, 1, lanes[:count])
+    assert trained.trainer.pauses.data_s == sum(batches), "what the attempt that failed waited for counts, too"
     assert {(report.ending, report.width) for report in reports.values()} == {("until", count)}
     assert not [event for event in trained.events if isinstance(event, Measured)]
 

@@ -1,5 +1,6 @@
 """Learning curves of one sweep, and those of points that were repeated over trial seeds."""
 
+from statistics import median
 from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
 from podium.drawing.aggregates import band, limits, sample
@@ -68,7 +69,8 @@ def state_curves(parent: Element, panel: Panel, link: Link | None = None, metric
 def seeds(parent: Element, panel: Panel, link: Link | None = None) -> str:
     """Draws points that were tried with several trial seeds: of each the median curve, and from least to most a band.
 
-    The points with the best medians at the last epoch that all of them reached come first, `MOST_REPEATED` at most.
+    The points with the best medians at the last epoch that all of their trials reached come first, `MOST_REPEATED` at
+    most.
 
     Returns:
         What is drawn of how many, in words; empty if no point was repeated.
@@ -77,12 +79,10 @@ def seeds(parent: Element, panel: Panel, link: Link | None = None) -> str:
     groups = [trials for trials in groups if len(trials) > 1]
     if not groups:
         return ""
-    bands = [(trials, band((_curve(panel, trial) for trial in trials), (0, 50, 100))) for trials in groups]
-    common = set.intersection(*({*found.epochs} for _, found in bands))
-    last, sign = max(common, default=0), -1 if panel.is_maximized else 1
-    if last:
-        bands.sort(key=lambda each: sign * each[1].middle[each[1].epochs.index(last)])
-    chosen = bands[:MOST_REPEATED]
+    groups = _best_first(panel, groups)
+    chosen = [
+        (trials, band((_curve(panel, trial) for trial in trials), (0, 50, 100))) for trials in groups[:MOST_REPEATED]
+    ]
     names = [_point(trials) for trials, _ in chosen]
     legend(parent, [(f"s{place}", name) for place, name in enumerate(names)])
     ends, ticks = epoch_axis(panel.spec.rungs(), max(found.epochs[-1] for _, found in chosen))
@@ -102,6 +102,20 @@ def seeds(parent: Element, panel: Panel, link: Link | None = None) -> str:
             plot.dot(middle[0], 4, f"s{place}", said)
     others = f"the {len(chosen)} best of {len(groups):,}" if len(groups) > len(chosen) else f"{len(groups):,}"
     return f"{others[0].upper()}{others[1:]} points tried with several trial seeds. Shaded: lowest to highest."
+
+
+def _best_first(panel: Panel, groups: list[list[Trial]]) -> list[list[Trial]]:
+    """Repeated points by the medians at the last epoch at which all of their trials have values."""
+    found = [
+        [{epoch: value for epoch, value in _curve(panel, trial) if value is not None} for trial in trials]
+        for trials in groups
+    ]
+    last = max(set.intersection(*({*curve} for curves in found for curve in curves)), default=None)
+    if last is None:
+        return groups
+    medians = [median(curve[last] for curve in curves) for curves in found]
+    order = sorted(range(len(groups)), key=lambda place: medians[place], reverse=panel.is_maximized)
+    return [groups[place] for place in order]
 
 
 def _curve(panel: Panel, trial: Trial) -> list[tuple[int, float | None]]:

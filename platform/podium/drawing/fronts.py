@@ -1,14 +1,13 @@
 """Several objectives of one sweep against each other."""
 
 from collections.abc import Sequence
-from operator import mul
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from podium.drawing.aggregates import limits_from_best, sample
 from podium.drawing.marks import MOST_IN_CLOUDS, href, legend_of_states, scatter
 from podium.drawing.panels import Panel, goal_of
 from podium.drawing.svg import HEIGHT, SMALL, WIDTH, Link, Plot
-from podium.sweep.ranking import undominated
+from podium.sweep.ranking import Ranking
 
 MOST_MARKED = 60
 
@@ -26,10 +25,8 @@ def fronts(parent: Element, panel: Panel, link: Link | None = None) -> str:
     placed = [(trial, _finite(values)) for trial in panel.trials if None not in (values := trial.last_values)]
     if len(objectives) == 1 or not placed:
         return ""
-    signs = [-1.0 if one.direction == "maximize" else 1.0 for one in objectives]
-    losses = [tuple(map(mul, signs, values)) for _, values in placed]
-    best = undominated(losses)
-    front = sorted((each for each, own in zip(placed, losses, strict=True) if own in best), key=lambda each: each[1])
+    best = {trial.number for trial in Ranking(panel.spec).front(panel.trials)}
+    front = sorted((each for each in placed if each[0].number in best), key=lambda each: each[1])
     legend_of_states(parent, [trial for trial, _ in placed])
     shown = sample(placed, MOST_IN_CLOUDS)
     is_alone = len(objectives) == 2

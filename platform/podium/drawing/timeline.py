@@ -118,8 +118,7 @@ class _Clock:
     def __init__(self, timeline: Timeline) -> None:
         self._begin = timeline.begin
         self.away = [wait for wait in timeline.all_waits if wait.use is Use.AWAY]
-        last = max((row.end or timeline.at for row in timeline.rows), default=timeline.at)
-        self.whole_s = self(last)
+        self.whole_s = self(timeline.end)
 
     def __call__(self, at: float) -> float:
         """Where a moment lies."""
@@ -157,14 +156,13 @@ class _Painter:
         return min(SHADES - 1, SHADES * (lanes - 1) // max(self.most_lanes - 1, 1)) if self.most_lanes > 1 else 3
 
     def parts(self, piece: Piece) -> list[Part]:
-        """What a piece shows; what was written last of an advance at its end, and so what was in vain."""
+        """What a piece shows; of an advance waits for data first, and last what was written or in vain."""
         if isinstance(piece, Pause):
             return [(KINDS[piece.use], piece.begin, piece.end)]
-        after = piece.end - piece.checkpoint_s - piece.redone_s
-        first = (self.kind(piece), piece.begin, after)
-        if after == piece.end:
-            return [first]
-        return [first, (KINDS[Use.REDONE if piece.redone_s else Use.CHECKPOINT], after, piece.end)]
+        start, after = piece.begin + piece.data_s, piece.end - piece.checkpoint_s - piece.redone_s
+        last = KINDS[Use.REDONE if piece.redone_s else Use.CHECKPOINT]
+        parts = [(KINDS[Use.DATA], piece.begin, start), (self.kind(piece), start, after), (last, after, piece.end)]
+        return [part for part in parts if part[2] > part[1]]
 
 
 @dataclass
@@ -272,7 +270,7 @@ class _Sheet:
 
 def _legend(parent: Element, timeline: Timeline, painter: _Painter, spans: Sequence[Span]) -> None:
     used = [use for use, seconds in timeline.totals.items() if seconds > 0]
-    causes = [(KINDS[use], str(use)) for use in used if use not in (Use.TRAINING, Use.DATA, Use.AWAY)]
+    causes = [(KINDS[use], str(use)) for use in used if use not in (Use.TRAINING, Use.AWAY)]
     kinds = {painter.kind(span) for span in spans}
     states = [(str(state), str(state)) for state in TrialState if state in kinds]
     counts: dict[str, list[int]] = {}

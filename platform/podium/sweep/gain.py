@@ -35,7 +35,8 @@ def _fewer_gangs(timeline: Timeline, totals: Totals) -> str:
     needed = max(1, math.ceil(sum(totals[use] for use in WORKING) / wall_s))
     told = "had nothing to do, since no trial was ready and none was left to be drawn"
     if needed < most:
-        return f"{told}: {needed} gangs instead of {most} would do for as much training, or a larger budget.trials"
+        gangs = "1 gang" if needed == 1 else f"{needed} gangs"
+        return f"{told}: {gangs} instead of {most} would do for as much training, or a larger budget.trials"
     return f"{told}: a larger budget.trials would fill it"
 
 
@@ -109,5 +110,4 @@ def _most_at_once(timeline: Timeline) -> int:
 def _wall_s(timeline: Timeline) -> float:
     """Seconds in which there was any gang."""
     away_s = sum(wait.end - wait.begin for wait in timeline.all_waits)
-    last = max((row.end or timeline.at for row in timeline.rows), default=timeline.at)
-    return max(last - timeline.begin - away_s, 1e-9)
+    return max(timeline.end - timeline.begin - away_s, 1e-9)

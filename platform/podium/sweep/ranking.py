@@ -40,21 +40,25 @@ class Ranking:
         return (-trial.rung, self.loss(trial.last_values), trial.number)
 
     def front(self, trials: Iterable[Trial]) -> list[Trial]:
-        """The candidates that no other beats in every objective."""
+        """The candidates with finite values only that no other beats in every objective."""
         trials = list(trials)
         losses = {trial.number: self.losses(trial.last_values) for trial in filter(self.is_candidate, trials)}
-        front = undominated(losses.values())
+        front = undominated(own for own in losses.values() if math.inf not in own)
         return [trial for trial in trials if losses.get(trial.number) in front]
 
 
 def undominated(losses: Iterable[tuple[float, ...]]) -> set[tuple[float, ...]]:
-    """Those that no other beats in everything; in order only an earlier one can, and first the last one that did."""
+    """Those that no other beats in everything; in order only an earlier one can.
+
+    Of two losses one that does has the least second one so far; of more, the last one that did is asked first.
+    """
     front: list[tuple[float, ...]] = []
     for own in sorted(set(losses)):
-        better = next((place for place, other in enumerate(front) if all(map(le, other, own))), None)
+        rivals = front[-1:] if len(own) == 2 else front
+        better = next((place for place, other in enumerate(rivals) if all(map(le, other, own))), None)
         if better is None:
             front.append(own)
-        else:
+        elif len(own) != 2:
             front.insert(0, front.pop(better))
     return set(front)
 

@@ -8,8 +8,8 @@ from podium.sweep.trial import Trial
 
 MASK = (1 << 64) - 1
 
-SEEDS = ("seed",)
-"""The parameters that tell repetitions of one point apart."""
+SEED = "seed"
+"""The parameter that tells repetitions of one point apart."""
 
 
 def splitmix64(state: int) -> int:
@@ -22,7 +22,7 @@ def splitmix64(state: int) -> int:
 
 def trial_seed(spec: SweepSpec, number: int, parameters: Mapping[str, Value]) -> int:
     """The searched `seed`, else the sweep's fixed one, else a hash of (search.seed, number); below 2^62."""
-    searched = parameters.get("seed", spec.seed)
+    searched = parameters.get(SEED, spec.seed)
     if isinstance(searched, int):
         return searched
     return splitmix64(splitmix64(spec.search.seed) ^ number) >> 2
@@ -32,6 +32,6 @@ def repeated(trials: Iterable[Trial]) -> list[list[Trial]]:
     """The trials of each point that was tried with several trial seeds, one a seed."""
     points: dict[tuple[tuple[str, str], ...], dict[int, Trial]] = {}
     for trial in trials:
-        point = tuple(sorted((key, repr(value)) for key, value in trial.parameters.items() if key not in SEEDS))
+        point = tuple(sorted((key, repr(value)) for key, value in trial.parameters.items() if key != SEED))
         points.setdefault(point, {}).setdefault(trial.seed, trial)
     return [list(by_seed.values()) for by_seed in points.values() if len(by_seed) > 1]

@@ -127,6 +127,12 @@ class Timeline:
         return self.waits if last is None or self.machine.is_ended else [*self.waits, last]
 
     @property
+    def end(self) -> float:
+        """Until when there was a gang, or a wait for one, in seconds since 1970."""
+        ends = (self.at if row.end is None else row.end for row in self.rows)
+        return max([self.begin, *ends, *(wait.end for wait in self.all_waits)])
+
+    @property
     def totals(self) -> dict[Use, float]:
         """Seconds of gangs by what they went into; a time without any gang counts as one gang's."""
         totals = dict(self._closed)

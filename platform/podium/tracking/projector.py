@@ -236,13 +236,12 @@ class Projector:
         leaders = heapq.nsmallest(LEADERS, filter(self._ranking.is_candidate, trials.values()), key=order)
         has_plots = at is None and self._spec.tracking.plots and bool(trials)
         where = notes.Shown(self._experiment, self._parent, self._runs(), model, has_plots)
-        tags = {"state": state, "reason": reason[: entities.REASON_LIMIT]}
-        tags[notes.KEY] = notes.sweep(self._spec, state, reason, trials, leaders, where, at)
+        tags = {notes.KEY: notes.sweep(self._spec, state, reason, trials, leaders, where, at), "state": state}
+        tags["reason"] = reason[: entities.REASON_LIMIT]  # even none: there is one from before where it was resumed
         if leaders:
             best = leaders[0].number
             tags |= {"podium.best": str(best), "podium.best_run": where.runs.get(best, "")}
-        shown = {key: value for key, value in tags.items() if value}
-        self._client.log_batch(self._parent, tags=entities.to_tags(shown), **beside)
+        self._client.log_batch(self._parent, tags=entities.to_tags(tags), **beside)
         self._noted_at = math.inf if at is None else at
 
     def _runs(self) -> dict[int, str]:

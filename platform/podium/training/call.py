@@ -19,6 +19,7 @@ from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Lane, LaneProgress, Progress
 from podium.training.artifacts import Log, artifact_folder
 from podium.training.checkpoint import Checkpoints, Draft
+from podium.training.pauses import Pauses
 from podium.training.ranks import Ranks
 from podium.training.record import Record, from_plain, load_record, to_plain
 
@@ -115,7 +116,7 @@ class Call:
         self.metrics: dict[str, float] = {}
         self.is_waiting = False
         self._spec, self._function, self._lane = spec, function, lane
-        self._gang, self._until = "", 0
+        self._gang, self._until, self._pauses = "", 0, Pauses()
         self._called = 0
         self._draft: Draft | None = None
         self._ending: Ending = "returned"
@@ -127,14 +128,14 @@ class Call:
 
     # in the trainer's thread
 
-    def advance(self, gang: str, until: int) -> Ending:
-        """Lets the function run until it has reported `until`, or ends.
+    def advance(self, gang: str, until: int, pauses: Pauses) -> Ending:
+        """Lets the function run until it has reported `until`, or ends; notes its checkpoints' time in `pauses`.
 
         Raises:
             TaskError: if the function does not keep its contract.
             Exception: what the function raised.
         """
-        self._gang, self._until = gang, until
+        self._gang, self._until, self._pauses = gang, until, pauses
         if self._thread is None:
             saved = self._restore()
             if self.step >= min(until, self._spec.budget.epochs.max):
@@ -168,7 +169,8 @@ class Call:
             )
 
     def _restore(self) -> Path | None:
-        found = self._kept.enter_context(self.checkpoints.opening(self._lane.folder))
+        with self._pauses.checkpoint():
+            found = self._kept.enter_context(self.checkpoints.opening(self._lane.folder))
         if found is None:
             return None
         self.step, self.record = found.state["step"], load_record(found.state["record"])
@@ -232,7 +234,7 @@ class Call:
     def checkpoint(self) -> Iterator[Path]:
         """What `FunctionTrial.checkpoint` does."""
         draft = self.checkpoints.draft()
-        with draft.writing() as path:
+        with self._pauses.checkpoint(), draft.writing() as path:
             (path / FILES).mkdir()
             yield path / FILES
         self._replace_draft(draft)
@@ -240,7 +242,9 @@ class Call:
     def _settle_checkpoint(self) -> None:
         """The last checkpoint counts from the next report, or the function's return, on: no report can be lost then."""
         if self._draft is not None and self.ranks.is_first:
-            self.ranks.emit(self._draft.place(self.step, 0, self._state()))
+            with self._pauses.checkpoint():
+                saved = self._draft.place(self.step, 0, self._state())
+            self.ranks.emit(saved)
             self._draft = None
         self._replace_draft(None)
 

@@ -30,7 +30,7 @@ class FunctionTrainer:
             `Progress` at every report, and `Saved`, in the function's thread while `advance` waits.
 
     Attributes:
-        pauses: What the last advance waited for: the function alone knows.
+        pauses: What the last advance waited for: checkpoints; of data the function alone knows.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class FunctionTrainer:
             Exception: what the function raised, with its traceback.
         """
         (lane,) = command.lanes
-        began = time.monotonic()
+        began, self.pauses = time.monotonic(), Pauses(checkpoint_s=0.0)
         call = self._waiting(lane) or self._begin(lane)
-        ending = call.advance(command.gang, command.until)
+        ending = call.advance(command.gang, command.until, self.pauses)
         self._ranks.require_connection()
         return (
             Report(

@@ -178,8 +178,9 @@ class TaskTrainer(ABC, Generic[K]):
             if not self._cache:
                 self._fusing.narrow(alike[0], race)
             return None
+        finally:
+            self.pauses.data_s = (self.pauses.data_s or 0.0) + loop.data_s
         self._fusing.note(alike[0], race)
-        self.pauses.data_s = (self.pauses.data_s or 0.0) + loop.data_s
         return endings
 
     def _refusal(self, live: LiveTrial) -> str:

@@ -12,7 +12,7 @@ from podium.ledger import Book
 from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Event, Launched, Progress
 from podium.sweep.ranking import Ranking
-from podium.sweep.seeds import SEEDS, repeated
+from podium.sweep.seeds import SEED, repeated
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking import pages
 from podium.wiring import summaries
@@ -218,7 +218,7 @@ def _repetition(trials: Sequence[Trial], epoch: int, lost: int) -> dict[str, Any
     values = [float(trial.values[epoch][0] or 0.0) for trial in trials]
     interval = mean_interval(values)
     return {
-        "params": {key: value for key, value in trials[0].parameters.items() if key not in SEEDS},
+        "params": {key: value for key, value in trials[0].parameters.items() if key != SEED},
         "trials": sorted(trial.number for trial in trials),
         "epoch": epoch,
         "values": values,
