@@ -585,6 +585,24 @@ def test_an_extension_undoes_no_stop(story):
     assert (sweep.machine.state, sweep.machine.budget) == (SweepState.RUNNING, 9)
 
 
+def test_an_extension_undoes_no_stop_of_a_sweep_that_was_idle(story):
+    sweep = story(trials=2)
+    sweep.tell(StopRequested(by="ada"))
+    sweep.tell(Extended(trials=9))
+    assert sweep.machine.state is SweepState.STOPPED
+
+
+def test_a_stopped_sweep_that_was_given_all_its_trials_goes_on_with_a_larger_budget(story):
+    sweep = story(trials=1)
+    sweep.ready()
+    sweep.tell(StopRequested())
+    sweep.finish(0, 0.2, epoch=0, values=(), ending="halted", saved=False)
+    sweep.tell(Resumed(holder="b"))
+    assert sweep.machine.state is SweepState.STOPPED
+    sweep.tell(Extended(trials=2))
+    assert sweep.machine.state is SweepState.RUNNING
+
+
 def test_a_launch_with_a_larger_budget_goes_on_though_the_driver_died_while_it_stopped(story):
     """As ledgers of before replay: launch notes what its driver is allowed right after it took over."""
     sweep = story(trials=2)

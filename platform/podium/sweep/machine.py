@@ -51,6 +51,10 @@ class SweepState(StrEnum):
     FAILED = "failed"
 
 
+EXTENDABLE = (SweepState.RUNNING, SweepState.FINISHED, SweepState.EXHAUSTED)
+"""Where a larger budget alone has a sweep go on; any other end has to be resumed first."""
+
+
 class Machine:
     """One sweep.
 
@@ -81,6 +85,7 @@ class Machine:
         most_gangs = spec.resources.most_gangs
         self._demand = Demand(self._agenda, self._supply, self.cohorts, self.spending, most_gangs)
         self._closing: SweepState | None = None
+        self._is_resumed = False
 
     def handle(self, event: Event) -> list[Command]:
         """Takes one event; returns the commands that follow. Stale and repeated events change nothing."""
@@ -88,7 +93,10 @@ class Machine:
         if handler is None:
             return []
         handler(self, event)
-        return [] if self.is_ended else self._decide(may_end=not isinstance(event, Resumed))
+        was_resumed = isinstance(event, Resumed)
+        commands = [] if self.is_ended else self._decide(may_end=not was_resumed)
+        self._is_resumed |= was_resumed
+        return commands
 
     def pending(self) -> list[Command]:
         """The open commands: what a driver that took over has to carry out."""
@@ -172,7 +180,7 @@ class Machine:
     def _on_extended(self, event: Extended) -> None:
         """A sweep that has ended goes on, and so does one that was ending because its money was spent.
 
-        What ends for another reason ends: a user's stop, a signal or a failure is not undone.
+        What ends or has ended for another reason stays so until it is resumed: no stop, signal or failure is undone.
         """
         was_spent = self.spending.is_exhausted
         self._supply.budget = max(self.budget, event.trials)
@@ -180,7 +188,7 @@ class Machine:
         if self._closing is not None:
             if self._closing is SweepState.FINISHED and was_spent and not self.spending.is_exhausted:
                 self._reopen()
-        elif self._supply.num_left > 0 and self.state is not SweepState.INTERRUPTED:
+        elif self._supply.num_left > 0 and (self._is_resumed or self.state in EXTENDABLE):
             self._reopen()
 
     def _on_resumed(self, event: Resumed) -> None:
@@ -397,7 +405,7 @@ class Machine:
     def _end_if_idle(self, state: SweepState) -> None:
         if self._agenda.advances:
             return
-        self.state, self._closing = state, None
+        self.state, self._closing, self._is_resumed = state, None, False
         if state is SweepState.INTERRUPTED:
             return
         self._agenda.clear()
