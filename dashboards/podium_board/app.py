@@ -24,6 +24,9 @@ PAGES = (sweeps, sweep, trials, trial, timeline, data, promotions, comparison, s
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 """What a browser of this machine may call the board; a page elsewhere that has its own name point here has another."""
 
+MOST_PATH = 1_000
+"""Characters of an address's path."""
+
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -80,10 +83,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host = Request(scope).headers.get("host", "")
-        if host.rsplit(":", 1)[0] not in NAMES and host not in NAMES:
-            answer = PlainTextResponse(f"The board answers to {', '.join(NAMES)} only.\n", 403)
-            await answer(scope, receive, send)
+        request = Request(scope)
+        if why := _refusal(request):
+            await PlainTextResponse(f"{why}\n", 403)(scope, receive, send)
             return
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
@@ -95,11 +97,13 @@ class Guard:
             await send(message)
 
         scope["app"] = self._app
-        answered = self._admit(Request(scope))
+        answered = self._admit(request)
         await (answered or self._app)(scope, receive, guarded)
 
     def _admit(self, request: Request) -> Response | None:
         """The answer to a request that nobody else is to answer; None to all others."""
+        if len(request.scope["path"]) > MOST_PATH:
+            return _refused(request, HTTPException(404))
         access: Access = self._app.state.access
         if request.method not in ("GET", "HEAD"):
             why = access.refusal(request)
@@ -108,6 +112,17 @@ class Guard:
             return None
         text = UNKNOWN if access.is_open else READ_ONLY
         return access.enter(request) or pages.page(request, "error.html", 403, title="Not allowed", text=text)
+
+
+def _refusal(request: Request) -> str:
+    """Why a request is not looked at, in words; empty if it is."""
+    host = request.headers.get("host", "")
+    name, _, port = (host, "", "80") if host in NAMES else host.rpartition(":")
+    if name not in NAMES or not port.isdecimal() or len(port) > 5 or int(port) >= 2**16:
+        return f"The board answers to {', '.join(NAMES)} only."
+    is_own = request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+    is_page = request.headers.get("sec-fetch-dest") == "document"
+    return "" if is_own or is_page else "Pages of others may lead to the board's, and take nothing from it."
 
 
 def _style(_: Request) -> Response:

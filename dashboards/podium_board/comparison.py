@@ -43,8 +43,11 @@ def show(request: Request) -> Response:
 
 def compared(request: Request) -> Response:
     """The comparison alone."""
+    names = _names(request)
+    if not names:
+        raise LookupFailed("no sweep is named that is to be compared")
     try:
-        return HTMLResponse(_compared(board_of(request), tuple(_names(request)[:MOST])))
+        return HTMLResponse(_compared(board_of(request), tuple(names[:MOST])))
     except PodiumError as error:
         root = Element("p", {"class": "problem"})
         root.text = str(error)

@@ -90,5 +90,5 @@ class Promotions:
         if not log.is_file():
             return ""
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            return Secrets().mask(file.read().decode(errors="replace"))
+            start = file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return Secrets().mask_end(file.read(), is_cut=start > 0)

@@ -155,6 +155,9 @@ class Board:
             if not is_behind:
                 self._wake.wait(max(0.05, EVERY_S - (time.monotonic() - began)))
             self._wake.clear()
+            for name, at in list(self._looked.items()):
+                if time.monotonic() - at > KEPT_S:
+                    self._looked.pop(name, None)
 
     def _round(self) -> bool:
         """Reads what is new of all that is looked at; returns whether there is more to read at once."""

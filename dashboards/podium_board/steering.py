@@ -22,6 +22,7 @@ from podium_board.access import Access, form_of
 from podium_board.pages import access_of, board_of, fragment, page, render
 from podium_board.promoting import Promotions
 from podium_board.sweep import shown_of
+from podium_board.table import MOST_DIGITS
 
 PROBLEM = 422
 
@@ -37,7 +38,7 @@ def show(request: Request) -> Response:
 def confirm_stop(request: Request) -> Response:
     """Asks whether the sweep, or a trial of it, is to be stopped."""
     shown, trial = _known(request), request.query_params.get("trial", "")
-    if trial and (not trial.isdecimal() or shown["picture"] is None or int(trial) not in shown["picture"].trials):
+    if trial and (shown["picture"] is None or _number(trial) not in shown["picture"].trials):
         raise LookupFailed(f"sweep {shown['name']!r} has no trial {trial!r}")
     return page(request, "steer_stop.html", **shown, trial=trial)
 
@@ -67,9 +68,7 @@ async def stop(request: Request) -> Response:
     """Stops the sweep or the trial."""
     form = await form_of(request)
     trial = form.get("trial", "")
-    number = int(trial) if trial.isdecimal() else None
-    if trial and number is None:
-        raise LookupFailed(f"{trial!r} is no trial's number")
+    number = _number(trial) if trial else None
 
     def ask() -> str:
         return _said(requests.stop(*_asked(request), number, _name(request), _standing(request)))
@@ -214,6 +213,17 @@ def _standing(request: Request) -> requests.Standing | None:
             return picture.standing
         time.sleep(0.05)
     return None
+
+
+def _number(trial: str) -> int:
+    """The number of a trial.
+
+    Raises:
+        LookupFailed: for a text that is none.
+    """
+    if not trial.isdecimal() or len(trial) > MOST_DIGITS:
+        raise LookupFailed(f"{trial[:MOST_DIGITS]!r} is no trial's number")
+    return int(trial)
 
 
 def _name(request: Request) -> str:

@@ -11,6 +11,9 @@ from podium_board.pictures import Picture
 
 PER_PAGE = 50
 
+MOST_DIGITS = 30
+"""Of a number in an address; there are no such pages and trials."""
+
 SORTS = ("number", "state", "value", "epoch", "rung", "device_s", "attempts")
 """What a table can be sorted by, beside the searched parameters."""
 
@@ -40,7 +43,7 @@ class Query:
             state if state in set(TrialState) else "",
             asked.get("text", "").strip(),
             sort if known else "number",
-            max(1, int(page)) if page.isdecimal() else 1,
+            max(1, int(page[:MOST_DIGITS])) if page.isdecimal() else 1,
         )
 
 
@@ -61,10 +64,10 @@ class Page:
     matching: int
 
 
-def select(trials: Iterable[Trial], query: Query, spec: SweepSpec) -> Page:
+def select(trials: Iterable[Trial], query: Query) -> Page:
     """The page that a query asks for; the last one if it asks for one beyond."""
     found = [trial for trial in trials if _matches(trial, query)]
-    found = _sorted(found, query.sort, spec)
+    found = _sorted(found, query.sort)
     pages = max(1, -(-len(found) // PER_PAGE))
     number = min(query.page, pages)
     return Page(found[(number - 1) * PER_PAGE : number * PER_PAGE], number, pages, len(found))
@@ -90,18 +93,13 @@ def _matches(trial: Trial, query: Query) -> bool:
     return all(word in text.casefold() for word in words)
 
 
-def _sorted(trials: list[Trial], sort: str, spec: SweepSpec) -> list[Trial]:
+def _sorted(trials: list[Trial], sort: str) -> list[Trial]:
     """Sorted by a key, those that lack it last, whichever way; equal ones by number."""
     name, is_turned = sort.removeprefix("-"), sort.startswith("-")
     key = _key(name)
     have = [trial for trial in trials if key(trial) is not None]
     lack = [trial for trial in trials if key(trial) is None]
-    if name == "value":
-        ranking = Ranking(spec)
-        have.sort(key=lambda trial: ranking.loss(trial.last_values), reverse=is_turned)
-    else:
-        have.sort(key=lambda trial: _comparable(key(trial)), reverse=is_turned)
-    return [*have, *lack]
+    return [*sorted(have, key=lambda trial: _comparable(key(trial)), reverse=is_turned), *lack]
 
 
 def _key(name: str) -> Callable[[Trial], Any]:

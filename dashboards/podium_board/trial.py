@@ -17,6 +17,7 @@ from podium.masking import Secrets, without_logins
 from podium.spec.space import fusible_because
 from podium.store import read, size
 from podium.sweep.trial import Trial
+from podium.tracking import pages
 from podium.tracking.diagnosis import FILE
 from podium.training.artifacts import artifact_folder
 from podium.wiring import summaries
@@ -33,9 +34,6 @@ TAIL_BYTES = 20_000
 
 LINES = {"train": "s0", "validation": "s1"}
 """What the curves of each split are coloured by."""
-
-UI = "http://127.0.0.1:5000"
-"""Where `podium ui` shows runs that no server shows."""
 
 
 def show(request: Request) -> Response:
@@ -90,7 +88,7 @@ def _standing(request: Request, picture: Picture, trial: Trial) -> dict[str, Any
     """How it stands, in figures and words."""
     facts = _facts(request, picture)
     run, experiment, uri = facts.get(f"run/{trial.number}"), facts.get("experiment"), facts.get("tracking_uri") or ""
-    server = without_logins(uri).rstrip("/") if uri.startswith("http") else UI
+    server = without_logins(uri).rstrip("/") if uri.startswith("http") else pages.UI
     return {
         "trial": trial,
         "spec": picture.spec,
@@ -98,7 +96,7 @@ def _standing(request: Request, picture: Picture, trial: Trial) -> dict[str, Any
         "described": summaries.describe(trial, picture.spec, facts),
         "place": summaries.place_in(trial.cohort, trial.lane, trial.lanes) if trial.cohort else "",
         "fusible": fusible_because,
-        "run": f"{server}/#/experiments/{experiment}/runs/{run}" if run and experiment else "",
+        "run": f"{server}/{pages.run(experiment, run)}" if run and experiment else "",
         "is_served": uri.startswith("http"),
         "last": max(picture.trials),
     }
@@ -168,8 +166,8 @@ def _log(place: Place, picture: Picture, trial: Trial) -> dict[str, Any]:
     """The end of its log, without secrets."""
     whole = size(place.store, logs.log_name(picture.name, trial.number))
     start = max(0, whole - TAIL_BYTES)
-    text = logs.read_log(place.store, picture.name, trial.number, place.cache, start).decode(errors="replace")
-    return {"log": Secrets().mask(text), "is_cut": start > 0, "name": picture.name}
+    end = logs.read_log(place.store, picture.name, trial.number, place.cache, start)
+    return {"log": Secrets().mask_end(end, is_cut=start > 0), "is_cut": start > 0, "name": picture.name}
 
 
 def _tales(request: Request) -> Tales:

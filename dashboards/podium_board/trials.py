@@ -39,7 +39,7 @@ def _table(request: Request, picture: Picture) -> dict[str, Any]:
 
     return {
         "query": query,
-        "found": select(picture.trials.values(), query, picture.spec),
+        "found": select(picture.trials.values(), query),
         "states": list(TrialState),
         "parameters": list(picture.spec.search.space),
         "objectives": [objective.metric for objective in picture.spec.search.objectives],

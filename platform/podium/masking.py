@@ -20,6 +20,7 @@ PIECE_BYTES = 1 << 20
 """So much of a file is looked through at once."""
 
 _TELLING = re.compile(r"(?i)(?!(old)?pwd$).*(token|secret|passw|pwd|credential|key)")
+_FIRST_LINE = re.compile(rb"\A[^\r\n]*[\r\n]?")
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _PASSWORD = re.compile(r"(?i)(://[^/\s:@]*:)([^\s@]+(?:@[^\s@/]+)*)(?=@)|([?&](?:ssl)?password=)([^&\s]+)")
 
@@ -33,6 +34,15 @@ class Secrets:
     def mask(self, text: str) -> str:
         """The text with `***` in the place of secrets."""
         return without_passwords(self._in_text.sub(MASK, text))
+
+    def mask_end(self, text: bytes, *, is_cut: bool) -> str:
+        """The end of a text with `***` in the place of secrets.
+
+        Where it was cut, a secret may have been, whose rest nobody would know: all up to the first line break is left
+        out, and no secret goes over one.
+        """
+        whole = _FIRST_LINE.sub(b"", text) if is_cut else text
+        return self.mask(whole.decode(errors="replace"))
 
     def mask_file(self, path: Path, start: int = 0) -> None:
         """Overwrites secrets in a file from byte `start` on with as many stars; who reads it meanwhile keeps the place.

@@ -95,3 +95,25 @@ def test_the_style_has_both_themes(board):
     style = ask(board, "/style.css")
     assert style.headers["content-type"].startswith("text/css")
     assert "[data-theme=dark]" in style.text
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_others_lead_here_and_have_nothing_else_done(board, site):
+    assert ask(board, "/sweeps/finished", sec_fetch_site=site, sec_fetch_dest="document").status == 200
+    for dest in ("image", "iframe", "empty", "script"):
+        for path in ("/sweeps/finished/data/sheet.png", "/sweeps/finished", "/parts/sweeps", "/style.css"):
+            assert ask(board, path, sec_fetch_site=site, sec_fetch_dest=dest).status == 403
+    assert ask(board, "/style.css", sec_fetch_site="same-origin", sec_fetch_dest="style").status == 200
+
+
+def test_sweeps_are_compared_once_there_are_two(board, open_board, tmp_path):
+    assert "<button>Compare" in ask(board, "/parts/sweeps").text
+    assert "<button>Compare" not in ask(open_board(tmp_path), "/").text
+
+
+def test_the_best_of_all_trials_are_on_their_first_page(board):
+    for name, sort in (("finished", "-value"), ("objectives", "value")):
+        picture = board.look(name)
+        direction = picture.spec.search.objectives[0].direction
+        assert sort == ("-value" if direction == "maximize" else "value")
+        assert f"trials?sort={sort}" in ask(board, f"/sweeps/{name}/parts/best").text

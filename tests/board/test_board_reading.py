@@ -198,5 +198,13 @@ def test_sweeps_that_nobody_looks_at_are_forgotten_but_for_their_summary(open_bo
     assert len(until(lambda: whole(board, "small")).trials) == 12
 
 
+def test_names_that_somebody_made_up_are_forgotten(open_board, home, monkeypatch):
+    monkeypatch.setattr(reading, "KEPT_S", 0.1)
+    board = open_board(home)
+    for number in range(100):
+        assert board.edition(f"none-{number}") == 0
+    until(lambda: not [name for name in list(board._looked) if name.startswith("none")])
+
+
 def test_all_kinds_of_sweeps_are_listed(board, prepared):
     assert set(board.look_at_all()) == set(prepared[1])

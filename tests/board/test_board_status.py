@@ -9,7 +9,8 @@ from boards import ask
 
 from podium.ledger import Book
 from podium.wiring import summaries
-from podium_board import wording
+from podium.wiring.watching import Watched
+from podium_board import promotions, wording
 
 ELSEWHERE = {"sweep", "failures", "ailing", "tracking_uri", "parent_run_id", "front"}
 """What a status tells and the headline does not: other parts and pages of the board do."""
@@ -85,3 +86,20 @@ def test_what_users_wrote_is_escaped(board):
     failures = ask(board, "/sweeps/troubled/parts/failures").text
     assert "<b>no good" not in failures
     assert "&lt;b&gt;no good" in failures
+
+
+def test_whoever_needs_the_first_event_reads_no_other(prepared, monkeypatch):
+    """A database may send all that is asked for before the first row can be looked at."""
+    book, read = Book.at_home(prepared[0]), []
+    machine, rows = summaries.load(book, "finished"), Book.rows
+
+    def counted(*asked, **more):
+        found = list(rows(*asked, **more))
+        read.append(len(found))
+        return iter(found)
+
+    monkeypatch.setattr(Book, "rows", counted)
+    summaries.summarize(book, "finished", machine)
+    Watched(book, "finished")
+    promotions._promoting(book, "finished")
+    assert read == [1, 1, 2]

@@ -217,6 +217,10 @@ def test_each_action_is_a_request_with_a_name(
         ("extend", {"budget.trials": "8"}, "budget.trials of 'toy' is 8 now; 8 is not a whole number above it"),
         ("extend", {"budget.trials": "many"}, "'many' is not a whole number above it"),
         ("extend", {"budget.trials": "[1"}, "cannot be read"),
+        ("extend", {"budget.trials": "9" * 400}, "... is not a whole number below 1e+15 and above it"),
+        ("extend", {"budget.cost": "9" * 400}, "... is not a number below 1e+15 and above it"),
+        ("extend", {"budget.cost": ".inf"}, "inf is not a number below 1e+15 and above it"),
+        ("extend", {"budget.cost": "9" * 5000}, "it has more than 1,000 characters"),
         ("extend", {"budget.gpu_hours": "9"}, "budget.gpu_hours of 'toy' cannot be raised"),
         ("extend", {}, "Give at least one limit"),
         ("stop", {"trial": "7"}, "has no trial 7"),
@@ -233,6 +237,27 @@ def test_what_does_not_do_is_said_beside_the_form(
             assert f'name="{key}"' in answer.text
             assert f'value="{value}"' in answer.text, "what was entered is still there"
     assert asked(place) == []
+
+
+def test_what_was_asked_for_already_counts(insider: Client, place: Place) -> None:
+    assert insider.post("/sweeps/toy/steer/extend", {"budget.trials": "64", "budget.cost": "9"}).status == 303
+    for key, limit in (("budget.trials", "10"), ("budget.cost", "7")):
+        answer = insider.post("/sweeps/toy/steer/extend", {key: limit})
+        assert (answer.status, "above it" in words(answer.text)) == (422, True), answer
+    assert insider.post("/sweeps/toy/steer/extend", {"budget.cost": "10"}).status == 303
+    assert asked(place) == [Extended(trials=64, cost=9, by="Ada"), Extended(trials=64, cost=10, by="Ada")]
+
+
+def test_a_number_that_is_too_long_is_none(insider: Client) -> None:
+    long = "9" * 5000
+    for path in (f"/sweeps/toy/steer/stop?trial={long}", f"/sweeps/toy/trials/{long}"):
+        assert insider.get(path).status == 404
+    assert insider.post("/sweeps/toy/steer/stop", {"trial": long}).status == 404
+
+
+@pytest.mark.parametrize("host", ["localhost:99999", "localhost:x", "localhost:", "127.0.0.1:" + "9" * 5000])
+def test_a_port_that_there_is_not_is_refused(board: Client, host: str) -> None:
+    assert board.get("/", Host=host).status == 403
 
 
 def test_a_stop_is_asked_twice_without_a_script(insider: Client, place: Place) -> None:
@@ -285,6 +310,14 @@ def test_one_promotion_of_a_sweep_at_a_time(place: Place, monkeypatch: pytest.Mo
         begun.process.wait()
     assert begun.code is not None
     promotions.require_idle("toy")
+
+
+def test_what_a_promotion_says_does_not_begin_within_a_secret(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "0123456789abcdef")
+    log = Promotions(place).log("toy")
+    log.parent.mkdir(parents=True)
+    log.write_text("0123456789abcdef\n" + "x" * (promoting.TAIL_BYTES - 10) + "\n")
+    assert Promotions(place).said("toy") == "x" * (promoting.TAIL_BYTES - 10) + "\n"
 
 
 def test_a_promotion_that_somebody_else_drives_is_told_of(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

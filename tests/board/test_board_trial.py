@@ -11,7 +11,7 @@ from trial_homes import prepare_trials
 from podium.sweep.trial import TrialState
 from podium.tracking.diagnosis import PANELS
 from podium.wiring.place import Place
-from podium_board import images, layers
+from podium_board import images, layers, trial
 from podium_board.reading import Board
 
 
@@ -48,7 +48,7 @@ def test_a_trial_tells_how_it_stands(board: Board) -> None:
     assert f"{trial.parameters['rate']:.5g}" in page
     assert "fusible" not in page.partition("rate</th>")[2][:60], "no training function's own parameter is"
     assert "lane 0 of 1 in cohort" in page
-    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/abc"' in page
+    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/abc?workflowType=machine_learning"' in page
     assert 'rel="prev">Trial 2<' in page
     assert 'rel="next"' not in page
     assert "Stop this trial" not in page, "nobody may steer here"
@@ -104,6 +104,17 @@ def test_no_file_is_a_picture_but_those_of_the_trial(board: Board, place: Place,
     with pytest.raises(images.LookupFailed):
         images.read(place, "first", 3, facts, name)
     assert ask(board, f"/sweeps/first/trials/3/images/{name}").status == 404
+
+
+def test_the_end_of_a_log_does_not_begin_within_a_secret(
+    board: Board, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "0123456789abcdef")
+    log = place.home / "logs" / "first" / "trial-00001.log"
+    log.write_text("0123456789abcdef\n" + "x" * (trial.TAIL_BYTES - 10) + "\n")
+    page = shown(board, "/sweeps/first/trials/1/parts/log")
+    assert "xxx" in page
+    assert "abcdef" not in page
 
 
 def test_a_trial_has_its_story(board: Board) -> None:
@@ -165,7 +176,8 @@ def test_sweeps_are_compared(board: Board) -> None:
     assert "first/3" in found
     assert "second/1" in found
     assert "Choose sweeps to compare" in shown(board, "/compare")
-    assert ask(board, "/compare?sweep=first&sweep=none").status == 404
+    for path in ("/compare?sweep=first&sweep=none", "/parts/compare"):
+        assert ask(board, path).status == 404
     assert 'name="sweep" value="first"' in shown(board, "/parts/sweeps")
 
 

@@ -106,3 +106,20 @@ def test_whatever_prints_it(tmp_path: Path) -> None:
     assert "by C code: ****" in log
     for text in (log, early, late):
         assert not [word for word in WORDS if word in text]
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_what_is_left_of_a_secret_that_was_cut_is_not_shown(end: str) -> None:
+    text = f"0123456789abcdef printed{end}then 0123456789abcdef\nlast".encode()
+    for start in range(1, 16):
+        assert Secrets().mask_end(text[start:], is_cut=True) == "then ***\nlast"
+    assert Secrets().mask_end(text, is_cut=False) == f"*** printed{end}then ***\nlast"
+    assert Secrets().mask_end(b"89abcdef and nothing else", is_cut=True) == ""
+
+
+@pytest.mark.usefixtures("known")
+def test_a_tail_begins_with_a_whole_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("0123456789abcdef\n" + "x" * 391)  # 400 bytes from the end lie within the secret
+    assert tail(log, 2) == "x" * 391

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from podium.errors import SpecError
-from podium.spec.files import parse_sweep, read_sweep
+from podium.spec.files import parse_sweep, parse_value, read_sweep
 from podium.spec.space import Choice, Float, Int
 
 DIGITS = """\
@@ -469,3 +469,18 @@ def test_seeds_are_searched(write):
 def test_the_path_may_be_text(write):
     path = write(DIGITS)
     assert read_sweep(str(path)).path == Path(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1", "9" * 5000, f"0x{'f' * 5000}", "[" * 900, "2020-99-99", "\t- a\n\t- b"], ids=range(6)
+)
+def test_a_text_that_is_no_value_is_told_of(text):
+    with pytest.raises(SpecError, match="cannot be read"):
+        parse_value(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "2020-99-99", "[" * 5000], ids=range(3))
+def test_an_override_that_is_no_value_is_told_of(write, text):
+    with pytest.raises(SpecError) as error:
+        read_sweep(write(DIGITS), [f"budget.trials={text}"])
+    assert error.value.key == "budget.trials"

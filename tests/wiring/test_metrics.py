@@ -27,7 +27,7 @@ from podium.sweep.machine import Machine, replay
 from podium.sweep.messages import Advance, Event, Lane, Resumed
 from podium.sweep.trial import TrialState
 from podium.testing.simulation import RandomProposer, drive, launched, toy_spec
-from podium.wiring import endpoint, tracker
+from podium.wiring import endpoint, metrics, tracker
 from podium.wiring.metrics import KINDS, Meters, Timed
 from podium.wiring.place import Place
 
@@ -262,20 +262,24 @@ def test_names_and_texts_are_as_prometheus_wants_them(sweep: Sweep) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_loop_is_what_lies_between_two_waits() -> None:
+def test_a_loop_is_what_lies_between_two_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(metrics.time, "perf_counter", lambda: now)
+
     class Slow:
         def wait(self, timeout_s: float) -> list[Event]:
-            time.sleep(0.05)
+            nonlocal now
+            now += 50
             return []
 
         start = close = advance = halt = expect = lambda *_: None
 
     seconds: list[float] = []
     timed = Timed(Slow(), seconds.append)
-    for _ in range(3):
+    for second in (1, 2, 4):
+        now += second
         timed.wait(0)
-    assert len(seconds) == 3
-    assert max(seconds) < 0.05
+    assert seconds == [1, 2, 4]
 
 
 # where they are asked
@@ -301,13 +305,13 @@ def test_places_that_are_none(text: str) -> None:
         endpoint.parse(text)
 
 
-def metered(sweep: Sweep, metrics: str) -> Any:
+def metered(sweep: Sweep, metrics: str, warned: list[str]) -> Any:
     place = replace(sweep.place, metrics=metrics, cluster="inline")
-    return endpoint.metered(sweep.machine, launched(sweep.spec), sweep.ledger, sweep.book, place)
+    return endpoint.metered(sweep.machine, launched(sweep.spec), sweep.ledger, sweep.book, place, warned.append)
 
 
 def test_prometheus_is_answered_on_loopback_and_told_where(sweep: Sweep) -> None:
-    with metered(sweep, "0") as metrics:
+    with metered(sweep, "0", []) as metrics:
         (target,) = endpoint.targets(sweep.book)
         assert target["labels"] == {"sweep": "toy"}
         (address,) = target["targets"]
@@ -323,7 +327,7 @@ def test_prometheus_is_answered_on_loopback_and_told_where(sweep: Sweep) -> None
 
 def test_nothing_is_opened_unless_somebody_wants_it(sweep: Sweep) -> None:
     before = threading.active_count()
-    with metered(sweep, "") as metrics:
+    with metered(sweep, "", []) as metrics:
         assert metrics.url == ""
         assert threading.active_count() == before
         assert endpoint.targets(sweep.book) == []
@@ -331,13 +335,24 @@ def test_nothing_is_opened_unless_somebody_wants_it(sweep: Sweep) -> None:
         assert metrics.timed(executor) is executor
 
 
-def test_a_port_that_is_taken_is_one_clear_error(sweep: Sweep) -> None:
+def test_a_port_that_is_taken_stops_no_training(sweep: Sweep) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} cannot be opened: .* give another port"):
-            metered(sweep, str(port)).__enter__()
+        warned: list[str] = []
+        with metered(sweep, str(port), warned) as metrics:
+            assert metrics == (None, "")
+        assert re.search(rf"127\.0\.0\.1:{port} cannot be opened: .* give another port.* the sweep goes on", warned[0])
+        assert endpoint.targets(sweep.book) == []
+
+
+def test_an_address_that_is_none_is_told_of_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_METRICS", "somewhere")
+    done = podium_here(tmp_path, "resume", "toy")
+    assert (done.code, "'somewhere' is no place to tell metrics at" in done.problems) == (2, True)
 
 
 def test_a_driver_that_was_killed_is_missed_for_a_day(sweep: Sweep) -> None:
@@ -345,7 +360,7 @@ def test_a_driver_that_was_killed_is_missed_for_a_day(sweep: Sweep) -> None:
         with book._engine.begin() as connection:
             connection.execute(sa.update(LEASES).values(expires=time.time() - seconds))
 
-    with metered(sweep, "0"):
+    with metered(sweep, "0", []):
         pass
     for hours, is_missed in ((1, True), (23, True), (25, False)):
         age(sweep.book, 3600 * hours)
@@ -353,7 +368,7 @@ def test_a_driver_that_was_killed_is_missed_for_a_day(sweep: Sweep) -> None:
 
 
 def test_a_driver_that_tells_nothing_is_not_taken_for_the_one_before(sweep: Sweep) -> None:
-    with metered(sweep, "0"):
+    with metered(sweep, "0", []):
         pass
     sweep.ledger.release()
     again = sweep.book.hold("toy")
@@ -363,7 +378,7 @@ def test_a_driver_that_tells_nothing_is_not_taken_for_the_one_before(sweep: Swee
 
 def test_targets_on_the_command_line(sweep: Sweep, tmp_path: Path) -> None:
     home = ("--home", str(sweep.place.home))
-    with metered(sweep, "0") as metrics:
+    with metered(sweep, "0", []) as metrics:
         address = metrics.url.split("/")[2]
         listed = podium_here(tmp_path, "targets", *home)
         assert [line.split() for line in listed.output.splitlines()] == [["sweep", "address"], ["toy", address]]

@@ -88,9 +88,10 @@ def with_metrics(command: Callable[..., Any]) -> Callable[..., Any]:
     def told(metrics: str | None, place: Place, **options: Any) -> Any:
         from podium.wiring.endpoint import parse
 
+        metrics = metrics or place.metrics
         if metrics:
             parse(metrics)
-        return command(place=replace(place, metrics=metrics or place.metrics), **options)
+        return command(place=replace(place, metrics=metrics), **options)
 
     help_text = (
         "Tell Prometheus how the sweep goes: at a PORT of this machine, 0 for a free one; ADDRESS:PORT or cluster:0 "

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from podium.masking import MaskedStream, Secrets, mask
+from podium.masking import MaskedStream, Secrets
 from podium.store import copy_from, copy_into, local_path, read, size
 
 TAIL_LINES = 20
@@ -76,8 +76,9 @@ def tail(path: Path, lines: int = TAIL_LINES) -> str:
     if not path.exists():
         return ""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 200 * lines))
-        return mask("\n".join(file.read().decode(errors="replace").splitlines()[-lines:]))
+        start = file.seek(max(0, path.stat().st_size - 200 * lines))
+        text = Secrets().mask_end(file.read(), is_cut=start > 0)
+    return "\n".join(text.splitlines()[-lines:])
 
 
 @contextlib.contextmanager

@@ -144,6 +144,10 @@ class Book:
         with guarded(self._engine), self._engine.begin() as connection:
             connection.execute(REQUESTS.insert().values(row))
 
+    def requests(self, sweep: str) -> list[Request]:
+        """What users have asked for that no driver has taken yet, in order."""
+        return [request for _, request in _requests(self._engine, self._reader, sweep)]
+
     def facts(self, sweep: str) -> Facts:
         """The notes kept beside a sweep's events."""
         return Facts(self._engine, self._reader, sweep)
@@ -237,12 +241,10 @@ class HeldLedger:
 
     def requests(self) -> list[Request]:
         """What users asked for since the last call; forgotten by the database with the next `append`."""
-        query = sa.select(REQUESTS.c.id, REQUESTS.c.body).where(REQUESTS.c.sweep == self._sweep)
-        with guarded(self._engine), self._reader.connect() as connection:
-            rows = connection.execute(query.order_by(REQUESTS.c.id)).all()
-        new = [row for row in rows if row.id not in self._handed_out]
-        self._handed_out += [row.id for row in new]
-        return [REQUEST.validate_json(row.body) for row in new]
+        rows = _requests(self._engine, self._reader, self._sweep)
+        new = [(number, request) for number, request in rows if number not in self._handed_out]
+        self._handed_out += [number for number, _ in new]
+        return [request for _, request in new]
 
     def renew(self) -> None:
         """Makes sure that the lease was not seen to be lost; the driver calls this in every loop.
@@ -279,3 +281,10 @@ class HeldLedger:
                 return
             except StorageFault:  # the database may be back before the lease expires; an append says if it is not
                 continue
+
+
+def _requests(engine: sa.Engine, reader: sa.Engine, sweep: str) -> list[tuple[int, Request]]:
+    """The requests that stand in the database, with their numbers there."""
+    query = sa.select(REQUESTS.c.id, REQUESTS.c.body).where(REQUESTS.c.sweep == sweep).order_by(REQUESTS.c.id)
+    with guarded(engine), reader.connect() as connection:
+        return [(row.id, REQUEST.validate_json(row.body)) for row in connection.execute(query)]

@@ -38,6 +38,9 @@ Origins = Mapping[KeyPath, Origin]
 S = TypeVar("S", bound=Settings)
 
 PRESET = "preset"
+
+MOST_VALUE = 1_000
+"""Characters of a value that stands alone."""
 """The key of the override that names a preset."""
 
 
@@ -242,12 +245,23 @@ def parse_value(text: str) -> Any:
     """The value that `text` stands for in YAML 1.2.
 
     Raises:
-        SpecError: if it is no YAML.
+        SpecError: if it is no YAML, or longer than a value is.
     """
+    if len(text) > MOST_VALUE:
+        raise SpecError(f"{text[:20]!r} and so on cannot be read: it has more than {MOST_VALUE:,} characters")
+    try:
+        return _loaded(text)
+    except ValueError as error:
+        raise SpecError(f"{text!r} cannot be read: {error}") from None
+
+
+def _loaded(text: str) -> Any:
     try:
         return _plain(YAML(typ="safe", pure=True).load(text))
     except YAMLError as error:
-        raise SpecError(f"{text!r} cannot be read: {_yaml_problem(error)}") from None
+        raise ValueError(_yaml_problem(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def _assignment(override: str) -> tuple[str, Any]:
@@ -256,9 +270,9 @@ def _assignment(override: str) -> tuple[str, Any]:
     if not separator or not all(key.split(".")):
         raise SpecError("is not an override; write key=value, such as budget.trials=64", file=override)
     try:
-        return key, _plain(YAML(typ="safe", pure=True).load(text))
-    except YAMLError as error:
-        raise SpecError(_yaml_problem(error), key=key, file=override) from None
+        return key, _loaded(text)
+    except ValueError as error:
+        raise SpecError(str(error), key=key, file=override) from None
 
 
 def _apply_preset(name: Any, tree: dict[Any, Any], origins: dict[KeyPath, Origin], origin: Origin) -> None:

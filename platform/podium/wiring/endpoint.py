@@ -3,8 +3,8 @@
 import ipaddress
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -69,28 +69,37 @@ def parse(text: str) -> tuple[str, int]:
 
 
 @contextmanager
-def metered(machine: Machine, launched: Launched, ledger: HeldLedger, book: Book, place: Place) -> Iterator["Metered"]:
+def metered(
+    machine: Machine, launched: Launched, ledger: HeldLedger, book: Book, place: Place, warn: Callable[[str], None]
+) -> Iterator["Metered"]:
     """Tells Prometheus how a sweep goes as long as the block lasts, and the ledger where, if the place says so.
 
-    This process must be connected to the place's Ray.
-
-    Raises:
-        UserError: if the port cannot be opened.
+    This process must be connected to the place's Ray. If the port cannot be opened, `warn` is told and nobody else.
     """
     if not place.metrics:
         yield Metered(None, "")
         return
     from podium.wiring.metrics import Meters
 
-    meters, sweep = Meters(machine, launched, ledger, book, place), machine.spec.sweep
-    with _opened(place, meters) as address:
-        book.facts(sweep).put({FACT: {"address": address, "epoch": ledger.epoch}})
-        yield Metered(meters, f"http://{address}/metrics")
+    meters, told = Meters(machine, launched, ledger, book, place), Metered(None, "")
+    with ExitStack() as stack:
+        try:
+            address = stack.enter_context(_opened(place, meters))
+        except UserError as error:
+            warn(f"{error}; the sweep goes on without telling metrics")
+        else:
+            book.facts(machine.spec.sweep).put({FACT: {"address": address, "epoch": ledger.epoch}})
+            told = Metered(meters, f"http://{address}/metrics")
+        yield told
 
 
 @contextmanager
 def _opened(place: Place, meters: "Meters") -> Iterator[str]:
-    """Answers at an address and a port, which it gives."""
+    """Answers at an address and a port, which it gives.
+
+    Raises:
+        UserError: if it cannot be opened.
+    """
     from prometheus_client import CollectorRegistry, start_http_server
 
     host, port = parse(place.metrics)

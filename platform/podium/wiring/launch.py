@@ -324,7 +324,7 @@ def _drive(attempt: Attempt, machine: Machine, launched: Launched, opening: Sequ
         with (
             keeper,
             _executor(attempt, spec, launched, lambda: max(opened, machine.budget)) as executor,
-            metered(machine, launched, attempt.ledger, attempt.book, place) as metrics,
+            metered(machine, launched, attempt.ledger, attempt.book, place, watcher.warn) as metrics,
         ):
             if metrics.url:
                 watcher.stage(f"Telling metrics at {metrics.url}")

@@ -1,8 +1,7 @@
 """What users ask of a sweep while it runs: left in the ledger for its driver."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from podium.errors import LookupFailed, Refused, SpecError
@@ -11,11 +10,17 @@ from podium.spec.files import parse_value
 from podium.spec.space import Value
 from podium.spec.space_checks import check_point
 from podium.spec.sweep import SweepSpec
+from podium.spec.wording import show
 from podium.sweep.machine import Machine, SweepState
-from podium.sweep.messages import Enqueued, Extended, StopRequested
+from podium.sweep.messages import Enqueued, Extended, Request, StopRequested
 from podium.sweep.trial import Trial
 from podium.wiring import summaries
 from podium.wiring.place import Place
+
+GOING = (SweepState.RUNNING, SweepState.INTERRUPTED)
+
+MOST = 1e15
+"""No limit is beyond."""
 
 LISTED = "its trials are those that search.points lists"
 
@@ -28,7 +33,7 @@ class Standing:
         spec: Its settings.
         state: Where it stands.
         trials: By number, its trials.
-        limits: By its key, each limit of the budget that may be raised; none if all trials were settled beforehand.
+        limits: By its key, each limit of the budget that may be raised; `budget.trials` is none if they are listed.
         budget: How many trials it may have.
     """
 
@@ -42,10 +47,21 @@ class Standing:
     def of(cls, machine: Machine) -> "Standing":
         """How a machine stands now."""
         limits: dict[str, float] = {f"budget.{name}": limit for name, limit in machine.spending.limits.items()}
-        is_settled = machine.spec.search.sampler == "list" or machine.state is SweepState.EXHAUSTED
-        if not is_settled:
+        if machine.state is SweepState.EXHAUSTED:
+            limits = {}
+        elif machine.spec.search.sampler != "list":
             limits = {"budget.trials": machine.budget, **limits}
         return cls(machine.spec, machine.state, dict(machine.trials), limits, machine.budget)
+
+    def after(self, asked: Iterable[Request]) -> "Standing":
+        """How it will stand when what users have asked for is done."""
+        limits, budget = dict(self.limits), self.budget
+        for each in asked:
+            if isinstance(each, Extended):
+                wanted = {"budget.trials": each.trials, "budget.gpu_hours": each.gpu_hours, "budget.cost": each.cost}
+                limits = {key: max(limit, wanted[key] or 0.0) for key, limit in limits.items()}
+                budget = max(budget, each.trials)
+        return replace(self, limits=limits, budget=budget)
 
 
 def stop(place: Place, sweep: str, trial: int | None, by: str, known: Standing | None = None) -> dict[str, Any]:
@@ -110,17 +126,19 @@ def extend(
 
     Raises:
         LookupFailed: if there is no such sweep.
-        Refused: if no budget of it can grow.
+        Refused: if no budget of it can grow, or it would change nothing.
         SpecError: for a limit that is none, or not higher than the one in force.
     """
     book = place.book()
-    standing = known or Standing.of(summaries.load(book, sweep))
+    standing = _standing(book, sweep, known)
     current = standing.limits
     if not current:
         why = "every point of the grid was tried" if standing.state is SweepState.EXHAUSTED else LISTED
         raise Refused(f"the budget of {sweep!r} cannot grow: {why}")
     wanted = {key: _raised(sweep, key, value, current) for key, value in limits.items()}
     trials = int(wanted.pop("budget.trials", standing.budget))
+    if standing.state not in GOING and trials <= len(standing.trials):
+        raise Refused(f"all {trials} trials of {sweep!r} are over, which nothing but more of them can change")
     more = {key.partition(".")[2]: limit for key, limit in wanted.items()}
     book.request(sweep, Extended(trials=trials, **more, by=by))
     budget = {key: limit for key, limit in {"budget.trials": trials, **wanted}.items() if key in limits}
@@ -147,17 +165,23 @@ def _raised(sweep: str, key: str, value: Any, current: Mapping[str, float]) -> f
     if key not in current:
         raise SpecError(f"{key} of {sweep!r} cannot be raised; what can be: {', '.join(current)}")
     is_number = isinstance(value, int if key == "budget.trials" else int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= current[key]:
+    if not is_number or not current[key] < value < MOST:
         kind = "a whole number" if key == "budget.trials" else "a number"
-        raise SpecError(f"{key} of {sweep!r} is {current[key]:g} now; {value!r} is not {kind} above it")
+        kind += f" below {MOST:g} and" if is_number and value >= MOST else ""
+        raise SpecError(f"{key} of {sweep!r} is {current[key]:g} now; {show(value)} is not {kind} above it")
     return float(value)
 
 
 def _open(book: Book, sweep: str, known: Standing | None) -> Standing:
-    standing = known or Standing.of(summaries.load(book, sweep))
-    if standing.state not in (SweepState.RUNNING, SweepState.INTERRUPTED):
+    standing = _standing(book, sweep, known)
+    if standing.state not in GOING:
         raise Refused(f"sweep {sweep!r} is over: {standing.state}")
     return standing
+
+
+def _standing(book: Book, sweep: str, known: Standing | None) -> Standing:
+    asked = book.requests(sweep)  # first: a driver may take them meanwhile
+    return (known or Standing.of(summaries.load(book, sweep))).after(asked)
 
 
 def _asked(book: Book, sweep: str, what: str) -> dict[str, Any]:
