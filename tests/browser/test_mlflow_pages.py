@@ -1,7 +1,6 @@
 """A sweep in the pages of a real MLflow server, as a person with a browser meets them."""
 
 import random
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,12 @@ from podium.tracking.client import connect
 from podium.tracking.projector import Projector
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 60_000
+TRIALS, LOADED = 120, 100
 
 
 class Facts(dict[str, Any]):
@@ -126,85 +124,68 @@ def show(folder: Path, story: Story) -> Facts:
     return facts
 
 
-def site(folder: Path, trials: int) -> Iterator[Site]:
-    from playwright.sync_api import sync_playwright
-
-    server, story = Server(folder), play(trials)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, chromium: "Browser") -> Iterator[Site]:
+    """A sweep of more trials than the table loads at once."""
+    folder = tmp_path_factory.mktemp("site")
+    server, story = Server(folder), play(TRIALS)
     facts = show(folder, story)
     server.start()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 1400})
-            page.set_default_timeout(PATIENCE_MS)
-            page.goto(f"{server.address}/#/experiments?{pages.TRAINING_VIEW}")  # once there, its assistant stays shut
-            page.get_by_text("shown").first.wait_for()
-            runs = {int(key[4:]): run for key, run in facts.items() if key.startswith("run/")}
-            shown = Site(page, server.address, facts["experiment"], facts["parent_run"], runs, story.machine.trials)
-            yield shown
-            browser.close()
+        page = chromium.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{server.address}/#/experiments?{pages.TRAINING_VIEW}")  # once there, its assistant stays shut
+        page.get_by_text("shown").first.wait_for()
+        runs = {int(key[4:]): run for key, run in facts.items() if key.startswith("run/")}
+        yield Site(page, server.address, facts["experiment"], facts["parent_run"], runs, story.machine.trials)
+        page.close()
     finally:
         server.kill()
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    yield from site(tmp_path_factory.mktemp("small"), 32)
-
-
-def test_the_parents_description_leads_to_all_there_is(small: Site) -> None:
-    small.open_note()
-    page = small.page
+def test_the_parents_description_leads_to_all_there_is(site: Site) -> None:
+    site.open_note()
+    page = site.page
     page.get_by_text("Which rate and width lose").first.wait_for()
     page.get_by_text("1 failed: exception after").first.wait_for()
     links = {link.inner_text(): link.get_attribute("href") for link in page.get_by_role("link").all()}
-    assert pages.file(small.experiment, small.parent, "sweep.yaml") == links["sweep file"]
-    small.follow("learning curves")
+    assert pages.file(site.experiment, site.parent, "sweep.yaml") == links["sweep file"]
+    site.follow("learning curves")
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 500)")
-    small.open_note()
-    small.follow("model shown, version 1")
+    site.open_note()
+    site.follow("model shown, version 1")
     page.get_by_text("Version 1", exact=True).first.wait_for()
-    small.open_note()
-    small.follow("the best 10 compared")
+    site.open_note()
+    site.follow("the best 10 compared")
     page.get_by_text("Comparing 10 Runs").first.wait_for()
 
 
-def test_a_trials_page_tells_what_came_of_it(small: Site) -> None:
-    small.open(pages.run(small.experiment, small.runs[4]))
-    small.page.get_by_text("Trial 4 of").first.wait_for()
-    small.page.get_by_text("CUDA out of memory").first.wait_for()
-    small.page.get_by_text("podium logs shown/4").first.wait_for()
+def test_a_trials_page_tells_what_came_of_it(site: Site) -> None:
+    site.open(pages.run(site.experiment, site.runs[4]))
+    site.page.get_by_text("Trial 4 of").first.wait_for()
+    site.page.get_by_text("CUDA out of memory").first.wait_for()
+    site.page.get_by_text("podium logs shown/4").first.wait_for()
 
 
-def test_trials_are_found_by_state_and_rung(small: Site) -> None:
-    trials = small.trials.values()
+def test_trials_are_found_by_state_and_rung(site: Site) -> None:
+    trials = site.trials.values()
     stopped = [trial for trial in trials if trial.state == "stopped" and trial.rung == 3]
     low = [trial for trial in trials if trial.last_values and (trial.last_values[0] or 9) < 1]
-    assert 0 < len(stopped) < 32
-    assert 0 < len(low) < 32
-    small.finds("tags.state = 'stopped' and tags.rung = '3'", len(stopped))
-    small.finds("metrics.objective < 1 and tags.rung != ''", len(low))
+    assert 0 < len(stopped) < LOADED
+    assert 0 < len(low) < LOADED
+    site.finds("tags.state = 'stopped' and tags.rung = '3'", len(stopped))
+    site.finds("metrics.objective < 1 and tags.rung != ''", len(low))
 
 
-def test_a_saved_view_has_the_columns_and_the_charts(small: Site) -> None:
-    small.open_note()
-    small.follow("all trials by objective")
-    small.has_rows(32)
+def test_a_saved_view_has_the_columns_and_the_charts(site: Site) -> None:
+    site.open_note()
+    site.follow("all trials by objective")
+    site.has_rows(LOADED)
     for column in ("objective", "best_epoch", "state", "rung", "rate"):
-        small.page.get_by_text(column, exact=True).first.wait_for()
-    small.open_note()
-    small.follow("trials by state and rung")
-    small.page.get_by_text("Group: state").first.wait_for()
-    small.open(f"{pages.view(small.experiment, views.TRIALS)}&compareRunsMode=CHART")
+        site.page.get_by_text(column, exact=True).first.wait_for()
+    site.open_note()
+    site.follow("trials by state and rung")
+    site.page.get_by_text("Group: state").first.wait_for()
+    site.open(f"{pages.view(site.experiment, views.TRIALS)}&compareRunsMode=CHART")
     for section in ("Trials", "train", "Model metrics", "spending", "system/rank_0"):
-        small.page.get_by_text(section, exact=True).first.wait_for(state="attached")
-
-
-@pytest.mark.slow
-def test_a_thousand_trials(tmp_path: Path) -> None:
-    for large in site(tmp_path, 1000):
-        large.finds("tags.rung != ''", 100)  # the UI counts what it has loaded
-        large.open(pages.view(large.experiment, views.TRIALS))
-        large.page.get_by_text("best_epoch", exact=True).first.wait_for()
-        large.open_note()
-        large.page.get_by_role("link", name="the best 10 compared").wait_for()
+        site.page.get_by_text(section, exact=True).first.wait_for(state="attached")

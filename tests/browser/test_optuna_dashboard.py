@@ -1,6 +1,5 @@
 """An exported study in the real Optuna Dashboard."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +14,7 @@ from podium.wiring.exporting import export
 
 __all__ = ["make_spec", "make_story"]
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+pytestmark = pytest.mark.browser
 
 
 class Quiet(WSGIRequestHandler):
@@ -52,25 +49,16 @@ def address(tmp_path: Path, make_story: Callable[..., Story]) -> Iterator[str]:
         thread.join()
 
 
-def test_the_dashboard_shows_trials_states_and_plots(address: str, tmp_path: Path) -> None:
-    from playwright.sync_api import expect, sync_playwright
+def test_the_dashboard_shows_trials_states_and_plots(address: str, open_page: Callable[..., Any]) -> None:
+    from playwright.sync_api import expect
 
     expect.set_options(timeout=60_000)  # a hang, not a slow machine
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(f"{address}/studies/1")
-        expect(page.get_by_text("shown").first).to_be_visible()
-        expect(page.get_by_text("Intermediate values").first).to_be_visible()
-        expect(page.locator(".js-plotly-plot").first).to_be_visible()
-        page.wait_for_timeout(1000)
-        page.screenshot(path=tmp_path / "study.png", full_page=True)
-        page.goto(f"{address}/studies/1/trials?numbers=7")
-        expect(page.get_by_text("Pruned").first).to_be_visible()
-        expect(page.get_by_text("not a number").first).to_be_visible()
-        for state in ("Complete", "Pruned", "Fail"):
-            expect(page.get_by_text(state, exact=True).first).to_be_visible()
-        browser.close()
-    assert problems == []
+    page = open_page(f"{address}/studies/1")
+    expect(page.get_by_text("shown").first).to_be_visible()
+    expect(page.get_by_text("Intermediate values").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    page.goto(f"{address}/studies/1/trials?numbers=7")
+    expect(page.get_by_text("Pruned").first).to_be_visible()
+    expect(page.get_by_text("not a number").first).to_be_visible()
+    for state in ("Complete", "Pruned", "Fail"):
+        expect(page.get_by_text(state, exact=True).first).to_be_visible()

@@ -1,7 +1,6 @@
 """The report as a page: in Chromium, light and dark, wide and narrow; it asks for nothing, and axe finds nothing."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from podium.wiring.reporting import report
 
 __all__ = ["make_spec", "make_story"]
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+pytestmark = pytest.mark.browser
 
 
 def outcome(number: int, epoch: int) -> Any:
@@ -35,22 +32,12 @@ def page_file(tmp_path: Path, make_story: Callable[..., Story]) -> Path:
     return tmp_path / "report.html"
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def test_it_is_clean_in_any_light_at_any_width(page_file: Path, browser: Any) -> None:
+def test_it_is_clean_in_any_light_at_any_width(page_file: Path, chromium: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     for scheme in ("light", "dark"):
         for width in (1280, 390):
-            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
             asked: list[str] = []
             page.on("request", lambda request, asked=asked: asked.append(request.url))
             page.goto(page_file.as_uri())
@@ -59,13 +46,11 @@ def test_it_is_clean_in_any_light_at_any_width(page_file: Path, browser: Any) ->
             assert page.locator("figure svg").count() >= 5
             found = Axe().run(page)
             assert found.violations_count == 0, f"{scheme}, {width}: {found.generate_report()}"
-            page.screenshot(path=page_file.with_name(f"{scheme}-{width}.png"), full_page=True)
             page.close()
 
 
-def test_every_chapter_is_reached_by_the_keyboard(page_file: Path, browser: Any) -> None:
-    page = browser.new_page()
-    page.goto(page_file.as_uri())
+def test_every_chapter_is_reached_by_the_keyboard(page_file: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(page_file.as_uri())
     for link in page.locator("nav a").all():
         link.focus()
         page.keyboard.press("Enter")
