@@ -1,6 +1,7 @@
 """Every figure on the page of a sweep is that of `podium status --json`."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -85,3 +86,9 @@ def test_what_users_wrote_is_escaped(board):
     failures = ask(board, "/sweeps/troubled/parts/failures").text
     assert "<b>no good" not in failures
     assert "&lt;b&gt;no good" in failures
+
+
+def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(board, prepared):
+    Book.at_home(prepared[0]).facts("finished").put({"startup_s": 20.0, "wall_s": 5.0})
+    headline = re.sub(r"<[^>]+>", "", ask(board, "/sweeps/finished/parts/headline").text)
+    assert "the last launch took 5.0 s, after 20 s to start" in headline

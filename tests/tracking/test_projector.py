@@ -242,7 +242,11 @@ def test_an_interrupted_sweep_is_shown_paused_and_goes_on(make_story: MakeStory,
     parent, children = runs(tracking_uri)
     assert (parent.info.status, parent.data.tags["state"]) == ("RUNNING", "interrupted")
     assert {run.info.status for run in children.values()} == {"RUNNING"}
+    assert parent.data.tags["reason"] == story.machine.reason != ""
     story.tell(Resumed(holder="h"))
+    show(story, finish=False)
+    tags = runs(tracking_uri)[0].data.tags
+    assert (tags["state"], tags["reason"]) == ("running", "")
     story.todo = story.machine.pending()
     show(story.play())
     parent, children = runs(tracking_uri)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from podium.ledger import Book
 from podium.sweep.gain import advice
 from podium.sweep.messages import Judged, Promoting, Resumed
 from podium.testing.simulation import launched, simulate, toy_spec
-from podium.wiring import champions, summaries
+from podium.wiring import champions, networks, summaries
 from podium.wiring.place import Place
 from podium.wiring.reporting import collect, endings, report
 
@@ -139,6 +140,20 @@ def test_secrets_are_masked(tmp_path: Path, make_story: Make, monkeypatch: pytes
     assert "***" in text
     assert "hush-hush" not in text
     assert "hidden" not in text
+
+
+def test_what_the_data_were_made_of_is_told_as_it_was_written(
+    tmp_path: Path, make_story: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SimpleNamespace(
+        source={"kind": "arrays", "path": "mankind photos.npz"}, fingerprint="f", rows={}, licence="", test_set="t"
+    )
+    monkeypatch.setattr(networks, "load_manifest", lambda place, launched: made)
+    story = make_story(trials=2).play()
+    first = story.rows[0]
+    story.rows[0] = first._replace(event=first.event.model_copy(update={"data": "data/0"}))
+    text = page_of(keep(story, tmp_path), "shown", tmp_path).text
+    assert "arrays, path mankind photos.npz" in text
 
 
 def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:

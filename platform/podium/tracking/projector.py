@@ -241,8 +241,7 @@ class Projector:
         if leaders:
             best = leaders[0].number
             tags |= {"podium.best": str(best), "podium.best_run": where.runs.get(best, "")}
-        shown = {key: value for key, value in tags.items() if value}
-        self._client.log_batch(self._parent, tags=entities.to_tags(shown), **beside)
+        self._client.log_batch(self._parent, tags=entities.to_tags(tags), **beside)
         self._noted_at = math.inf if at is None else at
 
     def _runs(self) -> dict[int, str]:

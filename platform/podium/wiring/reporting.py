@@ -251,7 +251,7 @@ def _data(place: Place, launched: Launched) -> dict[str, Any]:
         return known
     assert manifest is not None
     return known | {
-        "source": dict(manifest.source),
+        "source": ", ".join(str(what) if key == "kind" else f"{key} {what}" for key, what in manifest.source.items()),
         "fingerprint": manifest.fingerprint,
         "rows": dict(manifest.rows),
         "licence": manifest.licence,
