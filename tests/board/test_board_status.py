@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from boards import ask
+from boards import ask, until, whole
 
 from podium.ledger import Book
 from podium.wiring import summaries
@@ -88,7 +88,9 @@ def test_what_users_wrote_is_escaped(board):
     assert "&lt;b&gt;no good" in failures
 
 
-def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(board, prepared):
+def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(open_board, prepared):
     Book.at_home(prepared[0]).facts("finished").put({"startup_s": 20.0, "wall_s": 5.0})
+    board = open_board(prepared[0])
+    until(lambda: whole(board, "finished"))
     headline = re.sub(r"<[^>]+>", "", ask(board, "/sweeps/finished/parts/headline").text)
     assert "the last launch took 5.0 s, after 20 s to start" in headline
