@@ -34,6 +34,10 @@ class Secrets:
         """The text with `***` in the place of secrets."""
         return without_passwords(self._in_text.sub(MASK, text))
 
+    def hide(self, text: str) -> str:
+        """Likewise, and in the place of users in addresses: for pages that others get to see."""
+        return without_logins(self.mask(text))
+
     def mask_file(self, path: Path, start: int = 0) -> None:
         """Overwrites secrets in a file from byte `start` on with as many stars; who reads it meanwhile keeps the place.
 

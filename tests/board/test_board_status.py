@@ -10,7 +10,7 @@ from boards import ask, until, whole
 
 from podium.ledger import Book
 from podium.wiring import summaries
-from podium_board import wording
+from podium_board import pages, wording
 
 ELSEWHERE = {"sweep", "failures", "ailing", "tracking_uri", "parent_run_id", "front"}
 """What a status tells and the headline does not: other parts and pages of the board do."""
@@ -94,3 +94,14 @@ def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(open_boar
     until(lambda: whole(board, "finished"))
     headline = re.sub(r"<[^>]+>", "", ask(board, "/sweeps/finished/parts/headline").text)
     assert "the last launch took 5.0 s, after 20 s to start" in headline
+
+
+def test_secrets_are_masked_in_what_users_wrote(board, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "<b>no good")
+    pages._templates.cache_clear()
+    try:
+        failures = ask(board, "/sweeps/troubled/parts/failures").text
+    finally:
+        pages._templates.cache_clear()
+    assert "***" in failures
+    assert "no good" not in failures

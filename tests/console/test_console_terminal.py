@@ -107,6 +107,7 @@ def test_drawing_leaves_the_driver_its_time(monkeypatch: pytest.MonkeyPatch) -> 
         now[0] += 0.05
 
     monkeypatch.setattr("podium.console.terminal.time.monotonic", lambda: now[0])
+
     def ask(console: Console) -> Ink:
         now[0] += 0.3
         return ink_of(console)

@@ -20,7 +20,7 @@ from podium.ledger import Book
 from podium.sweep.gain import advice
 from podium.sweep.messages import Judged, Promoting, Resumed
 from podium.testing.simulation import launched, simulate, toy_spec
-from podium.wiring import champions, networks, summaries
+from podium.wiring import champions, comparing, networks, summaries
 from podium.wiring.place import Place
 from podium.wiring.reporting import collect, endings, report
 
@@ -134,12 +134,24 @@ def test_secrets_are_masked(tmp_path: Path, make_story: Make, monkeypatch: pytes
     def fails(number: int, epoch: int) -> Any:
         return ValueError("hush-hush-hush at postgresql://me:hidden@host/db")
 
-    story = make_story(outcome=fails, note="token hush-hush-hush", trials=2).play()
-    page_of(keep(story, tmp_path), "shown", tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert "***" in text
-    assert "hush-hush" not in text
-    assert "hidden" not in text
+    monkeypatch.setenv("OTHER_TOKEN", "less<more&more")
+    kinds = ["hush-hush-hush", "s3://me:hidden@host/b", "c"]
+    goal = {"metric": "validation/loss", "direction": "minimize"}
+    search = {"objective": goal, "space": {"rate": {"log": [0.001, 0.1]}, "kind": {"choice": kinds}}}
+    story = make_story(outcome=fails, note="token hush-hush-hush, less<more&more", trials=2, search=search).play()
+    good = make_story(trials=6, search=search, sweep="good")
+    good.point = lambda number: {"rate": 0.1 / (number + 1), "kind": kinds[number % 3]}  # type: ignore[method-assign]
+    keep(good.play(), tmp_path)
+    place = keep(story, tmp_path)
+    for sweep in ("shown", "good"):
+        page_of(place, sweep, tmp_path)
+        comparing.compare(place.book(), [sweep], 5, tmp_path / "compared.html")
+        for name in ("report.html", "compared.html"):
+            text = (tmp_path / name).read_text()
+            assert "***" in text or name == "compared.html"
+            for secret in ("hush-hush", "hidden", "more&amp;more"):
+                assert secret not in text, (sweep, name)
+    assert "***" in text, "the ticks of a chart"
 
 
 def test_what_the_data_were_made_of_is_told_as_it_was_written(

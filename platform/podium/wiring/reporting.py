@@ -4,13 +4,12 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import PodiumError, UserError
 from podium.ledger import Book
-from podium.masking import Secrets, without_logins
 from podium.sweep.messages import Judged, Launched
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking.provenance import PACKAGES
@@ -84,7 +83,7 @@ def report(
 
 
 def collect(place: Place, sweep: str) -> "Report":
-    """All that a report says; secrets are masked.
+    """All that a report says.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -102,23 +101,22 @@ def collect(place: Place, sweep: str) -> "Report":
     side = Side(launched, machine, facts, curves)
     trials, shares = list(machine.trials.values()), importance(machine.spec, machine.trials.values())
     told, best = comparing.tell(book, [side], MOST_COMPARED), comparing.best_trials([side], MOST_TRIALS)
-    hide = _Mask()
     return Report(
         made_at=time.time(),
-        note=hide(machine.spec.note),
+        note=machine.spec.note,
         panel=Panel(0, machine.spec, trials, curves, shares),
-        summary=hide(summaries.summarize(book, sweep, machine)),
-        certainty=hide(
-            [_sentence(text, sweep) for text in told["values"] if told["trials"] and text != comparing.UNREPEATED]
-        ),
+        summary=summaries.summarize(book, sweep, machine),
+        certainty=[
+            _sentence(said, sweep) for said in told["values"] if told["trials"] and said != comparing.UNREPEATED
+        ],
         is_repeated=bool(told["summaries"][0]["repeated"]),
-        promotions=hide(promotions(book, sweep)),
-        best=hide(best["trials"]),
+        promotions=promotions(book, sweep),
+        best=best["trials"],
         varying=sorted(best["varying"], key=lambda name: (-shares.get(name, 0.0), name)),
-        endings=hide(endings(trials)),
-        logs=hide(logs(trials)),
-        origin=hide({**_origin(launched), **_data(place, launched)}),
-        text=hide(launched.text),
+        endings=endings(trials),
+        logs=logs(trials),
+        origin={**_origin(launched), **_data(place, launched)},
+        text=launched.text,
         timeline=timeline,
         epochs=sum(trial.epoch for trial in trials),
     )
@@ -128,22 +126,6 @@ def _sentence(text: str, sweep: str) -> str:
     """What a comparison says of a sweep, without its name."""
     said = text.removeprefix(f"{sweep}: ")
     return said[:1].upper() + said[1:]
-
-
-class _Mask:
-    """Masks the secrets of this process's environment, and logins in addresses, wherever they stand in plain data."""
-
-    def __init__(self) -> None:
-        self._secrets = Secrets()
-
-    def __call__(self, content: Any) -> Any:
-        if isinstance(content, str):
-            return without_logins(self._secrets.mask(content))
-        if isinstance(content, Mapping):
-            return {key: self(value) for key, value in content.items()}
-        if isinstance(content, list | tuple):
-            return [self(value) for value in content]
-        return content
 
 
 def promotions(book: Book, sweep: str) -> list[dict[str, Any]]:
