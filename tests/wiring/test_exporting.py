@@ -23,7 +23,8 @@ from podium.ledger.schema import METADATA
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Enqueued
 from podium.testing.simulation import launched, toy_spec
-from podium.wiring.exporting import export, read
+from podium.wiring.comparing import read
+from podium.wiring.exporting import export, lived
 
 __all__ = ["make_spec", "make_story"]
 
@@ -112,15 +113,15 @@ def test_steps_are_epochs_and_a_diverged_trial_ends_in_no_number(tmp_path: Path,
 
 def test_times_are_the_ledgers(make_story: Make) -> None:
     story = make_story("asha_stop", faulty, trials=6).play()
-    _, timeline, lived = read(story.rows, {})
+    side = read(story.rows, {})
     first, last = story.rows[0].at, story.rows[-1].at
-    for each in lived:
+    for each in lived(side):
         assert each.began is not None
         assert each.left is not None
         assert first <= each.began < each.left <= last
-    began = [each.began for each in lived]
+    began = [each.began for each in lived(side)]
     assert began == sorted(began)
-    assert timeline.machine.trials == story.machine.trials
+    assert side.machine.trials == story.machine.trials
 
 
 def test_what_goes_on_is_shown_as_it_stands(tmp_path: Path, make_story: Make) -> None:

@@ -1,5 +1,6 @@
 """Reports: what they say equals the ledger, is escaped, masked and self-contained; sweeps of all kinds have one."""
 
+import errno
 import json
 import os
 import sys
@@ -21,8 +22,10 @@ from podium.sweep.gain import advice
 from podium.sweep.messages import Judged, Promoting, Resumed
 from podium.testing.simulation import launched, simulate, toy_spec
 from podium.wiring import champions, comparing, networks, summaries
+from podium.wiring.exporting import export
 from podium.wiring.place import Place
 from podium.wiring.reporting import collect, endings, report
+from podium.wiring.verification import verify
 
 __all__ = ["make_spec", "make_story"]
 
@@ -213,6 +216,47 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path: Path, targe
     with pytest.raises(UserError, match="give two files"):
         report(Place.of(home=tmp_path), "shown", tmp_path / "a", tmp_path / "a", stages.append)
     assert stages == []
+
+
+def test_a_file_that_cannot_be_made_is_refused_before_any_work(tmp_path: Path, make_story: Make) -> None:
+    name = "n" * 300 + ".html"
+    stages: list[str] = []
+    place = keep(make_story(), tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="cannot be written"):
+        report(place, "shown", tmp_path / name, None, stages.append)
+    with pytest.raises(UserError, match="cannot be written"):
+        comparing.compare(place.book(), ["shown"], 5, tmp_path / name, stages.append)
+    assert stages == []
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_write_that_fails_leaves_nothing_behind(
+    tmp_path: Path, make_story: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = keep(make_story(), tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match="cannot be written: No space left on device; give another file"):
+        report(place, "shown", tmp_path / "report.html", None)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_there_is_no_report_of_a_models_ledger(tmp_path: Path, make_story: Make) -> None:
+    place = keep(make_story(), tmp_path)
+    judged = Judged(promotion="p", version="7", champion="", verdict="refused", reasons=(), evidence={})
+    held = place.book().hold(champions.ledger_of("shown"))
+    held.append([judged])
+    held.release()
+    with pytest.raises(LookupFailed, match="no sweep 'model/shown'"):
+        report(place, "model/shown", tmp_path / "report.html", None)
+    with pytest.raises(LookupFailed, match="no sweep 'model/shown'"):
+        export(place.book(), "model/shown", str(tmp_path / "study.db"), lambda text: None)
+    assert verify(place.book(), "model/shown") == []
 
 
 def test_there_is_no_report_of_no_sweep(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Reports: all that is known of one sweep, collected for a reader who was not there, as a page and on paper."""
 
-import os
 import re
 import time
 from collections import Counter
@@ -13,8 +12,7 @@ from podium.ledger import Book
 from podium.sweep.messages import Judged, Launched
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking.provenance import PACKAGES
-from podium.wiring import comparing, exporting, networks, summaries
-from podium.wiring.comparing import Side
+from podium.wiring import comparing, networks, summaries, targets
 from podium.wiring.place import Place
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def report(
 
     for path in (html, pdf):
         if path is not None:
-            comparing.require_writable(path)
+            targets.require_writable(path)
     if html is not None and html == pdf:
         raise UserError(f"{html} cannot be the page and the PDF; give two files")
     stage(f"Reading the ledger of {sweep}")
@@ -64,12 +62,12 @@ def report(
     stage("Drawing the report")
     text = page(found)
     if html is not None:
-        _write(html, text.encode())
+        targets.write(html, text.encode())
     if pdf is not None:
         from podium.drawing.printing import to_pdf
 
         stage("Making the PDF")
-        _write(pdf, to_pdf(text))
+        targets.write(pdf, to_pdf(text))
     written = [str(path) for path in (html, pdf) if path is not None]
     return {
         "sweep": sweep,
@@ -94,17 +92,14 @@ def collect(place: Place, sweep: str) -> "Report":
 
     book = place.book()
     book.require(sweep)
-    facts = book.facts(sweep).all()
-    launched, timeline, lived = exporting.read(book.rows(sweep), facts)
-    machine = timeline.machine
-    curves = {each.trial.number: list(each.curve) for each in lived if each.curve}
-    side = Side(launched, machine, facts, curves)
+    side = comparing.read(book.rows(sweep), book.facts(sweep).all())
+    machine, launched = side.machine, side.launched
     trials, shares = list(machine.trials.values()), importance(machine.spec, machine.trials.values())
     told, best = comparing.tell(book, [side], MOST_COMPARED), comparing.best_trials([side], MOST_TRIALS)
     return Report(
         made_at=time.time(),
         note=machine.spec.note,
-        panel=Panel(0, machine.spec, trials, curves, shares),
+        panel=Panel(0, machine.spec, trials, side.curves, shares),
         summary=summaries.summarize(book, sweep, machine),
         certainty=[
             _sentence(said, sweep) for said in told["values"] if told["trials"] and said != comparing.UNREPEATED
@@ -117,7 +112,7 @@ def collect(place: Place, sweep: str) -> "Report":
         logs=logs(trials),
         origin={**_origin(launched), **_data(place, launched)},
         text=launched.text,
-        timeline=timeline,
+        timeline=side.timeline,
         epochs=sum(trial.epoch for trial in trials),
     )
 
@@ -239,10 +234,3 @@ def _data(place: Place, launched: Launched) -> dict[str, Any]:
         "licence": manifest.licence,
         "test_set": manifest.test_set,
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whoever reads the file meanwhile sees the old one or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
