@@ -3,13 +3,14 @@
 import threading
 from collections import OrderedDict
 from urllib.parse import urlencode
-from xml.etree.ElementTree import Element, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from podium.drawing.comparison import fill
+from podium.drawing.pages import to_html
 from podium.errors import LookupFailed, PodiumError
 from podium.wiring import comparing
 from podium_board.pages import board_of, page
@@ -51,7 +52,7 @@ def compared(request: Request) -> Response:
     except PodiumError as error:
         root = Element("p", {"class": "problem"})
         root.text = str(error)
-        return HTMLResponse(tostring(root, encoding="unicode", method="html"))
+        return HTMLResponse(to_html(root))
 
 
 def _names(request: Request) -> list[str]:
@@ -72,7 +73,7 @@ def _compared(board: Board, names: tuple[str, ...]) -> str:
             comparison, panels = comparing.look(board.book, names, BEST)
             root = Element("div")
             fill(root, comparison, panels)
-            _made[key] = tostring(root, encoding="unicode", method="html")
+            _made[key] = to_html(root)
             while len(_made) > MOST_KEPT:
                 _made.popitem(last=False)
         return _made[key]

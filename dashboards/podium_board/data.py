@@ -5,12 +5,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from podium.drawing.pages import to_html
 from podium.drawing.svg import Scale, canvas, path, write
 from podium.errors import LookupFailed, PodiumError
 from podium.store import local_path
@@ -95,7 +96,7 @@ def _balance(names: Sequence[str], classes: Mapping[str, Sequence[int]]) -> str:
             title = f"{name}, {split}: {classes[split][number]:,} ({share:.1%})"
             path(svg, [(LEFT, y), (across(share), y)], f"share thin s{index % 6}", title)
     write(svg, ((LEFT + WIDTH - 24) / 2, bottom + 32), "share of the split's samples", "soft middle")
-    return tostring(root, encoding="unicode", method="html")
+    return to_html(root)
 
 
 _drawn: OrderedDict[str, bytes] = OrderedDict()

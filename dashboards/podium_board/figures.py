@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from podium.drawing import curves, fronts, funnel, grids, history, panels
+from podium.drawing.pages import to_html
 from podium.drawing.panels import Panel
 from podium.drawing.svg import Link
 from podium_board.importance import Importance
@@ -56,7 +57,7 @@ def draw(picture: Picture, kind: str, metric: str, importance: Importance) -> st
         caption = figure.draw(root, panel, lambda number: f"/sweeps/{picture.name}/trials/{number}", metric)
         told = SubElement(root, "figcaption", {} if caption else {"class": "nothing"})
         told.text = f"{caption} {figure.text}".strip() if caption else "Nothing to show yet."
-        picture.drawn[key] = tostring(root, encoding="unicode", method="html")
+        picture.drawn[key] = to_html(root)
     return picture.drawn[key]
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from podium.drawing import palette
+from podium.drawing.pages import environment
 from podium_board import wording
 from podium_board.access import Access
 from podium_board.reading import Board
@@ -79,15 +80,7 @@ def style() -> str:
 
 @cache
 def _templates() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("podium_board"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = environment("podium_board")
     for filter_ in (wording.number, wording.duration, wording.moment, wording.iso, wording.percent):
         made.filters[filter_.__name__] = filter_
     return made

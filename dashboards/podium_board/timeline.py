@@ -1,13 +1,14 @@
 """The page of a sweep's timeline: gangs against time, and what became of every second."""
 
 from typing import Any, get_args
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from podium.drawing import timeline as drawing
+from podium.drawing.pages import to_html
 from podium.sweep.gain import advice
 from podium_board.pages import board_of, fragment, page, render
 from podium_board.sweep import shown_of
@@ -47,7 +48,7 @@ def _drawn(request: Request) -> dict[str, Any]:
         heading.text = title
         figure.insert(0, heading)
         SubElement(figure, "figcaption").text = text or "No gang has been there yet."
-        about["charts"].append(tostring(figure, encoding="unicode", method="html"))
+        about["charts"].append(to_html(figure))
     return about
 
 

@@ -3,13 +3,14 @@
 import json
 from pathlib import PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from podium.drawing.aggregates import limits
+from podium.drawing.pages import to_html
 from podium.drawing.svg import Plot
 from podium.errors import LookupFailed
 from podium.execution import logs
@@ -124,7 +125,7 @@ def _curves(picture: Picture, trial: Trial) -> str:
     if not groups:
         root = Element("p", {"class": "soft"})
         root.text = "It has reported nothing yet."
-    return tostring(root, encoding="unicode", method="html")
+    return to_html(root)
 
 
 def _chart(parent: Element, name: str, lines: dict[str, Curve], rungs: set[int]) -> None:
@@ -159,7 +160,7 @@ def _layers(place: Place, sweep: str, trial: Trial) -> str:
     content = read(place.store, f"{artifact_folder(sweep, trial.number)}/{FILE}")
     root = Element("div")
     layers.draw(root, json.loads(content) if content else [])
-    return tostring(root, encoding="unicode", method="html") if len(root) else ""
+    return to_html(root) if len(root) else ""
 
 
 def _log(place: Place, picture: Picture, trial: Trial) -> dict[str, Any]:

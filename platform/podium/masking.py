@@ -44,6 +44,10 @@ class Secrets:
         whole = _FIRST_LINE.sub(b"", text) if is_cut else text
         return self.mask(whole.decode(errors="replace"))
 
+    def hide(self, text: str) -> str:
+        """Likewise, and in the place of users in addresses: for pages that others get to see."""
+        return without_logins(self.mask(text))
+
     def mask_file(self, path: Path, start: int = 0) -> None:
         """Overwrites secrets in a file from byte `start` on with as many stars; who reads it meanwhile keeps the place.
 

@@ -1,16 +1,17 @@
 """Every figure on the page of a sweep is that of `podium status --json`."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from boards import ask
+from boards import ask, until, whole
 
 from podium.ledger import Book
 from podium.wiring import summaries
 from podium.wiring.watching import Watched
-from podium_board import promotions, wording
+from podium_board import pages, promotions, wording
 
 ELSEWHERE = {"sweep", "failures", "ailing", "tracking_uri", "parent_run_id", "front"}
 """What a status tells and the headline does not: other parts and pages of the board do."""
@@ -103,3 +104,22 @@ def test_whoever_needs_the_first_event_reads_no_other(prepared, monkeypatch):
     Watched(book, "finished")
     promotions._promoting(book, "finished")
     assert read == [1, 1, 2]
+
+
+def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(open_board, prepared):
+    Book.at_home(prepared[0]).facts("finished").put({"startup_s": 20.0, "wall_s": 5.0})
+    board = open_board(prepared[0])
+    until(lambda: whole(board, "finished"))
+    headline = re.sub(r"<[^>]+>", "", ask(board, "/sweeps/finished/parts/headline").text)
+    assert "the last launch took 5.0 s, after 20 s to start" in headline
+
+
+def test_secrets_are_masked_in_what_users_wrote(board, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "<b>no good")
+    pages._templates.cache_clear()
+    try:
+        failures = ask(board, "/sweeps/troubled/parts/failures").text
+    finally:
+        pages._templates.cache_clear()
+    assert "***" in failures
+    assert "no good" not in failures

@@ -9,6 +9,7 @@ from console_bench import Bench
 from rich.console import Console
 
 from podium.console import Terminal, duration, number, rate, short
+from podium.console.ink import Ink, ink_of
 from podium.console.terminal import SHARE, Interrupts, Screen
 from podium.console.words import one_line
 
@@ -106,8 +107,15 @@ def test_drawing_leaves_the_driver_its_time(monkeypatch: pytest.MonkeyPatch) -> 
         now[0] += 0.05
 
     monkeypatch.setattr("podium.console.terminal.time.monotonic", lambda: now[0])
+
+    def ask(console: Console) -> Ink:
+        now[0] += 0.3
+        return ink_of(console)
+
+    monkeypatch.setattr("podium.console.terminal.ink_of", ask)
     monkeypatch.setattr(screen, "_draw", draw)
     while now[0] < 200.0:
         screen.show(bench.view, bench.machine)
         now[0] += 0.01
+    assert drawn[1] - drawn[0] < 4, "a terminal that does not answer is asked once, and holds up no later picture"
     assert 0.05 * len(drawn) / 100 == pytest.approx(SHARE, rel=0.1)

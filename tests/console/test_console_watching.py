@@ -19,6 +19,7 @@ from podium.console.watching import Watching
 from podium.errors import LookupFailed
 from podium.ledger import Book, HeldLedger
 from podium.sweep.messages import Advanced, Event
+from podium.wiring.clusters.elsewhere import Answer
 from podium.wiring.place import Place
 from podium.wiring.summaries import summarize
 from podium.wiring.watching import newest_driven
@@ -208,12 +209,29 @@ def test_leaving_a_sweep_that_is_watched_on_a_cluster_elsewhere_leaves_it_alone(
 ) -> None:
     asked: list[list[str]] = []
 
-    def carry_out(_cluster: object, words: list[str], *_: object, **__: object) -> None:
+    def carry_out(_cluster: object, words: list[str], hear: Callable[[str, str], None], **_: object) -> Answer:
         asked.append(words)
-        raise KeyboardInterrupt
+        if words[0] == "watch":
+            raise KeyboardInterrupt
+        hear("out", '{"sweep": "shown"}')
+        return Answer(0, "", "", {})
 
     monkeypatch.setattr("podium.wiring.clusters.elsewhere.carry_out", carry_out)
     outcome = podium_here(tmp_path, "watch", "shown", "--cluster", "http://head:8265")
     assert asked == [["watch", "shown"]]
     assert outcome.code == 0
     assert outcome.problems.endswith("podium: left; shown goes on as it was\n")
+    outcome = podium_here(tmp_path, "watch", "shown", "--cluster", "http://head:8265", "--json")
+    assert asked[1:] == [["watch", "--json", "shown"], ["status", "shown", "--json"]]
+    assert (outcome.code, outcome.json) == (0, {"sweep": "shown"})
+
+
+def test_leaving_with_json_tells_how_the_sweep_stands(
+    place: Place, driven: tuple[Story, HeldLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(self: Watching) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watching, "_show", leave)
+    outcome = podium_here(place.home, "watch", "shown", "--home", str(place.home), "--json")
+    assert (outcome.code, outcome.json) == (0, summarize(place.book(), "shown"))

@@ -23,7 +23,8 @@ from podium.ledger.schema import METADATA
 from podium.spec.sweep import SweepSpec
 from podium.sweep.messages import Enqueued
 from podium.testing.simulation import launched, toy_spec
-from podium.wiring.exporting import export, read
+from podium.wiring.comparing import read
+from podium.wiring.exporting import export, lived
 
 __all__ = ["make_spec", "make_story"]
 
@@ -76,6 +77,29 @@ def test_a_study_shows_trials_as_they_are(tmp_path: Path, make_story: Make) -> N
     assert study.trials[0].user_attrs["mlflow_run"] == "cafe"
 
 
+def test_secrets_are_masked_in_choices_and_attributes(
+    tmp_path: Path, make_story: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hush-hush-hush")
+
+    def fails(number: int, epoch: int) -> Any:
+        return ValueError("hush-hush-hush at postgresql://me:hidden@host/db") if number == 1 else 1 / epoch
+
+    kinds = ["hush-hush-hush", "s3://me:hidden@host/b"]
+    search = {
+        "objective": {"metric": "validation/loss", "direction": "minimize"},
+        "space": {"rate": {"log": [0.001, 0.1]}, "kind": {"choice": kinds}},
+    }
+    story = make_story(outcome=fails, trials=3, search=search)
+    story.point = lambda number: {"rate": 0.1, "kind": kinds[number % 2]}  # type: ignore[method-assign]
+    shown = study_of(tmp_path, story.play()).trials
+    assert [trial.params["kind"] for trial in shown] == ["***", "s3://***@host/b", "***"]
+    assert "*** at postgresql://***@host/db" in shown[1].user_attrs["reason"]
+    content = (tmp_path / "study.db").read_bytes()
+    assert b"hush-hush" not in content
+    assert b"hidden@" not in content
+
+
 def test_steps_are_epochs_and_a_diverged_trial_ends_in_no_number(tmp_path: Path, make_story: Make) -> None:
     story = make_story("none", faulty, trials=3).play()
     complete, diverged, failed = study_of(tmp_path, story).trials
@@ -89,15 +113,15 @@ def test_steps_are_epochs_and_a_diverged_trial_ends_in_no_number(tmp_path: Path,
 
 def test_times_are_the_ledgers(make_story: Make) -> None:
     story = make_story("asha_stop", faulty, trials=6).play()
-    _, timeline, lived = read(story.rows, {})
+    side = read(story.rows, {})
     first, last = story.rows[0].at, story.rows[-1].at
-    for each in lived:
+    for each in lived(side):
         assert each.began is not None
         assert each.left is not None
         assert first <= each.began < each.left <= last
-    began = [each.began for each in lived]
+    began = [each.began for each in lived(side)]
     assert began == sorted(began)
-    assert timeline.machine.trials == story.machine.trials
+    assert side.machine.trials == story.machine.trials
 
 
 def test_what_goes_on_is_shown_as_it_stands(tmp_path: Path, make_story: Make) -> None:

@@ -1,11 +1,13 @@
 """Reports: what they say equals the ledger, is escaped, masked and self-contained; sweeps of all kinds have one."""
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +21,11 @@ from podium.ledger import Book
 from podium.sweep.gain import advice
 from podium.sweep.messages import Judged, Promoting, Resumed
 from podium.testing.simulation import launched, simulate, toy_spec
-from podium.wiring import champions, summaries
+from podium.wiring import champions, comparing, networks, summaries
+from podium.wiring.exporting import export
 from podium.wiring.place import Place
 from podium.wiring.reporting import collect, endings, report
+from podium.wiring.verification import verify
 
 __all__ = ["make_spec", "make_story"]
 
@@ -133,12 +137,38 @@ def test_secrets_are_masked(tmp_path: Path, make_story: Make, monkeypatch: pytes
     def fails(number: int, epoch: int) -> Any:
         return ValueError("hush-hush-hush at postgresql://me:hidden@host/db")
 
-    story = make_story(outcome=fails, note="token hush-hush-hush", trials=2).play()
-    page_of(keep(story, tmp_path), "shown", tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert "***" in text
-    assert "hush-hush" not in text
-    assert "hidden" not in text
+    monkeypatch.setenv("OTHER_TOKEN", "less<more&more")
+    kinds = ["hush-hush-hush", "s3://me:hidden@host/b", "c"]
+    goal = {"metric": "validation/loss", "direction": "minimize"}
+    search = {"objective": goal, "space": {"rate": {"log": [0.001, 0.1]}, "kind": {"choice": kinds}}}
+    story = make_story(outcome=fails, note="token hush-hush-hush, less<more&more", trials=2, search=search).play()
+    good = make_story(trials=6, search=search, sweep="good")
+    good.point = lambda number: {"rate": 0.1 / (number + 1), "kind": kinds[number % 3]}  # type: ignore[method-assign]
+    keep(good.play(), tmp_path)
+    place = keep(story, tmp_path)
+    for sweep in ("shown", "good"):
+        page_of(place, sweep, tmp_path)
+        comparing.compare(place.book(), [sweep], 5, tmp_path / "compared.html")
+        for name in ("report.html", "compared.html"):
+            text = (tmp_path / name).read_text()
+            assert "***" in text or name == "compared.html"
+            for secret in ("hush-hush", "hidden", "more&amp;more"):
+                assert secret not in text, (sweep, name)
+    assert "***" in text, "the ticks of a chart"
+
+
+def test_what_the_data_were_made_of_is_told_as_it_was_written(
+    tmp_path: Path, make_story: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SimpleNamespace(
+        source={"kind": "arrays", "path": "mankind photos.npz"}, fingerprint="f", rows={}, licence="", test_set="t"
+    )
+    monkeypatch.setattr(networks, "load_manifest", lambda place, launched: made)
+    story = make_story(trials=2).play()
+    first = story.rows[0]
+    story.rows[0] = first._replace(event=first.event.model_copy(update={"data": "data/0"}))
+    text = page_of(keep(story, tmp_path), "shown", tmp_path).text
+    assert "arrays, path mankind photos.npz" in text
 
 
 def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:
@@ -186,6 +216,47 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path: Path, targe
     with pytest.raises(UserError, match="give two files"):
         report(Place.of(home=tmp_path), "shown", tmp_path / "a", tmp_path / "a", stages.append)
     assert stages == []
+
+
+def test_a_file_that_cannot_be_made_is_refused_before_any_work(tmp_path: Path, make_story: Make) -> None:
+    name = "n" * 300 + ".html"
+    stages: list[str] = []
+    place = keep(make_story(), tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="cannot be written"):
+        report(place, "shown", tmp_path / name, None, stages.append)
+    with pytest.raises(UserError, match="cannot be written"):
+        comparing.compare(place.book(), ["shown"], 5, tmp_path / name, stages.append)
+    assert stages == []
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_write_that_fails_leaves_nothing_behind(
+    tmp_path: Path, make_story: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = keep(make_story(), tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match="cannot be written: No space left on device; give another file"):
+        report(place, "shown", tmp_path / "report.html", None)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_there_is_no_report_of_a_models_ledger(tmp_path: Path, make_story: Make) -> None:
+    place = keep(make_story(), tmp_path)
+    judged = Judged(promotion="p", version="7", champion="", verdict="refused", reasons=(), evidence={})
+    held = place.book().hold(champions.ledger_of("shown"))
+    held.append([judged])
+    held.release()
+    with pytest.raises(LookupFailed, match="no sweep 'model/shown'"):
+        report(place, "model/shown", tmp_path / "report.html", None)
+    with pytest.raises(LookupFailed, match="no sweep 'model/shown'"):
+        export(place.book(), "model/shown", str(tmp_path / "study.db"), lambda text: None)
+    assert verify(place.book(), "model/shown") == []
 
 
 def test_there_is_no_report_of_no_sweep(tmp_path: Path) -> None:

@@ -90,7 +90,10 @@ def hand_on(cluster: Cluster, how: Travels) -> NoReturn:
     try:
         answer = carry_out(cluster, words, hear, parcel=parcel, gives=list(targets))
     except KeyboardInterrupt:
-        _leave(how, sweep, cluster, is_planted="planted" in heard)
+        if not (how.looks_on and sweep and options["as_json"]):
+            _leave(how, sweep, cluster, is_planted="planted" in heard)
+        _say(f"podium: left; asking how {sweep} stands …")
+        answer = carry_out(cluster, ["status", sweep, "--json", *where], _write)
     for name, content in answer.files.items():
         _keep(name, content, targets)
     for name, target in targets.items():

@@ -54,10 +54,12 @@ def status(name: str, place: Place, as_json: bool) -> None:
 def watch(name: str | None, place: Place, as_json: bool) -> None:
     """Watch the sweep NAME, which somebody else drives, until it ends. Default: the newest that is running.
 
-    Shows what its launch shows. Ctrl-C leaves the sweep alone. With --json the summary at the end, as status gives it.
+    Shows what its launch shows. Ctrl-C leaves the sweep alone. With --json the summary at the end, as status gives it,
+    or as it stands when you leave.
     """
     from podium.console.terminal import Screen
     from podium.console.watching import Watching
+    from podium.wiring import summaries
     from podium.wiring.watching import newest_driven
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,6 +70,8 @@ def watch(name: str | None, place: Place, as_json: bool) -> None:
     except KeyboardInterrupt:
         screen.close()
         click.echo(f"podium: left; {name or 'the sweep'} goes on as it was", err=True)
+        if as_json:
+            print_json(summaries.summarize(place.book(), name or newest_driven(place.book())))
         sys.exit(0)
     finally:
         screen.close()

@@ -77,11 +77,12 @@ class Screen:
             machine: The sweep.
             note: What else is to be said, in a line below it.
         """
-        began = time.monotonic()
-        if not machine.is_ended and began < self._due:
+        if not machine.is_ended and time.monotonic() < self._due:
             return
-        if self.is_live:
-            self._ink = self._ink or ink_of(self.console)
+        if self.is_live and self._ink is None:
+            self._ink = ink_of(self.console)  # a terminal that does not answer takes a while, and only once
+        began = time.monotonic()
+        if self._ink is not None:
             width, height = self.console.size
             self._lines = view.draw(machine, width, height - bool(note), self._ink)
             self._draw(note)

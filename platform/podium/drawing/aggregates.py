@@ -16,6 +16,9 @@ LEVEL = 0.95
 
 CERTAIN = 0.9
 
+MOST = 1e300
+"""No axis goes further."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -112,14 +115,19 @@ def limits(drawn: Iterable[float], reach: Iterable[float]) -> tuple[float, float
 
     One trial that went astray would else leave no room for all others.
     """
-    ends = [value for value in drawn if math.isfinite(value)]
+    ends = [_within(value) for value in drawn if math.isfinite(value)]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     room = (high - low) or abs(high) * 0.1 or 1.0
-    further = [value for value in reach if math.isfinite(value)]
+    further = [_within(value) for value in reach if math.isfinite(value)]
     low = max(min([low, *further]), low - room)
     high = min(max([high, *further]), high + room)
     pad = (high - low) * 0.04 or room
     return low - pad, high + pad
+
+
+def _within(value: float) -> float:
+    """The value, or the nearest from which an axis can be drawn: the difference of two has to be finite."""
+    return min(max(value, -MOST), MOST)
 
 
 def limits_from_best(values: Iterable[float], *, is_maximized: bool) -> tuple[float, float]:

@@ -7,9 +7,10 @@ import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from podium.drawing import palette
+from podium.drawing.pages import to_html
 from podium.drawing.panels import (
     MOST_BEST,
     MOST_LINES,
@@ -21,6 +22,7 @@ from podium.drawing.panels import (
     slices,
     varying,
 )
+from podium.drawing.words import number, short
 
 MOST_SLICES = 6
 
@@ -62,7 +64,7 @@ def page(comparison: Mapping[str, Any], panels: Sequence[Panel]) -> str:
     main = SubElement(body, "main")
     _say(main, "h1", title)
     fill(main, comparison, panels)
-    return f"<!doctype html>\n{tostring(root, encoding='unicode', method='html')}\n"
+    return f"<!doctype html>\n{to_html(root)}\n"
 
 
 def fill(main: Element, comparison: Mapping[str, Any], panels: Sequence[Panel]) -> None:
@@ -84,7 +86,7 @@ def _cards(parent: Element, summaries: Sequence[Mapping[str, Any]]) -> None:
         card = SubElement(cards, "section", {"class": "card"})
         _chip(_say(card, "h2", ""), index, summary["sweep"])
         best = summary["best"]
-        _say(card, "p", "no value yet" if best is None else _value(best["value"]), "value")
+        _say(card, "p", "no value yet" if best is None else number(best["value"]), "value")
         _say(card, "p", ", ".join(summary["objectives"]), "soft")
         listing = SubElement(card, "dl")
         for key, text in _facts(summary):
@@ -137,8 +139,8 @@ def _best(parent: Element, comparison: Mapping[str, Any]) -> None:
         row = SubElement(table, "tr")
         index = comparison["sweeps"].index(trial["sweep"])
         _chip(SubElement(row, "td"), index, f"{trial['sweep']}/{trial['trial']}")
-        params = [_cell(trial["params"].get(name, "")) for name in comparison["varying"]]
-        for text in (_value(trial["value"]), str(trial["epoch"]), str(trial["rung"]), *params):
+        params = [short(trial["params"].get(name, "")) for name in comparison["varying"]]
+        for text in (number(trial["value"]), str(trial["epoch"]), str(trial["rung"]), *params):
             _say(row, "td", text)
 
 
@@ -211,16 +213,6 @@ def _say(parent: Element, tag: str, text: str, kind: str = "") -> Element:
     element = SubElement(parent, tag, {"class": kind} if kind else {})
     element.text = text
     return element
-
-
-def _value(value: float | Sequence[float] | None) -> str:
-    if isinstance(value, Sequence):
-        return ", ".join(map(_value, value))
-    return "–" if value is None else f"{value:.5g}"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _time(seconds: float) -> str:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement  # written only: nothing i
 import numpy as np
 
 from podium.drawing.aggregates import sample
-from podium.drawing.marks import href, legend, title
+from podium.drawing.marks import clip, href, legend, title
 from podium.drawing.panels import MOST_BEST, SHADES, Panel, axis_of, varying
 from podium.drawing.svg import SMALL, Link, Plot, canvas, path, write
 from podium.spec.space import Choice
@@ -61,7 +61,7 @@ def heat(parent: Element, panel: Panel, across: str = "", down: str = "") -> str
     width = (WIDTH - LEFT - 4) / len(columns.names)
     write(svg, (4, 13), down, "soft")
     for row, name in enumerate(rows.names):
-        write(svg, (LEFT - 8, TOP + (row + 0.5) * ROW + 4), _clip(name, 16), "tick end")
+        write(svg, (LEFT - 8, TOP + (row + 0.5) * ROW + 4), clip(name, 16), "tick end")
     for column, name in enumerate(columns.names):
         for line, text in enumerate(_lines(name, max(3, int(width / 7)))):
             write(svg, (LEFT + (column + 0.5) * width, bottom + 15 + 13 * line), text, "tick middle")
@@ -203,14 +203,10 @@ def _hatch(svg: Element, corner: tuple[float, float], width: float, said: str) -
 
 
 def _short(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    return [(at, _clip(text, 8)) for at, text in ticks]
+    return [(at, clip(text, 8)) for at, text in ticks]
 
 
 def _lines(text: str, most: int) -> list[str]:
     """A name of a column on one line, or a range on two."""
     low, dash, high = text.partition("–")
-    return [f"{low}{dash}", high] if dash and len(text) > most else [_clip(text, most)]
-
-
-def _clip(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return [f"{low}{dash}", high] if dash and len(text) > most else [clip(text, most)]

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement  # written only: nothing i
 
 from podium.drawing.aggregates import sample
 from podium.drawing.svg import Link, Plot, Point
+from podium.masking import Secrets
 from podium.sweep.trial import Trial, TrialState
 
 MOST_DOTS, MOST_IN_CLOUDS = 150, 2000
@@ -51,6 +52,12 @@ def title(trial: Trial) -> str:
     value = f": {trial.last_values[0]:.5g}" if trial.last_values and trial.last_values[0] is not None else ""
     rung = f" at epoch {trial.rung}" if value else ""
     return f"trial {trial.number}, {trial.state}{value}{rung}"
+
+
+def clip(text: str, most: int = 12) -> str:
+    """The beginning of a text; secrets are masked while they are whole."""
+    text = Secrets().hide(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def across(epoch: float) -> float:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
+from podium.drawing import marks
 from podium.drawing.aggregates import Band, Bin, band, bins, limits, sample
 from podium.drawing.charts import INACTIVE, Axis, axis
 from podium.drawing.svg import Plot, Scale, canvas, path, write
+from podium.drawing.words import short
 from podium.spec.space import Choice, Parameter, Value
 from podium.spec.sweep import Objective, SweepSpec
 from podium.sweep.ranking import Ranking
@@ -132,15 +134,14 @@ def learning_curves(parent: Element, panel: Panel, panels: Sequence[Panel]) -> s
     drawn = [value for other in peers for value in (*other.band.middle, *_best_values(other))]
     reach = [value for other in peers for value in (*other.band.low, *other.band.high)]
     last = max(max(other.band.epochs, default=1) for other in panels)
-    ends, label = (-0.05, max(_across(last), 0.1) * 1.03), f"Learning curves of {panel.spec.sweep}"
+    (ends, ticks), label = marks.epoch_axis(panel.spec.rungs(), last), f"Learning curves of {panel.spec.sweep}"
     plot = Plot(parent, label, ends, limits(drawn, reach), ("epoch (log)", panel.goal))
-    plot.grid([(_across(rung), str(rung)) for rung in sorted({1, *panel.spec.rungs()}) if rung <= last], plot.y.ticks())
+    plot.grid(ticks, plot.y.ticks())
     found, colour = panel.band, f"s{panel.index % 6}"
-    epochs = [_across(epoch) for epoch in found.epochs]
+    epochs = [marks.across(epoch) for epoch in found.epochs]
     plot.area(epochs, found.low, found.high, colour)
     for trial in reversed(panel.trials[:MOST_BEST]):
-        points = _finite(panel.curves.get(trial.number, ()))
-        plot.line([(_across(epoch), value) for epoch, value in points], f"{colour} best", _title(trial))
+        plot.line(marks.points(panel.curves.get(trial.number, ())), f"{colour} best", marks.title(trial))
     plot.line(list(zip(epochs, found.middle, strict=True)), f"{colour} median")
     counts = dict(zip(found.epochs, found.counts, strict=True))
     told = [f"{counts[rung]:,} reached epoch {rung}" for rung in panel.spec.rungs() if rung in counts]
@@ -164,14 +165,14 @@ def parallel(parent: Element, panel: Panel, panels: Sequence[Panel], names: Sequ
         place = order[id(trial)]
         points = [(across(one.positions[index] + _spread(one, place)), y) for one, y in zip(axes, rows, strict=False)]
         points.append((value(_last(trial)), rows[-1]))
-        path(svg, points, f"line {_shade(place, len(best))}", _title(trial))
+        path(svg, points, f"line {_shade(place, len(best))}", marks.title(trial))
     texts = (f"≤ {low:.4g}", f"{high:.4g}") if panel.is_maximized else (f"{low:.4g}", f"≥ {high:.4g}")
     objective = Axis(panel.goal, (), ((0.0, texts[0]), (1.0, texts[1])))
     for one, y in zip([*axes, objective], rows, strict=True):
         path(svg, [(across(across.low), y), (across(across.high), y)], "axis")
         write(svg, (8, y - 10), one.label, "label halo")
         for at, text in one.ticks:
-            write(svg, (across(at), y + 13), _clip(text), f"tick halo {_anchor(at)}")
+            write(svg, (across(at), y + 13), marks.clip(text), f"tick halo {_anchor(at)}")
     others = f": the best {len(best):,} and {len(own) - len(best):,} others" if len(own) > len(best) else ""
     return f"{len(own):,} of {len(panel.trials):,} trials with a value{others}"
 
@@ -212,7 +213,7 @@ def slices(parent: Element, panels: Sequence[Panel], name: str) -> None:
     label, goal = f"{panels[0].metric} against {name}", panels[0].goal_at_first
     ends = (min([-0.04, *places]) - 0.04, 1.08)
     plot = Plot(parent, label, ends, (low, high + room), (one.label, goal))
-    plot.grid([(place, _clip(text)) for place, text in one.ticks], plot.y.ticks())
+    plot.grid([(place, marks.clip(text)) for place, text in one.ticks], plot.y.ticks())
     for index, (panel, _) in enumerate(best, start=len(first)):
         top = high + room * (1 - panels.index(panel) / (len(panels) + 1))
         mark = (top - room / (len(panels) + 2), top)
@@ -254,7 +255,7 @@ def axis_of(name: str, drawn: Sequence[tuple[Panel, Trial]]) -> Axis:
     least = 0.0 if parameter.domain.log else -math.inf
     placed = [isinstance(value, int | float) and value > least for value in values]
     made = axis(parameter, [value if there else None for value, there in zip(values, placed, strict=True)], placed)
-    outside = {_cell(value) for value, has, there in zip(values, active, placed, strict=True) if has and not there}
+    outside = {short(value) for value, has, there in zip(values, active, placed, strict=True) if has and not there}
     if not outside:
         return made
     label = ", ".join(sorted(outside)) + (" or inactive" if not all(active) else "")
@@ -289,21 +290,10 @@ def _shift(panel: Panel, panels: Sequence[Panel]) -> float:
     return (panels.index(panel) - (len(panels) - 1) / 2) * 9
 
 
-def _across(epoch: float) -> float:
-    """Where an epoch lies; a training function may count from 0."""
-    return math.log(max(epoch, 1))
-
-
 def _best_values(panel: Panel) -> list[float]:
-    return [value for trial in panel.trials[:MOST_BEST] for _, value in _finite(panel.curves.get(trial.number, ()))]
-
-
-def _finite(curve: Iterable[tuple[int, float | None]]) -> list[tuple[float, float]]:
-    return [(epoch, value) for epoch, value in curve if value is not None]
-
-
-def _title(trial: Trial) -> str:
-    return f"trial {trial.number}: {_last(trial):.5g}"
+    return [
+        value for trial in panel.trials[:MOST_BEST] for _, value in marks.points(panel.curves.get(trial.number, ()))
+    ]
 
 
 def _last(trial: Trial) -> float:
@@ -314,11 +304,3 @@ def _last(trial: Trial) -> float:
 
 def _anchor(place: float) -> str:
     return {0.0: "start", 1.0: "end"}.get(place, "start" if place == INACTIVE else "middle")
-
-
-def _cell(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= 12 else f"{text[:11]}…"

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from podium.drawing import palette, words
+from podium.drawing.pages import environment
 from podium.drawing.panels import Panel
 from podium.drawing.report_figures import figures
 from podium.sweep.gain import advice
@@ -21,7 +21,7 @@ MOST_LEADING = 3
 
 @dataclass(frozen=True)
 class Report:
-    """What is said of one sweep, as plain data without secrets.
+    """What is said of one sweep, as plain data.
 
     Attributes:
         made_at: When it was collected, in seconds since 1970.
@@ -133,20 +133,14 @@ class Report:
 
 
 def page(report: Report) -> str:
-    """The report as HTML; every text in it is escaped by its template."""
-    environment = Environment(
-        loader=PackageLoader("podium.drawing", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    """The report as HTML."""
+    templates = environment("podium.drawing")
+    templates.filters |= {
         name: getattr(words, name) for name in ("counted", "duration", "moment", "number", "percent", "short", "size")
     }
     here = importlib.resources.files("podium.drawing")
     style = "".join((here / name).read_text(encoding="utf-8") for name in ("style.css", "templates/report.css"))
-    return environment.get_template("report.html").render(
+    return templates.get_template("report.html").render(
         report=report,
         summary=report.summary,
         spec=report.panel.spec,

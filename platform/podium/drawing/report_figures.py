@@ -1,7 +1,7 @@
 """The figures of a report, each with its heading and how to read it."""
 
 from collections.abc import Callable
-from xml.etree.ElementTree import Element, SubElement, tostring  # written only: nothing is parsed
+from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from markupsafe import Markup
 
@@ -12,6 +12,7 @@ from podium.drawing.fronts import fronts
 from podium.drawing.funnel import funnel
 from podium.drawing.grids import heat, pairs
 from podium.drawing.history import history
+from podium.drawing.pages import to_html
 from podium.drawing.panels import MOST_BEST, MOST_LINES, Panel
 from podium.drawing.words import percent
 from podium.sweep.timeline import Timeline
@@ -58,7 +59,7 @@ def _figure(title: str, draw: Draw) -> Markup:
     if not caption:
         return Markup()
     SubElement(figure, "figcaption").text = caption
-    return Markup(tostring(figure, encoding="unicode", method="html"))  # noqa: S704 - a tree escapes what it holds
+    return Markup(to_html(figure))  # noqa: S704 - a tree escapes what it holds
 
 
 def _importance(figure: Element, panel: Panel) -> str:

@@ -72,12 +72,12 @@ class Book:
             return connection.scalar(query) is not None
 
     def require(self, sweep: str) -> None:
-        """Refuses a name that no sweep has.
+        """Refuses a name that no sweep has, that of a model's ledger too.
 
         Raises:
             LookupFailed: naming the sweeps there are.
         """
-        if not self.has(sweep):
+        if "/" in sweep or not self.has(sweep):
             known = ", ".join(self.sweeps()) or "none yet"
             raise LookupFailed(f"there is no sweep {sweep!r} here; known sweeps: {known}")
 

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as Shown
 
+from podium.masking import Secrets
 from podium.search.translation import Translation, to_label
 from podium.spec import constraints
 from podium.spec.space import Float, Parameter, Value
@@ -29,6 +30,8 @@ STATES = {
 }
 
 Label = bool | int | float | str | None
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ShownStudy:
 
     def __init__(self, spec: SweepSpec) -> None:
         self._translation = Translation(spec)
+        self._secrets = Secrets()
         self._constraints = tuple(map(constraints.parse, spec.search.constraints))
         self._fixed = self._translation.space.fixed
         self.metrics = [objective.metric for objective in spec.search.objectives]
@@ -87,7 +91,7 @@ class ShownStudy:
             datetime_complete=_at(lived.left if lived.left is not None else began) if state.is_finished() else None,
             params=params,
             distributions=distributions,
-            user_attrs={**_attributes(lived), **outside, **self._rungs(trial)},
+            user_attrs={**self._hidden({**_attributes(lived), **outside}), **self._rungs(trial)},
             system_attrs=system,
             intermediate_values=self._intermediate(lived),
         )
@@ -140,7 +144,7 @@ class ShownStudy:
         ]
         names = {parameter.name: self._translation.name(parameter) for parameter in inside}
         return (
-            {names[each.name]: _label(each, values[each.name]) for each in inside},
+            self._hidden({names[each.name]: _label(each, values[each.name]) for each in inside}),
             {names[each.name]: self._distribution(each) for each in inside},
             {key: value for key, value in values.items() if key not in names},
         )
@@ -151,7 +155,14 @@ class ShownStudy:
             last = (domain.values() or (domain.high,))[-1]
             assert isinstance(last, int | float)
             return FloatDistribution(domain.low, last, step=domain.step)
-        return self._translation.distribution(parameter)
+        made = self._translation.distribution(parameter)
+        if isinstance(made, CategoricalDistribution):
+            return CategoricalDistribution(list(self._hidden(dict(enumerate(made.choices))).values()))
+        return made
+
+    def _hidden(self, values: Mapping[Key, Any]) -> dict[Key, Any]:
+        """The values, secrets in texts masked."""
+        return {key: self._secrets.hide(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _label(parameter: Parameter, value: Value) -> Label:

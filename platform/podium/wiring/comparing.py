@@ -1,7 +1,6 @@
 """Sweeps side by side: how sure their values are, what they differ in, and a page with charts of it."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import UserError
 from podium.ledger import Book
-from podium.sweep.machine import Machine, replay
-from podium.sweep.messages import Event, Launched, Progress
+from podium.ledger.book import Row
+from podium.sweep.machine import Machine
+from podium.sweep.messages import Launched, Progress
 from podium.sweep.ranking import Ranking
 from podium.sweep.seeds import SEED, repeated
+from podium.sweep.timeline import Timeline
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking import pages
-from podium.wiring import summaries
+from podium.wiring import summaries, targets
 from podium.wiring.differences import ABOUT, differences, obstacles
 
 if TYPE_CHECKING:
@@ -39,15 +40,20 @@ class Side:
 
     Attributes:
         launched: Its first event.
-        machine: Its last state.
+        timeline: What its gangs did.
         facts: What is noted beside its events.
         curves: By trial the first objective's value after each epoch.
     """
 
     launched: Launched
-    machine: Machine
+    timeline: Timeline
     facts: Mapping[str, Any]
     curves: Mapping[int, Curve]
+
+    @property
+    def machine(self) -> Machine:
+        """Its last state."""
+        return self.timeline.machine
 
     @property
     def name(self) -> str:
@@ -90,11 +96,11 @@ def compare(
         book.require(name)
     _require_distinct(sweeps)
     if html is not None:
-        require_writable(html)
+        targets.require_writable(html)
     sides = []
     for name in sweeps:
         stage(f"Reading the ledger of {name}")
-        sides.append(read(book, name))
+        sides.append(read(book.rows(name), book.facts(name).all()))
     comparison = tell(book, sides, count)
     if html is not None:
         stage(f"Drawing {html}")
@@ -112,30 +118,26 @@ def look(book: Book, sweeps: Sequence[str], count: int) -> tuple[dict[str, Any],
     for name in sweeps:
         book.require(name)
     _require_distinct(sweeps)
-    sides = [read(book, name) for name in sweeps]
+    sides = [read(book.rows(name), book.facts(name).all()) for name in sweeps]
     return tell(book, sides, count), _panels(sides)
 
 
-def read(book: Book, sweep: str) -> Side:
-    """Reads a sweep's ledger once, for its state and for its learning curves."""
-    launched: list[Launched] = []
+def read(rows: Iterable[Row], facts: Mapping[str, Any]) -> Side:
+    """Reads a sweep's ledger once: its state, what its gangs did, and its learning curves."""
+    rows = iter(rows)
+    first = next(rows)
+    assert isinstance(first.event, Launched)
+    timeline = Timeline(summaries.empty(first.event))
+    metric = timeline.machine.spec.search.objectives[0].metric
     curves: dict[int, dict[int, float | None]] = {}
-
-    def events() -> Iterator[Event]:
-        metric = ""
-        for row in book.rows(sweep):
-            if isinstance(row.event, Launched):
-                launched.append(row.event)
-                metric = summaries.empty(row.event).spec.search.objectives[0].metric
-            elif isinstance(row.event, Progress):
-                for lane in row.event.lanes:
-                    if metric in lane.metrics:
-                        curves.setdefault(lane.trial, {})[lane.epoch] = lane.metrics[metric]
-            yield row.event
-
-    machine = replay(events())
-    ordered = {trial: sorted(curve.items()) for trial, curve in curves.items()}
-    return Side(launched[0], machine, book.facts(sweep).all(), ordered)
+    timeline.take(first.at, first.event)
+    for row in rows:
+        timeline.take(row.at, row.event)
+        if isinstance(row.event, Progress):
+            for lane in row.event.lanes:
+                if metric in lane.metrics:
+                    curves.setdefault(lane.trial, {})[lane.epoch] = lane.metrics[metric]
+    return Side(first.event, timeline, facts, {trial: sorted(curve.items()) for trial, curve in curves.items()})
 
 
 def tell(book: Book, sides: Sequence[Side], count: int) -> dict[str, Any]:
@@ -310,9 +312,7 @@ def compare_url(rows: Sequence[Mapping[str, Any]], base: str = pages.UI) -> str 
 def _draw(comparison: Mapping[str, Any], sides: Sequence[Side], path: Path) -> None:
     from podium.drawing.comparison import page
 
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(page(comparison, _panels(sides)), encoding="utf-8")
-    draft.replace(path)
+    targets.write(path, page(comparison, _panels(sides)).encode())
 
 
 def _panels(sides: Sequence[Side]) -> list["Panel"]:
@@ -335,15 +335,3 @@ def _require_distinct(sweeps: Sequence[str]) -> None:
     twice = [name for name in dict.fromkeys(sweeps) if sweeps.count(name) > 1]
     if twice:
         raise UserError(f"the sweep {twice[0]!r} is named more than once; name each sweep to compare once")
-
-
-def require_writable(path: Path) -> None:
-    """Refuses a file that could not be written, before any work is done.
-
-    Raises:
-        UserError: saying why not.
-    """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the file to write, such as {path / 'report.html'}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path.parent} is no folder that can be written to; make it, or give another file")

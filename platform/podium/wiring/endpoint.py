@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from podium.ledger import Book, HeldLedger
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Event, Launched
 from podium.sweep.protocols import Executor
+from podium.wiring import targets as files
 from podium.wiring.place import Place
 
 if TYPE_CHECKING:
@@ -141,12 +141,7 @@ def write(path: Path, found: list[dict[str, Any]]) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(found, indent=1) + "\n")
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"--write {path} cannot be written: {error.strerror or error}; give another file") from error
+    files.write(path, f"{json.dumps(found, indent=1)}\n".encode())
 
 
 def _address_in(cluster: str) -> str:

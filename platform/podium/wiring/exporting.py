@@ -1,15 +1,14 @@
 """Sweeps for programs of others: a study that Optuna Dashboard opens."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.ledger import Book
-from podium.ledger.book import Row
-from podium.sweep.messages import Launched, Progress
 from podium.sweep.spans import Span
 from podium.sweep.timeline import Timeline
 from podium.wiring import summaries
+from podium.wiring.comparing import Side, read
 
 if TYPE_CHECKING:
     from podium.search.shown_study import Lived
@@ -34,8 +33,8 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
 
     book.require(sweep)
     stage(f"Reading the ledger of {sweep}")
-    launched, timeline, lived = read(book.rows(sweep), book.facts(sweep).all())
-    machine = timeline.machine
+    side = read(book.rows(sweep), book.facts(sweep).all())
+    machine = side.machine
     study = ShownStudy(machine.spec)
     summary = summaries.summarize(book, sweep, machine)
     attributes = {
@@ -47,8 +46,8 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
         **({"podium.constraints": study.constraints} if study.constraints else {}),
     }
     url = database if "://" in database else f"sqlite:///{Path(database).absolute()}"
-    trials = [study.show(each) for each in lived]
-    shown_study = Study(sweep, launched.identity, study.directions, study.metrics, attributes, trials)
+    trials = [study.show(each) for each in lived(side)]
+    shown_study = Study(sweep, side.launched.identity, study.directions, study.metrics, attributes, trials)
     write(url, shown_study, stage)
     shown = without_passwords(database if "://" in database else f"sqlite:///{database}")
     return {
@@ -60,39 +59,21 @@ def export(book: Book, sweep: str, database: str, stage: Callable[[str], None]) 
     }
 
 
-def read(rows: Iterable[Row], facts: Mapping[str, Any]) -> "tuple[Launched, Timeline, list[Lived]]":
-    """Replays a sweep: its first event, what its gangs did, and of every trial its curve and when it was trained."""
+def lived(side: Side) -> "list[Lived]":
+    """Of every trial its curve, and when it was trained."""
     from podium.search.shown_study import Lived
 
-    rows = iter(rows)
-    first = next(rows)
-    assert isinstance(first.event, Launched)
-    timeline = Timeline(summaries.empty(first.event))
-    metric = timeline.machine.spec.search.objectives[0].metric
-    curves: dict[int, dict[int, float | None]] = {}
-    timeline.take(first.at, first.event)
-    for row in rows:
-        timeline.take(row.at, row.event)
-        if isinstance(row.event, Progress):
-            for lane in row.event.lanes:
-                if metric in lane.metrics:
-                    curves.setdefault(lane.trial, {})[lane.epoch] = lane.metrics[metric]
-    began, left = _times(timeline)
-    trials = [trial for _, trial in sorted(timeline.machine.trials.items())]
-    return (
-        first.event,
-        timeline,
-        [
-            Lived(
-                trial,
-                sorted(curves.get(trial.number, {}).items()),
-                began.get(trial.number),
-                left.get(trial.number, timeline.at if trial.state.is_ended else None),
-                facts.get(f"run/{trial.number}") or "",
-            )
-            for trial in trials
-        ],
-    )
+    began, left = _times(side.timeline)
+    return [
+        Lived(
+            trial,
+            side.curves.get(number, []),
+            began.get(number),
+            left.get(number, side.timeline.at if trial.state.is_ended else None),
+            side.facts.get(f"run/{number}") or "",
+        )
+        for number, trial in sorted(side.machine.trials.items())
+    ]
 
 
 def _times(timeline: Timeline) -> tuple[dict[int, float], dict[int, float]]:

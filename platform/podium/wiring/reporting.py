@@ -1,21 +1,18 @@
 """Reports: all that is known of one sweep, collected for a reader who was not there, as a page and on paper."""
 
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import PodiumError, UserError
 from podium.ledger import Book
-from podium.masking import Secrets, without_logins
 from podium.sweep.messages import Judged, Launched
 from podium.sweep.trial import Trial, TrialState
 from podium.tracking.provenance import PACKAGES
-from podium.wiring import comparing, exporting, networks, summaries
-from podium.wiring.comparing import Side
+from podium.wiring import comparing, networks, summaries, targets
 from podium.wiring.place import Place
 
 if TYPE_CHECKING:
@@ -57,7 +54,7 @@ def report(
 
     for path in (html, pdf):
         if path is not None:
-            comparing.require_writable(path)
+            targets.require_writable(path)
     if html is not None and html == pdf:
         raise UserError(f"{html} cannot be the page and the PDF; give two files")
     stage(f"Reading the ledger of {sweep}")
@@ -65,12 +62,12 @@ def report(
     stage("Drawing the report")
     text = page(found)
     if html is not None:
-        _write(html, text.encode())
+        targets.write(html, text.encode())
     if pdf is not None:
         from podium.drawing.printing import to_pdf
 
         stage("Making the PDF")
-        _write(pdf, to_pdf(text))
+        targets.write(pdf, to_pdf(text))
     written = [str(path) for path in (html, pdf) if path is not None]
     return {
         "sweep": sweep,
@@ -84,7 +81,7 @@ def report(
 
 
 def collect(place: Place, sweep: str) -> "Report":
-    """All that a report says; secrets are masked.
+    """All that a report says.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -95,31 +92,27 @@ def collect(place: Place, sweep: str) -> "Report":
 
     book = place.book()
     book.require(sweep)
-    facts = book.facts(sweep).all()
-    launched, timeline, lived = exporting.read(book.rows(sweep), facts)
-    machine = timeline.machine
-    curves = {each.trial.number: list(each.curve) for each in lived if each.curve}
-    side = Side(launched, machine, facts, curves)
+    side = comparing.read(book.rows(sweep), book.facts(sweep).all())
+    machine, launched = side.machine, side.launched
     trials, shares = list(machine.trials.values()), importance(machine.spec, machine.trials.values())
     told, best = comparing.tell(book, [side], MOST_COMPARED), comparing.best_trials([side], MOST_TRIALS)
-    hide = _Mask()
     return Report(
         made_at=time.time(),
-        note=hide(machine.spec.note),
-        panel=Panel(0, machine.spec, trials, curves, shares),
-        summary=hide(summaries.summarize(book, sweep, machine)),
-        certainty=hide(
-            [_sentence(text, sweep) for text in told["values"] if told["trials"] and text != comparing.UNREPEATED]
-        ),
+        note=machine.spec.note,
+        panel=Panel(0, machine.spec, trials, side.curves, shares),
+        summary=summaries.summarize(book, sweep, machine),
+        certainty=[
+            _sentence(said, sweep) for said in told["values"] if told["trials"] and said != comparing.UNREPEATED
+        ],
         is_repeated=bool(told["summaries"][0]["repeated"]),
-        promotions=hide(promotions(book, sweep)),
-        best=hide(best["trials"]),
+        promotions=promotions(book, sweep),
+        best=best["trials"],
         varying=sorted(best["varying"], key=lambda name: (-shares.get(name, 0.0), name)),
-        endings=hide(endings(trials)),
-        logs=hide(logs(trials)),
-        origin=hide({**_origin(launched), **_data(place, launched)}),
-        text=hide(launched.text),
-        timeline=timeline,
+        endings=endings(trials),
+        logs=logs(trials),
+        origin={**_origin(launched), **_data(place, launched)},
+        text=launched.text,
+        timeline=side.timeline,
         epochs=sum(trial.epoch for trial in trials),
     )
 
@@ -128,22 +121,6 @@ def _sentence(text: str, sweep: str) -> str:
     """What a comparison says of a sweep, without its name."""
     said = text.removeprefix(f"{sweep}: ")
     return said[:1].upper() + said[1:]
-
-
-class _Mask:
-    """Masks the secrets of this process's environment, and logins in addresses, wherever they stand in plain data."""
-
-    def __init__(self) -> None:
-        self._secrets = Secrets()
-
-    def __call__(self, content: Any) -> Any:
-        if isinstance(content, str):
-            return without_logins(self._secrets.mask(content))
-        if isinstance(content, Mapping):
-            return {key: self(value) for key, value in content.items()}
-        if isinstance(content, list | tuple):
-            return [self(value) for value in content]
-        return content
 
 
 def promotions(book: Book, sweep: str) -> list[dict[str, Any]]:
@@ -251,16 +228,9 @@ def _data(place: Place, launched: Launched) -> dict[str, Any]:
         return known
     assert manifest is not None
     return known | {
-        "source": dict(manifest.source),
+        "source": ", ".join(str(what) if key == "kind" else f"{key} {what}" for key, what in manifest.source.items()),
         "fingerprint": manifest.fingerprint,
         "rows": dict(manifest.rows),
         "licence": manifest.licence,
         "test_set": manifest.test_set,
     }
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whoever reads the file meanwhile sees the old one or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
