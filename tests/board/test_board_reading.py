@@ -63,7 +63,7 @@ def test_a_deleted_ledger_leaves_the_last_picture_and_is_read_again_when_it_is_b
     shutil.move(home / "ledger.db", kept)
     until(lambda: board.look("small") and board.trouble)
     assert "there is no ledger" in board.trouble.text
-    assert board.look("small") is before
+    assert board.look("small").sequence == before.sequence
     assert not (home / "ledger.db").exists()
     shutil.move(kept, home / "ledger.db")
     until(lambda: board.look("small") and board.trouble is None)
@@ -96,7 +96,7 @@ def test_a_lock_is_told_and_waited_out(open_board, home, monkeypatch):
     until(lambda: begun(lock))
     until(lambda: board.look("small") and board.trouble)
     assert "locked" in board.trouble.text
-    assert board.look("small") is before
+    assert board.look("small").sequence == before.sequence
     lock.execute("COMMIT")
     lock.close()
     until(lambda: board.look("small") and board.trouble is None)
@@ -181,7 +181,7 @@ def test_postgresql_that_goes_away_and_comes_back(tmp_path, small):
             board.book.request("small", StopRequested())
         server.stop()
         until(lambda: board.look("small") and board.trouble)
-        assert board.look("small") is before
+        assert board.look("small").sequence == before.sequence
         assert postgresql_server.PASSWORD not in board.trouble.text
         server.start()
         until(lambda: board.look("small") and board.trouble is None)
