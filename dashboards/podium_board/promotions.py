@@ -95,11 +95,9 @@ def _moves(rows: Sequence[Row]) -> list[tuple[float, Crowning]]:
 
 def _promoting(book: Book, name: str) -> tuple[float, Promoting] | None:
     """When a sweep began to promote, and what; None if it is no promotion: that is noted right after the launch."""
-    for row in book.rows(name):
+    for row in book.rows(name, most=2):
         if isinstance(row.event, Promoting):
             return row.at, row.event
-        if row.sequence > 0:
-            break
     return None
 
 

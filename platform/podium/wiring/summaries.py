@@ -40,7 +40,7 @@ def summarize(book: Book, sweep: str, machine: Machine | None = None) -> dict[st
     described = [*front, *([] if best is None else [best])]
     facts = book.facts(sweep).some([*NOTES, *(f"run/{trial.number}" for trial in described)])
     driver = book.holder(sweep)
-    launched = next(book.rows(sweep)).event
+    launched = next(book.rows(sweep, most=1)).event
     assert isinstance(launched, Launched)
     summary = {
         "sweep": sweep,

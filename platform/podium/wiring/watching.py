@@ -24,7 +24,7 @@ class Watched:
     def __init__(self, book: Book, sweep: str) -> None:
         book.require(sweep)
         self._book, self._sweep = book, sweep
-        first = next(iter(book.rows(sweep))).event
+        first = next(book.rows(sweep, most=1)).event
         assert isinstance(first, Launched)
         self.launched, self.machine, self.sequence = first, summaries.empty(first), -1
 
