@@ -48,7 +48,7 @@ def test_a_trial_tells_how_it_stands(board: Board) -> None:
     assert f"{trial.parameters['rate']:.5g}" in page
     assert "fusible" not in page.partition("rate</th>")[2][:60], "no training function's own parameter is"
     assert "lane 0 of 1 in cohort" in page
-    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/abc"' in page
+    assert 'href="http://127.0.0.1:5000/#/experiments/1/runs/abc?workflowType=machine_learning"' in page
     assert 'rel="prev">Trial 2<' in page
     assert 'rel="next"' not in page
     assert "Stop this trial" not in page, "nobody may steer here"

@@ -7,6 +7,9 @@ from urllib.parse import quote, urlencode
 TRAINING_VIEW = "workflowType=machine_learning"
 """Part of an address of the MLflow UI, which otherwise opens its pages for chat applications."""
 
+UI = "http://127.0.0.1:5000"
+"""Where `podium ui` shows what no server does."""
+
 
 def run(experiment: str, run_id: str) -> str:
     """The page of one run."""

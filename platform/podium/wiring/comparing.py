@@ -298,7 +298,7 @@ def best_trials(sides: Sequence[Side], count: int) -> dict[str, Any]:
     return {"varying": varying, "trials": rows, "url": compare_url(rows)}
 
 
-def compare_url(rows: Sequence[Mapping[str, Any]], base: str = "http://127.0.0.1:5000") -> str | None:
+def compare_url(rows: Sequence[Mapping[str, Any]], base: str = pages.UI) -> str | None:
     """The page of the MLflow UI (as `podium ui` serves it) that shows the same runs side by side."""
     runs = [row["run_id"] for row in rows if row["run_id"]]
     experiments = sorted({str(row["experiment_id"]) for row in rows if row["experiment_id"]})
