@@ -123,7 +123,9 @@ def write(home: Path, played: Played, rows: Sequence[tuple[float, Event]] | None
             connection.execute(EVENTS.insert(), made[first : first + 10_000])
     engine.dispose()
     facts = {f"run/{number}": f"{number:032x}" for number in played.machine.trials}
-    Book.at_home(home).facts(played.spec.sweep).put(facts)
+    book = Book.at_home(home)
+    book.facts(played.spec.sweep).put(facts)
+    book.close()
 
 
 def _spread(spec: SweepSpec, rows: Iterable[tuple[float, Event]]) -> Iterable[tuple[float, Event]]:

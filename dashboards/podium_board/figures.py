@@ -8,7 +8,7 @@ from podium.drawing import curves, fronts, funnel, grids, history, panels
 from podium.drawing.pages import to_html
 from podium.drawing.panels import Panel
 from podium.drawing.svg import Link
-from podium_board.importance import Importance
+from podium_board.importance import Found, Importance
 from podium_board.pictures import Picture
 
 MOST_SLICES = 6
@@ -48,26 +48,29 @@ def drawn(picture: Picture) -> dict[str, str]:
 def draw(picture: Picture, kind: str, metric: str, importance: Importance) -> str:
     """One chart with its heading as HTML; says so where there is nothing to show yet."""
     figure = FIGURES[kind]
-    weights = importance.of(picture) if figure.needs else {}
-    key = (kind, metric if kind == "curves" else "", *weights.items())
+    found = importance.of(picture) if figure.needs else Found()
+    key = (kind, metric if kind == "curves" else "", *found.shares.items(), found.problem)
     if key not in picture.drawn:
         root = Element("figure")
         SubElement(root, "h3").text = figure.title
-        panel = _panel(picture, metric if kind == "curves" else metric_of(picture, None), weights)
+        panel = _panel(picture, metric if kind == "curves" else metric_of(picture, None), found.shares)
         caption = figure.draw(root, panel, lambda number: f"/sweeps/{picture.name}/trials/{number}", metric)
         told = SubElement(root, "figcaption", {} if caption else {"class": "nothing"})
         told.text = f"{caption} {figure.text}".strip() if caption else "Nothing to show yet."
+        if found.problem:
+            told.text += f" Which parameters decide {found.problem}."
         picture.drawn[key] = to_html(root)
     return picture.drawn[key]
 
 
 def _panel(picture: Picture, metric: str, weights: Mapping[str, float]) -> Panel:
-    panel = picture.panels.get(metric)
-    if panel is None or panel.importances != weights:
-        curves = picture.curves.of(metric) if panel is None else panel.curves
-        panel = Panel(0, picture.spec, tuple(picture.trials.values()), curves, weights)
-        picture.panels[metric] = panel
-    return panel
+    """What charts share that are drawn of a metric with the same weights; charts without take turns with those with."""
+    key = (metric, *weights.items())
+    if key not in picture.panels:
+        plain = picture.panels.get((metric,))
+        curves = picture.curves.of(metric) if plain is None else plain.curves
+        picture.panels[key] = Panel(0, picture.spec, tuple(picture.trials.values()), curves, weights)
+    return picture.panels[key]
 
 
 def _curves(parent: Element, panel: Panel, link: Link, metric: str) -> str:
@@ -87,8 +90,8 @@ def _importance(parent: Element, panel: Panel, _: Link, __: str) -> str:
 
 
 def _slices(parent: Element, panel: Panel, _: Link, __: str) -> str:
-    first = [trial for trial in panel.everything if panel.at_first(trial) is not None]
-    names = sorted(panels.varying([panel]), key=lambda name: (-panel.importances.get(name, 0.0), name)) if first else []
+    varying = panels.varying([panel]) if panel.firsts else []
+    names = sorted(varying, key=lambda name: (-panel.importances.get(name, 0.0), name))
     if not names:
         return ""
     grid = SubElement(parent, "div", {"class": "multiples"})

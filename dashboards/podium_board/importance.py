@@ -12,14 +12,23 @@ AGAIN_S = 60.0
 
 
 @dataclass
-class _Known:
+class Found:
+    """What was found of one sweep.
+
+    Attributes:
+        shares: By searched key its share; empty until it was worked out for the first time.
+        problem: Why it cannot be worked out, in words; empty if it can.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    problem: str = ""
     place: tuple[str, int] = ("", -1)
     until: float = 0.0
-    shares: Mapping[str, float] = field(default_factory=dict)
+    wanted: Picture | None = None
 
 
 class Importance:
-    """What was found of each sweep.
+    """What was found of each sweep; worked out of one after the other.
 
     Args:
         tell: Called with a sweep's name when something else was found of it.
@@ -27,26 +36,33 @@ class Importance:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._known: dict[str, _Known] = {}
-        self._working = threading.Lock()
+        self._known: dict[str, Found] = {}
+        self._lock, self._working = threading.Lock(), threading.Lock()
 
-    def of(self, picture: Picture) -> Mapping[str, float]:
-        """By searched key its share, as far as it is known; empty until it was worked out for the first time."""
-        known = self._known.setdefault(picture.origin, _Known())
-        is_due = picture.is_whole and known.place != picture.place and time.monotonic() > known.until
-        if is_due and self._working.acquire(blocking=False):
-            threading.Thread(target=self._work_out, args=(picture, known), name="importance", daemon=True).start()
-        return known.shares
+    def of(self, picture: Picture) -> Found:
+        """What is known by now; if there is more to be known, that is told later."""
+        with self._lock:
+            known = self._known.setdefault(picture.origin, Found())
+            if picture.is_whole and known.place != picture.place:
+                is_first, known.wanted = known.wanted is None, picture
+                if is_first:
+                    threading.Thread(target=self._work_out, args=(known,), name="importance", daemon=True).start()
+        return known
 
-    def _work_out(self, picture: Picture, known: _Known) -> None:
-        try:
-            from podium.search.importance import importance
+    def _work_out(self, known: Found) -> None:
+        """Works out the newest that is wanted once its time has come."""
+        time.sleep(max(0.0, known.until - time.monotonic()))
+        with self._working:
+            with self._lock:
+                picture, known.wanted = known.wanted, None
+                assert picture is not None
+                known.place, known.until = picture.place, time.monotonic() + AGAIN_S
+            before = known.shares, known.problem
+            try:
+                from podium.search.importance import importance
 
-            known.until = time.monotonic() + AGAIN_S
-            shares = importance(picture.spec, picture.trials.values())
-            known.place = picture.place
-            if shares != known.shares:
-                known.shares = shares
-                self._tell(picture.name)
-        finally:
-            self._working.release()
+                known.shares, known.problem = importance(picture.spec, picture.trials.values()), ""
+            except Exception as error:  # whatever it is, the other charts are drawn
+                known.problem = f"cannot be worked out ({type(error).__name__}: {error})"
+        if before != (known.shares, known.problem):
+            self._tell(picture.name)

@@ -1,5 +1,6 @@
 """Reading: one thread keeps the sweeps up to date that somebody looks at; everybody else sees its pictures."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from podium.ledger import Book
 from podium.masking import Secrets
 from podium.sweep.timeline import Timeline
 from podium.wiring.place import Place
+from podium.wiring.stories import Entry
 from podium_board.importance import Importance
 from podium_board.pictures import Picture, Watching
 
@@ -21,13 +23,13 @@ EVERY_S = 1.0
 """How often the ledger is asked for news."""
 
 PIECE_S, LONG_PIECE_S = 0.3, 2.0
-"""How long one sweep is read before there is a picture and the others have their turn; and after its first one."""
+"""How long one sweep is read before the others have their turn; and one that is looked at, after its first picture."""
 
 LOOKED_AT_S = 15.0
 """How long a sweep is kept up to date after somebody looked at it."""
 
 KEPT_S = 900.0
-"""How long its trials stay in memory then; its summary stays for good."""
+"""How long its trials stay in memory then; of one that is seen in the list alone, and rests, only the summary does."""
 
 LISTED_EVERY_S = 5.0
 """How often a sweep is looked at that nobody sees but in the list."""
@@ -74,7 +76,8 @@ class Board:
         self._again: dict[str, float] = {}
         self._listed: dict[str, float] = {}
         self._looked: dict[str, float] = {}
-        self._edition, self._editions = 0, dict[str, int]()
+        self._edition = time.time_ns() // 1_000_000  # pages outlive a board, and the next one goes on counting
+        self._editions: dict[str, int] = {}
         self._wake, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
 
@@ -121,6 +124,14 @@ class Board:
         with watching.lock:
             yield watching.timeline
 
+    def story(self, name: str, trial: int) -> list[Entry]:
+        """What is told of a trial; nothing as long as its sweep is not read."""
+        watching = self._watching.get(name)
+        if watching is None:
+            return []
+        with watching.lock:
+            return watching.tales.of(trial)
+
     def look_at_all(self) -> Mapping[str, Picture]:
         """By name the pictures of all sweeps, as far as they were read."""
         self._look(LIST)
@@ -160,7 +171,11 @@ class Board:
                     self._looked.pop(name, None)
 
     def _round(self) -> bool:
-        """Reads what is new of all that is looked at; returns whether there is more to read at once."""
+        """Reads what is new of the sweeps looked at by name, then a piece of one that is seen in the list alone.
+
+        Returns:
+            Whether there is more to read at once.
+        """
         now = time.monotonic()
         wanted = [name for name, at in sorted(self._looked.items(), key=lambda item: -item[1]) if _is_recent(at, now)]
         if not wanted:
@@ -169,11 +184,21 @@ class Board:
         if names != self.names:
             self.names = names
             self._changed(LIST)
+        for name in (self._last.keys() | self._watching.keys()).difference(names):
+            self._drop(name)
+        named = [name for name in wanted if name in names]
+        is_behind = [self._refresh(name, LONG_PIECE_S) for name in named if self._may_read(name, now)]
         if LIST in wanted:
-            wanted += [name for name in reversed(names) if name not in wanted and self._is_due(name, now)]
-        is_behind = [self._refresh(name) for name in wanted if name in names and self._again.get(name, 0.0) <= now]
+            others = [name for name in reversed(names) if name not in named and self._may_read(name, now)]
+            due = [name for name in others if self._is_due(name, now)]
+            for name in sorted(due, key=lambda name: name in self._last)[:1]:
+                self._listed[name] = now + LISTED_EVERY_S
+                is_behind += [self._refresh(name, PIECE_S), len(due) > 1]
         self._forget(now)
         return any(is_behind)
+
+    def _may_read(self, name: str, now: float) -> bool:
+        return self._again.get(name, 0.0) <= now
 
     def _is_due(self, name: str, now: float) -> bool:
         """Whether a sweep that is seen in the list alone is to be looked at; an ended one may be forgotten already."""
@@ -182,45 +207,52 @@ class Board:
             return True
         if now < self._listed.get(name, 0.0):
             return False
-        self._listed[name] = now + LISTED_EVERY_S
-        return name in self._watching or (self.book.origin(name), self.book.last(name)) != picture.place
+        is_due = name in self._watching or (self.book.origin(name), self.book.last(name)) != picture.place
+        if not is_due:
+            self._listed[name] = now + LISTED_EVERY_S
+        return is_due
 
-    def _refresh(self, name: str) -> bool:
+    def _refresh(self, name: str, most_s: float) -> bool:
+        """Reads a sweep on; returns whether there is more to read at once."""
+        watching, broken = self._watching.get(name), ""
         try:
-            watching = self._watching.get(name)
             if watching is None or self.book.origin(name) != watching.origin:
                 watching = self._watching[name] = Watching(self.book, name)
-            has_news = watching.refresh(PIECE_S if watching.picture is None else LONG_PIECE_S)
+            watching.refresh(PIECE_S if watching.picture is None else most_s)
         except (StorageFault, OSError, sa.exc.SQLAlchemyError):
             raise
         except Exception as error:  # half-written events, or those of another version, raise anything
-            self._break(name, error)
-            return False
-        if self._broken.pop(name, None) or has_news:
-            assert watching.picture is not None
-            self._last[name] = watching.picture
+            self._again[name] = time.monotonic() + AGAIN_S
+            why = f"an event of {name!r} cannot be read ({type(error).__name__})"
+            broken = f"{why}; `podium ledger verify {name}` tells which"
+        picture, before = None if watching is None else watching.picture, self._last.get(name)
+        is_new = picture is not None and picture is not before and not _is_earlier(picture, before)
+        if picture is not None and is_new:
+            self._last[name] = picture
+        if is_new or broken != self._broken.get(name, ""):
+            self._broken[name] = broken
             self._changed(name)
+        if watching is None or broken:
+            return False
+        if watching.is_torn:  # the ledger was mended: what was taken by half is read anew
+            del self._watching[name]
+            return True
         return watching.is_behind
 
-    def _break(self, name: str, error: Exception) -> None:
-        """What was read stays as it is, and reading begins anew, in case the ledger is mended."""
-        self._watching.pop(name, None)
-        self._again[name] = time.monotonic() + AGAIN_S
-        text = (
-            f"an event of {name!r} cannot be read ({type(error).__name__}); `podium ledger verify {name}` tells which"
-        )
-        if self._broken.get(name) != text:
-            self._broken[name] = text
-            self._changed(name)
-
     def _forget(self, now: float) -> None:
-        """Keeps of sweeps that nobody has looked at for long, and that do not run, the summary alone."""
+        """Keeps of sweeps that nobody has looked at for long, and that nobody drives, the summary alone."""
         for name, watching in list(self._watching.items()):
-            is_old = now - max(watching.since, self._looked.get(name, 0.0)) > KEPT_S
+            is_old = now - self._looked.get(name, -math.inf) > KEPT_S
             picture = self._last.get(name)
-            if picture is not None and is_old and not watching.is_behind and picture.summary["state"] != "running":
+            if picture is not None and is_old and not watching.is_behind and picture.summary["driver"] is None:
                 del self._watching[name]
                 self._last[name] = picture.lightened()
+
+    def _drop(self, name: str) -> None:
+        """Forgets a sweep that the ledger has no more."""
+        for known in (self._last, self._watching, self._broken, self._again, self._listed):
+            known.pop(name, None)
+        self._changed(name)
 
     def _note(self, error: Exception | None) -> None:
         if error is None:
@@ -248,3 +280,10 @@ class Board:
 
 def _is_recent(at: float, now: float) -> bool:
     return now - at < LOOKED_AT_S
+
+
+def _is_earlier(picture: Picture, before: Picture | None) -> bool:
+    """Whether a picture shows less of the same sweep than the one before it."""
+    if before is None or before.is_light or before.origin != picture.origin:
+        return False
+    return picture.sequence < before.sequence

@@ -1,45 +1,27 @@
-"""Stories of trials, as `podium ledger show` tells them: each ledger is read once, and then what is new."""
+"""Stories of the trials of one sweep, as `podium ledger show` tells them, in little memory: columns that only grow."""
 
-import threading
-from collections import OrderedDict
+from array import array
 
-from podium.ledger import Book
-from podium.wiring.stories import Entry, Telling
+import numpy as np
 
-MOST_SWEEPS = 2
-"""Of so many sweeps the stories stay in memory."""
-
-
-class Tale:
-    """The story of one sweep, by trial."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._telling, self._sequence = Telling(), -1
-        self._of: dict[int | None, list[Entry]] = {}
-
-    def of(self, book: Book, sweep: str, trial: int) -> list[Entry]:
-        """The entries of a trial up to now."""
-        with self.lock:
-            rows = list(book.rows(sweep, self._sequence))
-            for entry in self._telling.tell(rows):
-                self._of.setdefault(entry.trial, []).append(entry)
-            self._sequence = rows[-1].sequence if rows else self._sequence
-            return list(self._of.get(trial, ()))
+from podium.wiring.stories import Entry
 
 
 class Tales:
-    """The stories of the sweeps that were asked for last."""
+    """Takes what is told, and gives what was told of one trial."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Tale] = OrderedDict()
-        self._lock = threading.Lock()
+        self._trials, self._sequences, self._at, self._texts = array("i"), array("q"), array("d"), list[str]()
 
-    def of(self, book: Book, sweep: str, origin: str, trial: int) -> list[Entry]:
-        """The entries of a trial of the sweep whose first event has the hash `origin`."""
-        with self._lock:
-            tale = self._known.setdefault(origin, Tale())
-            self._known.move_to_end(origin)
-            while len(self._known) > MOST_SWEEPS:
-                self._known.popitem(last=False)
-        return tale.of(book, sweep, trial)
+    def take(self, entry: Entry) -> None:
+        """Notes one line; those about the sweep are left out."""
+        if entry.trial is not None:
+            self._trials.append(entry.trial)
+            self._sequences.append(entry.sequence)
+            self._at.append(entry.at)
+            self._texts.append(entry.text)
+
+    def of(self, trial: int) -> list[Entry]:
+        """The lines about a trial, in order."""
+        own = np.flatnonzero(np.array(self._trials) == trial).tolist()
+        return [Entry(self._sequences[place], self._at[place], trial, self._texts[place]) for place in own]

@@ -10,8 +10,10 @@ from starlette.routing import Route
 from podium.drawing import timeline as drawing
 from podium.drawing.pages import to_html
 from podium.sweep.gain import advice
+from podium.sweep.timeline import Timeline
 from podium_board.pages import board_of, fragment, page, render
-from podium_board.sweep import shown_of
+from podium_board.pictures import Picture
+from podium_board.sweep import picture_of, shown_of
 
 COLOURS: tuple[drawing.Colour, ...] = get_args(drawing.Colour)
 
@@ -21,35 +23,44 @@ def show(request: Request) -> Response:
     shown = shown_of(request)
     if shown["picture"] is None:
         return page(request, "sweep_reading.html", **shown)
-    return page(request, "timeline.html", **shown, **_drawn(request))
+    about: dict[str, Any] = {"charts": _charts(request, shown["picture"]), "colour": _colour(request), "colours": COLOURS}
+    return page(request, "timeline.html", **shown, **about)
 
 
 def charts(request: Request) -> Response:
     """The charts and the advice alone."""
-    shown_of(request)
-    return fragment(request, render("timeline_charts.html", **_drawn(request)))
+    return fragment(request, _charts(request, picture_of(request)))
 
 
-def _drawn(request: Request) -> dict[str, Any]:
-    name, asked = request.path_params["name"], request.query_params.get("colour", "")
-    colour = next((each for each in COLOURS if each == asked), COLOURS[0])
-    about: dict[str, Any] = {"colour": colour, "colours": COLOURS, "advice": "", "charts": []}
-    with board_of(request).timeline(name) as found:
-        if found is None:
-            return about
-        about["advice"] = advice(found)
-        gangs = Element("figure")
-        caption = drawing.timeline(gangs, found, lambda number: f"/sweeps/{name}/trials/{number}", colour)
-        sums = Element("figure")
-        told = drawing.totals(sums, found)
+def _colour(request: Request) -> drawing.Colour:
+    asked = request.query_params.get("colour", "")
+    return next((each for each in COLOURS if each == asked), COLOURS[0])
+
+
+def _charts(request: Request, picture: Picture) -> str:
+    """Those of a picture, drawn once, however many look at it: reading stands still meanwhile."""
+    key = ("timeline", _colour(request))
+    with board_of(request).timeline(picture.name) as found:
+        if key not in picture.drawn:
+            if found is None:
+                return render("timeline_charts.html", advice="", charts=[])
+            picture.drawn[key] = _drawn(found, picture.name, _colour(request))
+        return picture.drawn[key]
+
+
+def _drawn(found: Timeline, name: str, colour: drawing.Colour) -> str:
+    gangs = Element("figure")
+    caption = drawing.timeline(gangs, found, lambda number: f"/sweeps/{name}/trials/{number}", colour)
+    sums = Element("figure")
+    told = drawing.totals(sums, found)
     for figure, title, text in ((sums, "What gang time went into", told), (gangs, "Gangs against time", caption)):
         figure.attrib |= {"tabindex": "0", "aria-label": title}  # it scrolls on a narrow screen
         heading = Element("h2")
         heading.text = title
         figure.insert(0, heading)
         SubElement(figure, "figcaption").text = text or "No gang has been there yet."
-        about["charts"].append(to_html(figure))
-    return about
+    written = [to_html(figure) for figure in (sums, gangs)]
+    return render("timeline_charts.html", advice=advice(found), charts=written)
 
 
 ROUTES = [Route("/sweeps/{name}/timeline", show), Route("/sweeps/{name}/timeline/charts", charts)]

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from podium.drawing.aggregates import limits
 from podium.drawing.pages import to_html
 from podium.drawing.svg import Plot
-from podium.errors import LookupFailed
+from podium.errors import LookupFailed, StorageFault
 from podium.execution import logs
 from podium.masking import Secrets, without_logins
 from podium.spec.space import fusible_because
@@ -28,7 +28,6 @@ from podium_board.curves import Curve
 from podium_board.pages import board_of, fragment, page, render
 from podium_board.pictures import Picture
 from podium_board.sweep import picture_of, shown_of
-from podium_board.tales import Tales
 
 TAIL_BYTES = 20_000
 """Of a log, so much of its end is shown."""
@@ -56,12 +55,12 @@ def part(request: Request) -> Response:
     elif kind == "curves":
         return fragment(request, _curves(picture, trial))
     elif kind == "inside":
-        found = images.found(board.place, picture.name, trial.number, _facts(request, picture))
+        found = images.found(board.place, picture.name, trial.number, _facts(request, picture, trial))
         about |= {"drawn": _layers(board.place, picture.name, trial), "images": found}
     elif kind == "log":
         about |= _log(board.place, picture, trial)
     elif kind == "story":
-        about["story"] = _tales(request).of(board.book, picture.name, picture.origin, trial.number)
+        about["story"] = board.story(picture.name, trial.number)
     else:
         raise LookupFailed(f"a trial's page has no part {kind!r}")
     return fragment(request, render(f"trial_{kind}.html", **about))
@@ -71,7 +70,7 @@ def image(request: Request) -> Response:
     """One picture among its artifacts."""
     picture = picture_of(request)
     trial, name = _trial(request, picture), request.path_params["image"]
-    content = images.read(board_of(request).place, picture.name, trial.number, _facts(request, picture), name)
+    content = images.read(board_of(request).place, picture.name, trial.number, _facts(request, picture, trial), name)
     kind = images.KINDS[PurePosixPath(name).suffix.lower()]
     return Response(content, media_type=kind, headers={"cache-control": "private, max-age=60"})
 
@@ -87,7 +86,7 @@ def _trial(request: Request, picture: Picture) -> Trial:
 
 def _standing(request: Request, picture: Picture, trial: Trial) -> dict[str, Any]:
     """How it stands, in figures and words."""
-    facts = _facts(request, picture)
+    facts = _facts(request, picture, trial)
     run, experiment, uri = facts.get(f"run/{trial.number}"), facts.get("experiment"), facts.get("tracking_uri") or ""
     server = without_logins(uri).rstrip("/") if uri.startswith("http") else pages.UI
     return {
@@ -103,8 +102,12 @@ def _standing(request: Request, picture: Picture, trial: Trial) -> dict[str, Any
     }
 
 
-def _facts(request: Request, picture: Picture) -> dict[str, Any]:
-    return board_of(request).book.facts(picture.name).all()
+def _facts(request: Request, picture: Picture, trial: Trial) -> dict[str, Any]:
+    """Where MLflow has it; nothing while the ledger cannot be read, without which its page is shown all the same."""
+    try:
+        return board_of(request).book.facts(picture.name).some(["experiment", "tracking_uri", f"run/{trial.number}"])
+    except StorageFault:
+        return {}
 
 
 # curves
@@ -169,14 +172,6 @@ def _log(place: Place, picture: Picture, trial: Trial) -> dict[str, Any]:
     start = max(0, whole - TAIL_BYTES)
     end = logs.read_log(place.store, picture.name, trial.number, place.cache, start)
     return {"log": Secrets().mask_end(end, is_cut=start > 0), "is_cut": start > 0, "name": picture.name}
-
-
-def _tales(request: Request) -> Tales:
-    state = request.app.state
-    if not hasattr(state, "tales"):
-        state.tales = Tales()
-    found: Tales = state.tales
-    return found
 
 
 ROUTES = [

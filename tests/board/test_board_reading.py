@@ -4,18 +4,21 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import postgresql_server
 import pytest
 from boards import until, whole
-from large_sweeps import large_spec, play, write
+from large_sweeps import Played, large_spec, play, write
 
 from podium.errors import LookupFailed, StorageFault, UserError
 from podium.ledger import Book
 from podium.sweep.messages import Resumed, StopRequested
 from podium.wiring.place import Place
-from podium_board import reading
+from podium.wiring.stories import story
+from podium_board import pictures, reading
 from podium_board.reading import Board
 
 
@@ -28,6 +31,14 @@ def small():
 def home(tmp_path, small):
     write(tmp_path / "home", small)
     return tmp_path / "home"
+
+
+def renamed(played: Played, name: str) -> Played:
+    """The same sweep under another name."""
+    at, launched = played.rows[0]
+    again = launched.model_copy(update={"spec": {**launched.spec, "sweep": name}, "identity": name})
+    spec = played.spec.model_copy(update={"sweep": name})
+    return replace(played, spec=spec, rows=[(at, again), *played.rows[1:]])
 
 
 def append(home: Path, name: str, *events: object) -> None:
@@ -208,3 +219,106 @@ def test_names_that_somebody_made_up_are_forgotten(open_board, home, monkeypatch
 
 def test_all_kinds_of_sweeps_are_listed(board, prepared):
     assert set(board.look_at_all()) == set(prepared[1])
+
+
+def unstarted(home: Path) -> Board:
+    """A board whose rounds the test makes."""
+    return Board(Place.of(home))
+
+
+def test_what_is_looked_at_is_read_before_the_list(tmp_path, small):
+    for number in range(4):
+        write(tmp_path, renamed(small, f"sweep-{number}"))
+    board = unstarted(tmp_path)
+    board.look_at_all()
+    assert board._round()
+    assert set(board.look_at_all()) == {"sweep-3"}, "one piece of one sweep, the newest first"
+    board.look("sweep-0")
+    assert board._round()
+    assert list(board.look_at_all()) == ["sweep-3", "sweep-0", "sweep-2"]
+    while board._round():
+        pass
+    assert len(board.look_at_all()) == 4
+
+
+def test_of_what_the_list_alone_shows_the_summary_stays(tmp_path, small):
+    for name in ("seen", "listed"):
+        write(tmp_path, renamed(small, name))
+    board = unstarted(tmp_path)
+    board.look_at_all()
+    board.look("seen")
+    while board._round():
+        pass
+    pictures = board.look_at_all()
+    assert {name: picture.is_light for name, picture in pictures.items()} == {"seen": False, "listed": True}
+    assert pictures["listed"].summary["trials"]["total"] == 12
+    assert set(board._watching) == {"seen"}
+
+
+def test_a_sweep_that_the_ledger_has_no_more_is_shown_no_more(home, small):
+    board = unstarted(home)
+    board.look("small")
+    board._round()
+    assert whole(board, "small")
+    edition = board.edition("small")
+    for file in home.iterdir():
+        file.unlink()
+    write(home, renamed(small, "other"))
+    board._round()
+    with pytest.raises(LookupFailed, match="the newest are: other"):
+        board.look("small")
+    assert "small" not in board.look_at_all()
+    assert board.edition("small") > edition, "an open page hears of it"
+
+
+@pytest.mark.parametrize(
+    "body", ['{"kind": "resumed", "hol', '{"kind": "launched", "identity": "x", "spec": {}, "text": ""}']
+)
+def test_an_event_that_cannot_be_taken_neither_flaps_nor_has_all_read_again(home, small, monkeypatch, body):
+    monkeypatch.setattr(reading, "AGAIN_S", 0.0)
+    asked = []
+    rows = Book.rows
+    monkeypatch.setattr(Book, "rows", lambda book, *where, **most: asked.append(where) or rows(book, *where, **most))
+    board = unstarted(home)
+    append(home, "small", Resumed(holder="somebody"), Resumed(holder="another"))
+    change(home, len(small.rows), body)
+    board.look("small")
+    board._round()
+    told, picture, edition = board.broken("small"), board.look("small"), board.edition("small")
+    assert "cannot be read" in told
+    assert picture.sequence == len(small.rows) - 1, "what came before is shown"
+    asked.clear()
+    for _ in range(3):
+        board._round()
+    assert (board.broken("small"), board.look("small"), board.edition("small")) == (told, picture, edition)
+    assert asked == [("small", len(small.rows) - 1, pictures.PIECE)] * 3
+    change(home, len(small.rows), Resumed(holder="somebody").model_dump_json())
+    while board._round():
+        pass
+    assert board.broken("small") == ""
+    assert whole(board, "small").sequence == len(small.rows) + 1
+
+
+def change(home: Path, sequence: int, body: str) -> None:
+    """Writes something else into an event."""
+    with sqlite3.connect(home / "ledger.db") as database:
+        database.execute("UPDATE events SET body = ? WHERE sequence = ?", (body, sequence))
+    database.close()
+
+
+def test_the_next_board_counts_editions_on(home):
+    before = unstarted(home)
+    before.look("small")
+    before._round()
+    time.sleep(0.01)
+    after = unstarted(home)
+    after.look("small")
+    after._round()
+    assert after.edition("small") > before.edition("small")
+
+
+def test_stories_are_those_of_the_ledger(board, prepared):
+    for name in ("troubled", "finished", "interrupted"):
+        whole_story = list(story(board.book, name))
+        for number in board.look(name).trials:
+            assert board.story(name, number) == [entry for entry in whole_story if entry.trial == number]

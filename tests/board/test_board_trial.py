@@ -130,6 +130,19 @@ def test_a_trial_has_its_story(board: Board) -> None:
     assert "exception after 1 attempt" in unescape(shown(board, "/sweeps/first/trials/2/parts/story"))
 
 
+def test_a_trial_is_shown_though_the_ledger_is_away(board: Board, place: Place) -> None:
+    path, away = place.home / "ledger.db", place.home / "away.db"
+    path.rename(away)
+    try:
+        page = shown(board, "/sweeps/first/trials/3")
+        assert "Its run" not in page
+        for part in ("standing", "curves", "inside", "log", "story"):
+            shown(board, f"/sweeps/first/trials/3/parts/{part}")
+    finally:
+        away.rename(path)
+    assert "Its run" in shown(board, "/sweeps/first/trials/3")
+
+
 def test_trials_that_there_are_not_are_told_of(board: Board) -> None:
     assert "has no trial 9; it has 4" in unescape(ask(board, "/sweeps/first/trials/9").text)
     for path in ("/sweeps/first/trials/9", "/sweeps/none/trials/0", "/sweeps/first/trials/3/parts/nothing"):

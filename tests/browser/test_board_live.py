@@ -11,6 +11,7 @@ from board_homes import wait
 from large_sweeps import large_spec, play, write
 
 from podium.ledger import Book
+from podium_board import reading
 
 pytestmark = pytest.mark.browser
 
@@ -105,6 +106,12 @@ def test_a_half_written_event_is_told(lively, open_page):
         database.execute(f"INSERT INTO events SELECT {columns} FROM events WHERE sequence = ({newest})")
     database.close()
     page.wait_for_selector("text=Not all can be shown", timeout=WAIT_MS)
+    page.evaluate(
+        "window.flaps = 0; new MutationObserver(() => flaps++).observe(document.getElementById('banner'), "
+        "{childList: true, subtree: true, characterData: true})"
+    )
+    page.wait_for_timeout(1000 * (reading.AGAIN_S + 2))
+    assert page.evaluate("flaps") == 0, "it stays"
     assert page.is_visible("[data-figure='trials.total']")
 
 
@@ -122,10 +129,21 @@ def test_a_hidden_page_rests(lively, open_page):
     wait(page, "document.getElementById('pulse').textContent === 'live'")
 
 
-def test_a_board_that_ends_says_so_and_nothing_breaks(tmp_path, played, open_page):
-    write(tmp_path, played)
+def test_a_board_that_ends_says_so_and_pages_go_on_with_the_next_one(tmp_path, played, open_page):
+    half = len(played.rows) // 2
+    write(tmp_path, played, played.rows[:half])
     with board_homes.shown(tmp_path) as shown:
         page = open_page(f"{shown.url}/sweeps/lively")
         page.wait_for_selector("#headline .cards", timeout=WAIT_MS)
+        held = Book.at_home(tmp_path).hold("lively")
+        for _, event in played.rows[half : half + 3]:
+            held.append([event])
+            wait(page, f"document.getElementById('sequence').dataset.sequence === '{half}'")
+            half += 1
     wait(page, "document.getElementById('pulse').textContent === 'the board is away'")
     assert page.is_visible("[data-figure='trials.total']")
+    with board_homes.shown(tmp_path, "--port", shown.url.rpartition(":")[2]):
+        wait(page, "document.getElementById('pulse').textContent === 'live'")
+        held.append([played.rows[half][1]])
+        wait(page, f"document.getElementById('sequence').dataset.sequence === '{half}'")
+    held.release()

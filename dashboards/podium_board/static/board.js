@@ -139,7 +139,7 @@ async function refreshThose(slow) {
 function isBehind(part) {
   if (part.dataset.edition === undefined) return edition >= 0;
   if (isSlow(part) && document.querySelector("[data-partial]")) return false;
-  return Number(part.dataset.edition) < edition && (seen.has(part) || part.querySelector(".nothing"));
+  return Number(part.dataset.edition) !== edition && (seen.has(part) || part.querySelector(".nothing"));
 }
 
 function next(slow) {

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress, islice
+from typing import Any
 from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
 from podium.drawing import marks
@@ -70,6 +72,12 @@ class Panel:
     def at_first(self, trial: Trial) -> float | None:
         """The value of a trial at the first rung, where no policy has chosen yet; None if it has none there."""
         return trial.values.get(self._first_rung, (None,))[0]
+
+    @cached_property
+    def firsts(self) -> list[tuple[Trial, float]]:
+        """The trials that have a value at the first rung, and that value."""
+        told = ((trial, self.at_first(trial)) for trial in self.everything)
+        return [(trial, value) for trial, value in told if value is not None]
 
     @cached_property
     def _first_rung(self) -> int:
@@ -197,16 +205,17 @@ def importances(parent: Element, panels: Sequence[Panel]) -> None:
 
 def slices(parent: Element, panels: Sequence[Panel], name: str) -> None:
     """Draws the value at the first rung against one parameter: medians in bins, and where the best trials lie."""
-    first = [(panel, trial) for panel in panels for trial in panel.everything if panel.at_first(trial) is not None]
+    first = [(panel, trial) for panel in panels for trial, _ in panel.firsts]
     best = [(panel, trial) for panel in panels for trial in panel.trials[: MOST_BEST * 10]]
     one = axis_of(name, [*first, *best])
     places = one.positions
     is_discrete = len(set(places)) <= BINS * 2
     medians: list[tuple[Panel, list[Bin]]] = []
+    rest = iter(places)
     for panel in panels:
-        own = [index for index, (each, _) in enumerate(first) if each is panel]
-        values = [panel.at_first(first[index][1]) or 0.0 for index in own]
-        medians.append((panel, bins([places[index] for index in own], values, None if is_discrete else BINS)))
+        values = [value for _, value in panel.firsts]
+        own = list(islice(rest, len(values)))
+        medians.append((panel, bins(own, values, None if is_discrete else BINS)))
     drawn = [end for _, found in medians for each in found for end in (each.low, each.median, each.high)]
     low, high = limits([end for end in drawn if end is not None], ())
     room = (high - low) * 0.05 * (len(panels) + 1)
@@ -243,11 +252,12 @@ def axis_of(name: str, drawn: Sequence[tuple[Panel, Trial]]) -> Axis:
     A value that has no place on the axis, such as the 0 of a sweep that leaves out what another searches on a log
     scale, stands where inactive parameters do.
     """
-    specs = {id(panel): panel.spec for panel, _ in drawn}.values()
+    specs = [panel.spec for panel in {id(panel): panel for panel, _ in drawn}.values()]
     found = [one for spec in specs for one in spec.space().parameters if one.name == name]
     parameter = next((one for one in found if isinstance(one.domain, Choice)), found[0])
-    values, active = zip(*(panel.value_of(trial, name) for panel, trial in drawn), strict=True)
-    few = dict.fromkeys(value for value, has in zip(values, active, strict=True) if has)
+    values = [trial.parameters.get(name, panel.fixed.get(name)) for panel, trial in drawn]
+    active = [name in trial.parameters or name in panel.fixed for panel, trial in drawn]
+    few: dict[Any, None] = dict.fromkeys(compress(values, active))
     if isinstance(parameter.domain, Choice):
         return axis(Parameter(name, Choice(tuple({**dict.fromkeys(parameter.domain.options), **few}))), values, active)
     if len(few) <= BINS and all(isinstance(value, int) for value in few):

@@ -12,6 +12,7 @@ from podium.sweep.messages import (
     Advanced,
     AdvanceFailed,
     Chosen,
+    Command,
     Enqueued,
     Event,
     Exhausted,
@@ -57,50 +58,38 @@ def story(book: Book, sweep: str, trial: int | None = None) -> Iterator[Entry]:
     machine = summaries.load(book, sweep)
     if trial is not None and trial not in machine.trials:
         raise LookupFailed(f"sweep {sweep!r} has no trial {trial}; it has {len(machine.trials)}, counted from 0")
-    return (entry for entry in _entries(book, sweep) if trial is None or entry.trial == trial)
+    fresh = Machine(machine.spec)
+    telling = Telling(fresh, lambda _, event: fresh.handle(event))
+    entries = (entry for row in book.rows(sweep) for entry in telling.tell(row))
+    return (entry for entry in entries if trial is None or entry.trial == trial)
 
 
 Told = tuple[int | None, str]
 """The trial that a line is about, and the line."""
 
 
-def _entries(book: Book, sweep: str) -> Iterator[Entry]:
-    return Telling().tell(book.rows(sweep))
-
-
 class Telling:
-    """Tells the story of one sweep from its first row on, as its rows come."""
-
-    def __init__(self) -> None:
-        self._teller: _Teller | None = None
-
-    def tell(self, rows: Iterable[Row]) -> Iterator[Entry]:
-        """The entries that follow from the next rows."""
-        for sequence, at, event in rows:
-            if self._teller is None:
-                assert isinstance(event, Launched)
-                self._teller = _Teller(summaries.empty(event))
-            for about, text in self._teller.tell(event):
-                yield Entry(sequence, at, about, text)
-
-
-class _Teller:
-    """Follows a machine from its first event, and tells what changes.
+    """Tells the story of one sweep from its first row on, as its rows come.
 
     Args:
         machine: A machine that has taken no event.
+        take: Lets it take the next event, of a time in seconds since 1970, and returns what it answers.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, take: Callable[[float, Event], list[Command]]) -> None:
+        self._machine, self._take = machine, take
         self._running: dict[str, list[int]] = {}
         self._states: dict[int, TrialState] = {}
 
-    def tell(self, event: Event) -> Iterator[Told]:
-        """Lets the machine take an event, and tells what happened and what followed."""
+    def tell(self, row: Row) -> Iterator[Entry]:
+        """Lets the machine take the next row, and tells what happened and what followed."""
+        for trial, text in self._tell(row.at, row.event):
+            yield Entry(row.sequence, row.at, trial, text)
+
+    def _tell(self, at: float, event: Event) -> Iterator[Told]:
         machine, was_ended = self._machine, self._machine.is_ended
         concerned = self._concerned(event)
-        commands = machine.handle(event)
+        commands = self._take(at, event)
         yield from _told(event)
         if isinstance(event, GangLost | AdvanceFailed):
             for number in concerned:
