@@ -13,9 +13,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from podium.drawing import palette
+from podium.drawing import palette, words
 from podium.drawing.pages import environment
-from podium_board import wording
 from podium_board.access import Access
 from podium_board.reading import Board
 
@@ -81,6 +80,6 @@ def style() -> str:
 @cache
 def _templates() -> Any:
     made = environment("podium_board")
-    for filter_ in (wording.number, wording.duration, wording.moment, wording.iso, wording.percent):
-        made.filters[filter_.__name__] = filter_
+    made.filters |= {name: getattr(words, name) for name in ("number", "duration", "iso", "percent")}
+    made.filters["moment"] = words.local
     return made

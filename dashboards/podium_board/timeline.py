@@ -1,6 +1,6 @@
 """The page of a sweep's timeline: gangs against time, and what became of every second."""
 
-from typing import Any, get_args
+from typing import get_args
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
 
 from starlette.requests import Request
@@ -23,8 +23,8 @@ def show(request: Request) -> Response:
     shown = shown_of(request)
     if shown["picture"] is None:
         return page(request, "sweep_reading.html", **shown)
-    about: dict[str, Any] = {"charts": _charts(request, shown["picture"]), "colour": _colour(request), "colours": COLOURS}
-    return page(request, "timeline.html", **shown, **about)
+    drawn = _charts(request, shown["picture"])
+    return page(request, "timeline.html", **shown, charts=drawn, colour=_colour(request), colours=COLOURS)
 
 
 def charts(request: Request) -> Response:

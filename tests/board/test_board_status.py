@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from boards import ask, until, whole
 
+from podium.drawing import words
 from podium.ledger import Book
 from podium.wiring import summaries
 from podium.wiring.watching import Watched
-from podium_board import pages, promotions, wording
+from podium_board import pages, promotions
 
 ELSEWHERE = {"sweep", "failures", "ailing", "tracking_uri", "parent_run_id", "front"}
 """What a status tells and the headline does not: other parts and pages of the board do."""
@@ -51,10 +52,10 @@ def at(status: Any, path: str) -> Any:
 
 def shown_as(path: str, value: Any) -> str:
     if path in ("device_s", "wall_s", "startup_s"):
-        return wording.duration(value)
+        return words.duration(value)
     if path == "wasted_share":
-        return wording.percent(value)
-    return wording.number(value)
+        return words.percent(value)
+    return words.number(value)
 
 
 @pytest.mark.parametrize("name", ["finished", "interrupted", "objectives", "troubled", "driven"])
@@ -76,9 +77,9 @@ def test_the_headline_is_the_status(board, prepared, name):
 def test_the_list_and_the_failures_are_the_status(board, prepared, name):
     status = summaries.summarize(Book.at_home(prepared[0]), name)
     row = ask(board, "/").text.partition(f'id="sweep-{name}"')[2].partition("</tr>")[0]
-    assert f"{wording.number(status['trials']['total'])} of {wording.number(status['trials']['budget'])}" in row
+    assert f"{words.number(status['trials']['total'])} of {words.number(status['trials']['budget'])}" in row
     assert f">{status['state']}<" in row
-    assert wording.number(status["best"]["value"]) in row
+    assert words.number(status["best"]["value"]) in row
     failures = ask(board, f"/sweeps/{name}/parts/failures").text
     assert failures.count("<details") == len(status["failures"])
 
@@ -111,7 +112,7 @@ def test_the_headline_tells_the_time_of_the_last_launch_as_status_does(open_boar
     board = open_board(prepared[0])
     until(lambda: whole(board, "finished"))
     headline = re.sub(r"<[^>]+>", "", ask(board, "/sweeps/finished/parts/headline").text)
-    assert "the last launch took 5.0 s, after 20 s to start" in headline
+    assert "the last launch took 5 s, after 20 s to start" in headline
 
 
 def test_secrets_are_masked_in_what_users_wrote(board, monkeypatch):

@@ -8,10 +8,10 @@ import pytest
 from console_bench import Bench
 from rich.console import Console
 
-from podium.console import Terminal, duration, number, rate, short
+from podium.console import Terminal
 from podium.console.ink import Ink, ink_of
 from podium.console.terminal import SHARE, Interrupts, Screen
-from podium.console.words import one_line
+from podium.drawing.words import duration, number, one_line, rate, short
 
 
 def written(console: Console) -> str:
@@ -76,7 +76,8 @@ def test_a_thread_may_launch_too_and_hears_no_signals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
+    ("seconds", "said"),
+    [(0.4, "0.4 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")],
 )
 def test_durations_have_two_units_at_most(seconds: float, said: str) -> None:
     assert duration(seconds) == said
@@ -89,7 +90,7 @@ def test_speeds_have_a_unit_that_suits_them(per_s: float, said: str) -> None:
 
 def test_values_are_short() -> None:
     assert (number(0.123456789), number(None)) == ("0.12346", "–")
-    assert (short(0.00123456), short("relu"), short(3), short((1, 2))) == ("0.00123", "relu", "3", "(1, 2)")
+    assert (short(0.00123456), short("relu"), short(3), short((1, 2))) == ("0.00123", "relu", "3", "1, 2")
 
 
 def test_text_of_a_users_does_nothing_to_the_terminal() -> None:

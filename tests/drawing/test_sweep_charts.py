@@ -16,7 +16,7 @@ from podium.drawing.funnel import funnel
 from podium.drawing.grids import heat, pairs
 from podium.drawing.history import history
 from podium.drawing.marks import MOST_DOTS
-from podium.drawing.panels import Panel
+from podium.drawing.panels import Panel, learning_curves, parallel, slices
 from podium.drawing.svg import Link
 from podium.spec.sweep import SweepSpec
 from podium.sweep.trial import Trial, TrialState
@@ -195,6 +195,23 @@ def test_history_has_steps_of_the_best_and_shows_those_without_a_value(make_pane
     assert heights == sorted(heights), "the lower the loss, the further down"
     assert len(with_class(figure, "dot")) == 40 + min(5, len(panel.trials))
     assert MOST_DOTS >= 40
+
+
+@pytest.mark.parametrize("values", [(1.7e308, -1.7e308), (1.7e308,) * 2, (1e17,) * 2])
+def test_values_as_large_as_numbers_get_are_drawn(make_panel: Callable[..., Panel], values: tuple[float, ...]) -> None:
+    panel = make_panel(30)
+    trials = [
+        replace(trial, values={1: (values[trial.number % 2],)}, state=TrialState.STOPPED) for trial in panel.everything
+    ]
+    panel = Panel(0, panel.spec, trials, {trial.number: [(1, trial.last_values[0])] for trial in trials}, {"rate": 0.6})
+    root = Element("div")
+    for draw in CHARTS.values():
+        draw(root, panel, None)
+    learning_curves(root, panel, [panel])
+    parallel(root, panel, [panel], ["rate", "momentum"])
+    slices(root, [panel], "rate")
+    drawn = " ".join(value for each in root.iter() for key, value in each.items() if key in ("d", "cx", "cy", "x", "y"))
+    assert not re.search("nan|inf", drawn)
 
 
 def test_the_front_is_that_of_the_objectives(make_panel: Callable[..., Panel]) -> None:

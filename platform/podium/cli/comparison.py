@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from podium.cli.output import best_of, table, values
+from podium.cli.output import best_of, table
 
 
 def print_comparison(comparison: dict[str, Any]) -> None:
@@ -22,13 +22,13 @@ def print_comparison(comparison: dict[str, Any]) -> None:
 
 
 def _print_standings(comparison: dict[str, Any]) -> None:
-    from podium.console import duration
+    from podium.drawing.words import duration
 
     rows = []
     for summary in comparison["summaries"]:
         trials, wall_s = summary["trials"], summary["wall_s"]
         count = f"{trials['total']}/{trials['budget']}"
-        times = ("–" if wall_s is None else duration(wall_s), duration(summary["device_s"]))
+        times = (duration(wall_s), duration(summary["device_s"]))
         rows.append((summary["sweep"], summary["state"], count, best_of(summary), summary["epochs"], *times))
     table(("sweep", "state", "trials", "best", "epochs", "time", "device time"), rows)
 
@@ -46,11 +46,11 @@ def _print_differences(comparison: dict[str, Any]) -> None:
 
 
 def _print_trials(comparison: dict[str, Any]) -> None:
-    from podium.console import short
+    from podium.drawing.words import number, short
 
     trials = comparison["trials"]
     rows: list[tuple[Any, ...]] = [
-        ("value", *(values(trial["value"]) for trial in trials)),
+        ("value", *(number(trial["value"]) for trial in trials)),
         ("epoch", *(trial["epoch"] for trial in trials)),
         ("rung", *(trial["rung"] for trial in trials)),
     ]

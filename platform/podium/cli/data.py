@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from podium.cli.describing import print_data, print_differences, size, source_of
+from podium.cli.describing import print_data, print_differences, source_of
 from podium.cli.elsewhere import Travels, travels
 from podium.cli.options import placed, with_json
 from podium.cli.output import print_json, table
+from podium.drawing.words import size
 from podium.wiring.place import Place
 
 CODES = "Exit codes: 0 fine, 2 user error."

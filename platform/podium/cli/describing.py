@@ -5,13 +5,12 @@ from typing import Any
 import click
 
 from podium.cli.output import table
+from podium.drawing.words import size
 
 MOST_CLASSES = 20
 MOST_SKIPPED = 5
 MOST_NUMBERS = 6
 """So many classes, skipped records and numbers of a list are printed; --json has all."""
-
-UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
 
 
 def print_data(shown: dict[str, Any]) -> None:
@@ -66,12 +65,6 @@ def print_differences(found: dict[str, Any]) -> None:
 def source_of(source: dict[str, Any]) -> str:
     """A source in one line: its kind, and where it lies."""
     return " ".join(str(source[key]) for key in ("kind", "path") if key in source)
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that fits."""
-    unit, name = next((unit, name) for unit, name in UNITS if count >= unit or unit == 1)
-    return f"{count / unit:.3g} {name}"
 
 
 def _inputs(shown: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def print_done(done: dict[str, Any], as_json: bool) -> None:
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Prints how a sweep stands, with its last failures."""
-    from podium.console import duration, short
+    from podium.drawing.words import duration, short
 
     trials = summary["trials"]
     counts = ", ".join(f"{n} {state}" for state, n in trials.items() if state not in ("total", "budget"))
@@ -126,18 +126,13 @@ def _usage(used: dict[str, float]) -> str:
 
 def best_of(summary: dict[str, Any]) -> str:
     """The best trial of a sweep in one line."""
+    from podium.drawing.words import number
+
     best = summary["best"]
     if best is None:
         return "none yet"
     metric = ", ".join(summary["objectives"])
-    return f"{metric} {values(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
-
-
-def values(value: float | list[float] | None) -> str:
-    """One objective's value, or those of several."""
-    from podium.console import number
-
-    return ", ".join(map(number, value)) if isinstance(value, list) else number(value)
+    return f"{metric} {number(best['value'])} (trial {best['trial']}, epoch {best['epoch']}, rung {best['rung']})"
 
 
 def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -114,7 +114,7 @@ def _gates(texts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
-    from podium.console import duration, short
+    from podium.drawing.words import duration, short
 
     champion = f"version {plan['champion']}" if plan["champion"] else "none yet"
     lines = [

@@ -1,13 +1,11 @@
-"""What is shown in a terminal: the live view, errors, and the words for numbers and times."""
+"""What is shown in a terminal: the live view, and errors."""
 
 from typing import TYPE_CHECKING, Any
-
-from podium.console.words import duration, number, rate, short
 
 if TYPE_CHECKING:
     from podium.console.terminal import Silent, Terminal
 
-__all__ = ["Silent", "Terminal", "duration", "number", "rate", "short"]
+__all__ = ["Silent", "Terminal"]
 
 
 def __getattr__(name: str) -> Any:

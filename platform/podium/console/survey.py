@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from podium.console.words import duration, rate
+from podium.drawing.words import duration, rate
 from podium.sweep.forecast import left_epochs
 from podium.sweep.machine import Machine
 from podium.sweep.messages import Event, GangReady, Progress
@@ -116,7 +116,7 @@ class Listener:
             left_s = left_epochs(machine, survey.epochs) * elapsed_s / epochs
             limit_s = machine.spec.budget.wall_time
             left_s = left_s if limit_s is None else min(left_s, max(limit_s - machine.spent_s, 0))
-            parts.append(f"about {duration(left_s)} left")
+            parts.append(f"about {duration(round(left_s))} left")
         return parts
 
     def newest_failure(self, machine: Machine, survey: Survey) -> Trial | None:

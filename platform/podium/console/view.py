@@ -5,7 +5,7 @@ from rich.text import Text
 from podium.console.ink import ASCII, Ink
 from podium.console.layout import cell, choose, fit, flow
 from podium.console.survey import Listener, Row, Survey
-from podium.console.words import duration, number, one_line, short
+from podium.drawing.words import duration, number, one_line, short
 from podium.sweep.machine import Machine
 from podium.sweep.trial import TrialState
 
@@ -111,7 +111,7 @@ def table(machine: Machine, rows: list[Row], width: int, ink: Ink, *, all_shown:
     is_wide = width >= WIDE
     cells = [("trial", "epoch", shorten(metric, (metric,)), "silent")]
     cells += [
-        (str(row.trial.number), f"{row.epoch}/{last}", number(row.metrics.get(metric)), duration(row.silent_s))
+        (str(row.trial.number), f"{row.epoch}/{last}", number(row.metrics.get(metric)), duration(round(row.silent_s)))
         for row in rows
     ]
     if ink.is_ascii:

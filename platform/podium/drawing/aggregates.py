@@ -17,7 +17,7 @@ LEVEL = 0.95
 CERTAIN = 0.9
 
 MOST = 1e300
-"""No axis goes further."""
+"""Values beyond are drawn there: sums and differences of two have to be finite."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def band(
     for curve in curves:
         for epoch, value in curve:
             if value is not None:
-                by_epoch.setdefault(epoch, []).append(value)
+                by_epoch.setdefault(epoch, []).append(_within(value))
     epochs = sample(sorted(by_epoch), MOST_EPOCHS)
     found = [np.percentile(by_epoch[epoch], percentiles).tolist() for epoch in epochs]
     low, middle, high = zip(*found, strict=True) if found else ((), (), ())
@@ -83,7 +83,7 @@ def bins(places: Sequence[float], values: Sequence[float], count: int | None = N
     """
     if not len(places):
         return []
-    at, of = np.asarray(places, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    at, of = np.asarray(places, dtype=np.float64), np.asarray(values, dtype=np.float64).clip(-MOST, MOST)
     if count is None:
         keys = at
     else:
@@ -126,7 +126,6 @@ def limits(drawn: Iterable[float], reach: Iterable[float]) -> tuple[float, float
 
 
 def _within(value: float) -> float:
-    """The value, or the nearest from which an axis can be drawn: the difference of two has to be finite."""
     return min(max(value, -MOST), MOST)
 
 

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement  # written only: nothing i
 
 import numpy as np
 
-from podium.drawing.aggregates import sample
+from podium.drawing.aggregates import MOST, sample
 from podium.drawing.marks import clip, href, legend, title
 from podium.drawing.panels import MOST_BEST, SHADES, Panel, axis_of, varying
 from podium.drawing.svg import SMALL, Link, Plot, canvas, path, write
@@ -47,7 +47,7 @@ def heat(parent: Element, panel: Panel, across: str = "", down: str = "") -> str
     if not trials or not {across, down} <= set(names) or across == down:
         return ""
     columns, rows = _categories(panel, across, trials), _categories(panel, down, trials)
-    values = np.array([panel.at_first(trial) for trial in trials], dtype=np.float64)
+    values = np.array([panel.at_first(trial) for trial in trials], dtype=np.float64).clip(-MOST, MOST)
     cells = {
         (row, column): values[(rows.of == row) & (columns.of == column)]
         for row in range(len(rows.names))

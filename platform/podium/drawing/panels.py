@@ -276,7 +276,7 @@ def _reached(values: Iterable[float]) -> tuple[float, float]:
     """The ends of the objective's axis; lines of worse trials end at its worse end."""
     ordered = sorted(values)
     low, high = ordered[0], ordered[-1]
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    return (low, high) if low < high else limits(ordered, ())
 
 
 def _spread(one: Axis, place: int) -> float:

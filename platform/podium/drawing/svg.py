@@ -29,7 +29,7 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The coordinate of a value."""
-        share = (value - self.low) / (self.high - self.low)
+        share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)  # the whole difference may be infinite
         return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
 
     def ticks(self, *, whole: bool = False) -> list[tuple[float, str]]:

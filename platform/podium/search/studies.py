@@ -82,7 +82,9 @@ def write(url: str, study: Study, stage: Callable[[str], None]) -> None:
     try:
         _write(engine, study, stage)
     except SQLAlchemyError as error:
-        raise UserError(f"{_shown(url)} cannot be written: {_said(error)}; the study there is as it was") from error
+        raise UserError(
+            f"{without_passwords(url)} cannot be written: {_said(error)}; the study there is as it was"
+        ) from error
     finally:
         engine.dispose()
 
@@ -100,22 +102,22 @@ def _open(url: str) -> sa.Engine:
         if names and not {"studies", "trials", "version_info"} <= names:
             some = ", ".join(sorted(names)[:3])
             raise UserError(
-                f"{_shown(url)} is no Optuna storage: it has the tables {some}; give a database of its own, such as "
-                "sqlite:///study.db"
+                f"{without_passwords(url)} is no Optuna storage: it has the tables {some}; give a database of "
+                "its own, such as sqlite:///study.db"
             )
         storage = RDBStorage(address.render_as_string(hide_password=False))
         storage.remove_session()
         return storage.engine
     except (ArgumentError, NoSuchModuleError) as error:
-        raise UserError(f"{_shown(url)} is no address of a database; write sqlite:///study.db") from error
+        raise UserError(f"{without_passwords(url)} is no address of a database; write sqlite:///study.db") from error
     except ImportError as error:
-        raise UserError(f"{_shown(url)} needs a package that is not installed: {error}") from error
+        raise UserError(f"{without_passwords(url)} needs a package that is not installed: {error}") from error
     except RuntimeError as error:
-        raise UserError(f"{_shown(url)} was made by another version of Optuna: {_said(error)}") from error
+        raise UserError(f"{without_passwords(url)} was made by another version of Optuna: {_said(error)}") from error
     except SQLAlchemyError as error:
         raise UserError(
-            f"{_shown(url)} cannot be opened as a database: {_said(error)}; give another file in a folder that you may "
-            "write to, or a database that answers"
+            f"{without_passwords(url)} cannot be opened as a database: {_said(error)}; give another file in a "
+            "folder that you may write to, or a database that answers"
         ) from error
 
 
@@ -146,7 +148,7 @@ def _find(connection: sa.Connection, tables: Tables, study: Study) -> int:
     mark = connection.scalar(sa.select(marks.c.value_json).where(marks.c.study_id == found, marks.c.key == MARK))
     if mark is None or json.loads(mark) != study.identity:
         made_by = "not made by Podium" if mark is None else "made from another sweep of that name"
-        where = _shown(str(connection.engine.url))
+        where = without_passwords(str(connection.engine.url))
         raise UserError(
             f"{where} has a study {name!r} that was {made_by}, and it stays as it is; give another database, or delete "
             f"it: optuna delete-study --study-name {name} --storage {where}"
@@ -236,10 +238,6 @@ def _rows(trials: Iterable[FrozenTrial], ids: Mapping[int, int]) -> Rows:
 
 def _attribute_rows(of: Mapping[str, int], attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**of, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-
-
-def _shown(url: str) -> str:
-    return without_passwords(url)
 
 
 def _said(error: Exception) -> str:
