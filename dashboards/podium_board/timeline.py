@@ -22,7 +22,11 @@ def show(request: Request) -> Response:
     shown = shown_of(request)
     if shown["picture"] is None:
         return page(request, "sweep_reading.html", **shown)
-    about: dict[str, Any] = {"charts": _charts(request, shown["picture"]), "colour": _colour(request), "colours": COLOURS}
+    about: dict[str, Any] = {
+        "charts": _charts(request, shown["picture"]),
+        "colour": _colour(request),
+        "colours": COLOURS,
+    }
     return page(request, "timeline.html", **shown, **about)
 
 
