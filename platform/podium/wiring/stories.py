@@ -88,7 +88,7 @@ class Telling:
             yield Entry(row.sequence, row.at, trial, text)
 
     def _tell(self, at: float, event: Event) -> Iterator[Told]:
-        if isinstance(event, Progress):  # nine of ten events, of which only what they led to is told
+        if isinstance(event, Progress):  # most events, of which only what they led to is told
             self._take(at, event)
             return
         machine, was_ended = self._machine, self._machine.is_ended
