@@ -1,7 +1,5 @@
 """The page that compares sweeps: what `podium compare --html` writes, within the board."""
 
-import threading
-from collections import OrderedDict
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element  # written only: nothing is parsed
 
@@ -13,6 +11,7 @@ from podium.drawing.comparison import fill
 from podium.drawing.pages import to_html
 from podium.errors import LookupFailed, PodiumError
 from podium.wiring import comparing
+from podium_board.kept import Kept
 from podium_board.pages import board_of, page
 from podium_board.reading import Board
 
@@ -59,24 +58,22 @@ def _names(request: Request) -> list[str]:
     return list(dict.fromkeys(request.query_params.getlist("sweep")))
 
 
-_made: OrderedDict[object, str] = OrderedDict()
-_one_by_one = threading.Lock()
+_made = Kept[str](MOST_KEPT)
 
 
 def _compared(board: Board, names: tuple[str, ...]) -> str:
     """The comparison of sweeps as they are now; it is made once for each of their states."""
-    with _one_by_one:
-        for name in names:
-            board.book.require(name)
-        key = tuple((name, board.book.origin(name), board.book.last(name)) for name in names)
-        if key not in _made:
-            comparison, panels = comparing.look(board.book, names, BEST)
-            root = Element("div")
-            fill(root, comparison, panels)
-            _made[key] = to_html(root)
-            while len(_made) > MOST_KEPT:
-                _made.popitem(last=False)
-        return _made[key]
+    for name in names:
+        board.book.require(name)
+    key = tuple((name, board.book.origin(name), board.book.last(name)) for name in names)
+    return _made.get(key, lambda: _written(board, names))
+
+
+def _written(board: Board, names: tuple[str, ...]) -> str:
+    comparison, panels = comparing.look(board.book, names, BEST)
+    root = Element("div")
+    fill(root, comparison, panels)
+    return to_html(root)
 
 
 ROUTES = [Route("/compare", show), Route("/parts/compare", compared)]

@@ -1,8 +1,6 @@
 """The page of a sweep's data: what the manifest says, how the classes are balanced, and some samples."""
 
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement  # written only: nothing is parsed
@@ -17,6 +15,7 @@ from podium.errors import LookupFailed, PodiumError
 from podium.store import local_path
 from podium.wiring import shelf
 from podium.wiring.place import Place
+from podium_board.kept import Kept
 from podium_board.pages import board_of, page
 from podium_board.sweep import picture_of, shown_of
 
@@ -51,7 +50,8 @@ def sheet(request: Request) -> Response:
     name = picture_of(request).launched.data
     if not name:
         raise LookupFailed("this sweep has no data")
-    content = _sheet(board_of(request).place, name)
+    place = board_of(request).place
+    content = _sheets.get(shelf.where(place, name), lambda: _sheet(place, name))
     return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
 
@@ -99,24 +99,17 @@ def _balance(names: Sequence[str], classes: Mapping[str, Sequence[int]]) -> str:
     return to_html(root)
 
 
-_drawn: OrderedDict[str, bytes] = OrderedDict()
-_one_by_one = threading.Lock()
+_sheets = Kept[bytes](MOST_SHEETS)
 
 
 def _sheet(place: Place, name: str) -> bytes:
-    """The sheet of a data set, drawn when it is first asked for."""
+    """The sheet of a data set."""
     from podium.data.reader import Reader
     from podium.data.sheet import draw
 
-    with _one_by_one:
-        key = shelf.where(place, name)
-        if key not in _drawn:
-            file = io.BytesIO()
-            draw(Reader(shelf.fetch(place, name))).savefig(file, format="png", dpi=DPI)
-            _drawn[key] = file.getvalue()
-            while len(_drawn) > MOST_SHEETS:
-                _drawn.popitem(last=False)
-        return _drawn[key]
+    file = io.BytesIO()
+    draw(Reader(shelf.fetch(place, name))).savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
 
 
 ROUTES = [Route("/sweeps/{name}/data", show), Route("/sweeps/{name}/data/sheet.png", sheet)]

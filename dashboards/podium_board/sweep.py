@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from podium.errors import LookupFailed
@@ -81,11 +81,6 @@ def figure(request: Request) -> Response:
     return fragment(request, figures.draw(picture, kind, metric, board_of(request).importance))
 
 
-def without_slash(request: Request) -> Response:
-    """The address of the list is the board's own."""
-    return RedirectResponse("/")
-
-
 def _parts(picture: Picture) -> Mapping[str, Any]:
     failures = picture.summary["failures"]
     return {
@@ -97,7 +92,6 @@ def _parts(picture: Picture) -> Mapping[str, Any]:
 
 
 ROUTES = [
-    Route("/sweeps", without_slash),
     Route("/sweeps/{name}", show),
     Route("/sweeps/{name}/parts/{part}", part),
     Route("/sweeps/{name}/figures/{figure}", figure),

@@ -16,9 +16,11 @@ from large_sweeps import Played, large_spec, play, write
 from podium.errors import LookupFailed, StorageFault, UserError
 from podium.ledger import Book
 from podium.sweep.messages import Resumed, StopRequested
+from podium.wiring import summaries
 from podium.wiring.place import Place
 from podium.wiring.stories import story
-from podium_board import pictures, reading
+from podium.wiring.watching import Watched
+from podium_board import pictures, promotions, reading
 from podium_board.reading import Board
 
 
@@ -322,3 +324,16 @@ def test_stories_are_those_of_the_ledger(board, prepared):
         whole_story = list(story(board.book, name))
         for number in board.look(name).trials:
             assert board.story(name, number) == [entry for entry in whole_story if entry.trial == number]
+
+
+def test_first_rows_are_asked_for_alone(board, prepared, monkeypatch):
+    """Some databases send all rows before the first one is seen."""
+    machine, asked = summaries.load(board.book, "finished"), []
+    rows = Book.rows
+    monkeypatch.setattr(Book, "rows", lambda book, *where, **most: asked.append(most) or rows(book, *where, **most))
+    mine = Book.at_home(prepared[0])
+    summaries.summarize(mine, "finished", machine)
+    Watched(mine, "finished")
+    assert promotions._promoting(mine, "finished") is None
+    assert asked == [{"most": 1}, {"most": 1}, {"most": 2}]
+    mine.close()

@@ -11,7 +11,6 @@ from board_homes import wait
 from large_sweeps import large_spec, play, write
 
 from podium.ledger import Book
-from podium_board import reading
 
 pytestmark = pytest.mark.browser
 
@@ -96,6 +95,16 @@ def test_a_deleted_ledger_is_told_with_the_age_of_what_is_shown_and_forgotten_wh
     assert page.evaluate("getComputedStyle(document.querySelector('#headline')).filter") == "none"
 
 
+def test_an_open_page_of_a_sweep_that_is_gone_says_so(lively, open_page):
+    home, url = lively
+    page = open_page(url)
+    page.wait_for_selector("#headline .cards")
+    for file in home.iterdir():
+        file.unlink()
+    write(home, play(large_spec("another", trials=3), gangs=1))
+    page.wait_for_selector("text=there is no sweep 'lively' here; the newest are: another", timeout=WAIT_MS)
+
+
 def test_a_half_written_event_is_told(lively, open_page):
     home, url = lively
     page = open_page(url)
@@ -106,12 +115,6 @@ def test_a_half_written_event_is_told(lively, open_page):
         database.execute(f"INSERT INTO events SELECT {columns} FROM events WHERE sequence = ({newest})")
     database.close()
     page.wait_for_selector("text=Not all can be shown", timeout=WAIT_MS)
-    page.evaluate(
-        "window.flaps = 0; new MutationObserver(() => flaps++).observe(document.getElementById('banner'), "
-        "{childList: true, subtree: true, characterData: true})"
-    )
-    page.wait_for_timeout(1000 * (reading.AGAIN_S + 2))
-    assert page.evaluate("flaps") == 0, "it stays"
     assert page.is_visible("[data-figure='trials.total']")
 
 

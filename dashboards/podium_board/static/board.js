@@ -93,6 +93,7 @@ async function refresh(part) {
     mergeChildren(part, fresh);
     tellAge();
   }
+  if (answer.status === 404 && part.id === "banner") location.reload(); // the sweep is gone
   part.dataset.edition = asked;
   const took = performance.now() - began;
   late.set(part, performance.now() + (isSlow(part) ? Math.max(2000, 10 * took) : 2 * took));

@@ -22,6 +22,7 @@ from podium.sweep.messages import (
     InterruptRequested,
     Launched,
     Measured,
+    Progress,
     Promoting,
     Proposed,
     Resumed,
@@ -87,6 +88,9 @@ class Telling:
             yield Entry(row.sequence, row.at, trial, text)
 
     def _tell(self, at: float, event: Event) -> Iterator[Told]:
+        if isinstance(event, Progress):  # most events, of which only what they led to is told
+            self._take(at, event)
+            return
         machine, was_ended = self._machine, self._machine.is_ended
         concerned = self._concerned(event)
         commands = self._take(at, event)

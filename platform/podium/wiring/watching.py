@@ -10,7 +10,7 @@ from podium.wiring import summaries
 
 
 class Watched:
-    """A sweep as its ledger has it; as new as the last `refresh`.
+    """A sweep as its ledger has it; as new as its last news.
 
     Attributes:
         launched: Its first event.
@@ -28,19 +28,11 @@ class Watched:
         assert isinstance(first, Launched)
         self.launched, self.machine, self.sequence = first, summaries.empty(first), -1
 
-    def refresh(self) -> list[Row]:
-        """Reads the rows that are new, lets the machine take them, and returns them.
-
-        Raises:
-            StorageFault: if the ledger cannot be read for now.
-        """
-        return list(self.news())
-
     def news(self) -> Iterator[Row]:
         """The rows that are new, each when the machine has just taken it.
 
         Raises:
-            StorageFault: as `refresh`.
+            StorageFault: if the ledger cannot be read for now.
         """
         for row in list(self._book.rows(self._sweep, self.sequence)):
             self.machine.handle(row.event)
@@ -51,7 +43,7 @@ class Watched:
         """Who drives the sweep now, in words; None if nobody does.
 
         Raises:
-            StorageFault: as `refresh`.
+            StorageFault: if the ledger cannot be read for now.
         """
         return self._book.holder(self._sweep)
 
