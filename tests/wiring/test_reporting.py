@@ -142,7 +142,7 @@ def test_secrets_are_masked(tmp_path: Path, make_story: Make, monkeypatch: pytes
 
 
 def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:
-    pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed")
+    pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed; tests/services.sh does that")
     story = make_story("asha_stop", faulty, trials=14, note="Is it 42?").play()
     place = keep(story, tmp_path)
     done = report(place, "shown", tmp_path / "report.html", tmp_path / "report.pdf")
