@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs all tests in three rows side by side: those on Ray, and then half of the slow ones; those that compute, and then
-# the other half; those on several hosts.
+# the other half; those on several hosts, and then those in a browser.
 # Coverage is measured of those that compute alone, and without their properties (conftest.py): it would cost the others,
 # whose work is done by other processes, and these, which say the same a hundred times, more than it would tell.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-slow="(slow or browser) and not (ray or cluster)"
+slow="slow and not (ray or cluster or browser)"
 half=(tests/experiments tests/registry tests/wiring)
 logs=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$logs"' EXIT
@@ -23,10 +23,16 @@ computing() {
     nice -n 5 .venv/bin/pytest -m "$slow" "${half[@]/#/--ignore=}" || failed=1
     return "$failed"
 }
+elsewhere() {
+    .venv/bin/pytest -m "cluster and not ray"
+    local failed=$?
+    .venv/bin/pytest -m "browser and not (ray or cluster)" || failed=1
+    return "$failed"
+}
 
 computing >"$logs/computing" 2>&1 &
 others=($!)
-.venv/bin/pytest -m "cluster and not ray" >"$logs/cluster" 2>&1 &
+elsewhere >"$logs/elsewhere" 2>&1 &
 others+=($!)
 on_ray
 failed=$?
@@ -34,5 +40,5 @@ for other in "${others[@]}"; do
     wait "$other" || failed=1
 done
 .venv/bin/coverage report --skip-covered --fail-under=80 || failed=1
-cat "$logs/computing" "$logs/cluster"
+cat "$logs/computing" "$logs/elsewhere"
 exit "$failed"

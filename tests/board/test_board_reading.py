@@ -178,6 +178,7 @@ def test_a_folder_that_cannot_be_written(open_board, home, small_disk):
     assert board.trouble is None
 
 
+@pytest.mark.slow
 def test_postgresql_that_goes_away_and_comes_back(tmp_path, small):
     binaries = postgresql_server.find_binaries()
     if binaries is None:

@@ -368,6 +368,7 @@ def driving(folder: Path) -> Iterator[Place]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_driver_takes_what_is_asked_and_the_story_tells_who(tmp_path: Path) -> None:
     with driving(tmp_path) as place:
         while not (place.home / "ledger.db").exists():

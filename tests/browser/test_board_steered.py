@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from board_homes import wait
 from boards import until
+from page_faults import find_faults
 from trial_homes import prepare_trials
 
 pytestmark = pytest.mark.browser
@@ -85,23 +86,15 @@ def all_drawn(page):
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(open_inside, width, theme):
-    from axe_playwright_python.sync_playwright import Axe
-
-    found, page = {}, open_inside("/", width, theme)
+def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(open_inside):
+    found, page = [], open_inside("/")
     board = page.url.rstrip("/")
     for path in PAGES:
         page.goto(board + path)
         wait(page, "!document.querySelector('[data-reload]')")
         all_drawn(page)
-        result = Axe().run(page)
-        if result.violations_count:
-            found[path] = result.generate_report()
-        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if beyond > 0:
-            found[f"{path} too wide"] = f"{beyond} pixels"
-    assert not found, "\n".join(f"{path}: {told}" for path, told in found.items())
+        found += find_faults(page)
+    assert found == []
 
 
 def test_the_token_leaves_the_address_and_no_script_sees_the_cookie(entry, open_page):

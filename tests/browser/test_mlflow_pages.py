@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -46,14 +47,18 @@ class Site:
         self.page.goto("about:blank")
         self.page.goto(f"{self.address}/{path}")
 
-    def open_note(self) -> None:
-        """The parent's page with all of its description."""
+    @cached_property
+    def links(self) -> dict[str, str | None]:
+        """Where the links of the parent's description lead, by their texts."""
         self.open(pages.run(self.experiment, self.parent))
         self.page.get_by_text("Show more").first.click()
+        self.page.get_by_text("Which rate and width lose").first.wait_for()
+        self.page.get_by_text("1 failed: exception after").first.wait_for()
+        return {link.inner_text(): link.get_attribute("href") for link in self.page.get_by_role("link").all()}
 
     def follow(self, name: str) -> None:
         """Goes where a link of the parent's description leads; by itself it opens beside."""
-        link = self.page.get_by_role("link", name=name).last.get_attribute("href")
+        link = self.links[name]
         assert link is not None
         assert link.startswith("#/"), "it holds on whichever server shows the run"
         self.open(link)
@@ -144,18 +149,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, chromium: "Browser") -> Itera
 
 
 def test_the_parents_description_leads_to_all_there_is(site: Site) -> None:
-    site.open_note()
     page = site.page
-    page.get_by_text("Which rate and width lose").first.wait_for()
-    page.get_by_text("1 failed: exception after").first.wait_for()
-    links = {link.inner_text(): link.get_attribute("href") for link in page.get_by_role("link").all()}
-    assert pages.file(site.experiment, site.parent, "sweep.yaml") == links["sweep file"]
+    assert pages.file(site.experiment, site.parent, "sweep.yaml") == site.links["sweep file"]
     site.follow("learning curves")
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 500)")
-    site.open_note()
     site.follow("model shown, version 1")
     page.get_by_text("Version 1", exact=True).first.wait_for()
-    site.open_note()
     site.follow("the best 10 compared")
     page.get_by_text("Comparing 10 Runs").first.wait_for()
 
@@ -178,12 +177,10 @@ def test_trials_are_found_by_state_and_rung(site: Site) -> None:
 
 
 def test_a_saved_view_has_the_columns_and_the_charts(site: Site) -> None:
-    site.open_note()
     site.follow("all trials by objective")
     site.has_rows(LOADED)
     for column in ("objective", "best_epoch", "state", "rung", "rate"):
         site.page.get_by_text(column, exact=True).first.wait_for()
-    site.open_note()
     site.follow("trials by state and rung")
     site.page.get_by_text("Group: state").first.wait_for()
     site.open(f"{pages.view(site.experiment, views.TRIALS)}&compareRunsMode=CHART")

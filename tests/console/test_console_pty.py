@@ -116,6 +116,7 @@ def test_leaving_a_watched_sweep_leaves_it_alone(tmp_path: Path, driven: object,
     assert Book.at_home(tmp_path).holder("shown") is not None
 
 
+@pytest.mark.slow
 def test_a_launch_is_drawn_in_a_terminal_and_left_by_ctrl_c(tmp_path: Path) -> None:
     folder = write_quick(tmp_path, QUICK.replace("trials: 6", "trials: 60"), paced(0.1))
     terminal = Terminal(folder, "launch", "sweep.yaml", "--cluster", "inline", columns=100)

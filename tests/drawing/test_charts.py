@@ -102,6 +102,7 @@ def test_one_trial(make_spec: MakeSpec) -> None:
     assert set(charts(searching(make_spec, ("loss", "minimize")), numbered(trial(0, 0.1)), {}, {})) == {"history"}
 
 
+@pytest.mark.slow
 def test_both_renderers_draw_every_plot(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = searching(make_spec, ("loss", "minimize"), ("speed", "maximize"))
     trials = numbered(trial(0, 0.2, 5.0), trial(1, 0.1, 6.0, kind="b", rate=0.1), trial(2, None, 1.0))

@@ -251,7 +251,7 @@ def test_a_full_or_missing_disk_is_no_reason_to_be_silent(tmp_path: Path) -> Non
     assert told["podium_disk_size_bytes", (("disk", "home"),)] == usage.total
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; tests/services.sh does that")
 def test_names_and_texts_are_as_prometheus_wants_them(sweep: Sweep) -> None:
     sweep.run()
     registry = CollectorRegistry()

@@ -172,7 +172,7 @@ def test_what_the_data_were_made_of_is_told_as_it_was_written(
 
 
 def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:
-    pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed")
+    pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed; tests/services.sh does that")
     story = make_story("asha_stop", faulty, trials=14, note="Is it 42?").play()
     place = keep(story, tmp_path)
     done = report(place, "shown", tmp_path / "report.html", tmp_path / "report.pdf")
