@@ -62,6 +62,7 @@ def shown_as(path: str, value: Any) -> str:
 def test_the_headline_is_the_status(board, prepared, name):
     book = Book.at_home(prepared[0])
     status = json.loads(json.dumps(summaries.summarize(book, name)))
+    until(lambda: whole(board, name))
     found = Figures(ask(board, f"/sweeps/{name}/parts/headline").text).found
     assert len(found) > 10
     for path, (value, text) in found.items():
