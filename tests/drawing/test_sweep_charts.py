@@ -127,7 +127,9 @@ def test_every_chart_is_escaped_named_and_labelled(chart: str, count: int, make_
         assert anchor.get("aria-label")
 
 
-@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize(
+    "chart", [pytest.param(name, marks=pytest.mark.slow) if name == "seeds" else name for name in CHARTS]
+)
 def test_ten_thousand_trials_take_few_elements(chart: str, make_panel: Callable[..., Panel]) -> None:
     panel = make_panel(10_000, (LOSS, ACCURACY, LATENCY), 4 if chart == "seeds" else 1, epochs=27)
     figure, caption = drawn(CHARTS[chart], panel, link)
