@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from podium import __file__ as package
-
 FILES = ["Dockerfile", "Dockerfile.cuda"]
 
 
@@ -94,8 +92,9 @@ def test_the_context_makes_a_whole_package(root: Path, tmp_path: Path) -> None:
         pytest.skip("hatchling cannot be had here")
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("podium/")}
-    folder = Path(package).parent
-    files = {path.relative_to(folder.parent).as_posix() for path in folder.rglob("*") if path.is_file()}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(("podium/", "podium_board/"))}
+    folders = [root / "platform" / "podium", root / "dashboards" / "podium_board"]
+    paths = [(path, folder.parent) for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files = {path.relative_to(parent).as_posix() for path, parent in paths}
     scripts = {f"podium/wiring/clusters/host_scripts/{name}.sh" for name in ("common", "head", "worker")}
     assert packed == {name for name in files if "__pycache__" not in name} | scripts
