@@ -51,7 +51,7 @@ def test_new_events_come_and_what_is_looked_at_stays(lively, played, open_page):
     for _, event in played.rows[before + 1 :]:
         held.append([event])
     last = len(played.rows) - 1
-    wait(overview, f"document.getElementById('sequence').dataset.sequence === '{last}'")
+    wait(overview, f"document.getElementById('sequence')?.dataset.sequence === '{last}'")
     assert overview.inner_text("[data-figure='state']") == "finished"
     assert overview.inner_text("[data-figure='trials.complete']") == str(status(home, "complete"))
     assert overview.evaluate("document.activeElement.id") == "metric"
@@ -141,12 +141,12 @@ def test_a_board_that_ends_says_so_and_pages_go_on_with_the_next_one(tmp_path, p
         held = Book.at_home(tmp_path).hold("lively")
         for _, event in played.rows[half : half + 3]:
             held.append([event])
-            wait(page, f"document.getElementById('sequence').dataset.sequence === '{half}'")
+            wait(page, f"document.getElementById('sequence')?.dataset.sequence === '{half}'")
             half += 1
     wait(page, "document.getElementById('pulse').textContent === 'the board is away'")
     assert page.is_visible("[data-figure='trials.total']")
     with board_homes.shown(tmp_path, "--port", shown.url.rpartition(":")[2]):
         wait(page, "document.getElementById('pulse').textContent === 'live'")
         held.append([played.rows[half][1]])
-        wait(page, f"document.getElementById('sequence').dataset.sequence === '{half}'")
+        wait(page, f"document.getElementById('sequence')?.dataset.sequence === '{half}'")
     held.release()

@@ -82,7 +82,7 @@ def all_drawn(page):
     """Waits until every part of a page was fetched, those below the screen too."""
     for name in page.eval_on_selector_all("[data-live]", "all => all.map((each) => each.id)"):
         page.evaluate(f"document.getElementById('{name}').scrollIntoView()")
-        wait(page, f"document.getElementById('{name}').dataset.edition != null", most_s=90)
+        wait(page, f"document.getElementById('{name}')?.dataset.edition != null", most_s=90)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
 
 

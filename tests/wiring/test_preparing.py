@@ -67,7 +67,7 @@ def test_progress_is_told(folder: Path) -> None:
     (folder / "slow").touch()
     samples = np.load(folder / "blobs.npz")
     np.savez(folder / "blobs.npz", x=samples["x"][:60], y=samples["y"][:60])
-    line = "from podium import console; console.LINE_EVERY_S = 0.5; from podium.cli import main; main()"
+    line = "from podium.console import terminal; terminal.LINE_EVERY_S = 0.5; from podium.cli import main; main()"
     command = [sys.executable, "-c", line, "launch", "sweep.yaml", *INLINE]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=300)
     assert "Preparing data: scan 0%" in done.stderr

@@ -168,11 +168,11 @@ class Loop:
 
     def _awaited(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """The batches, while it is counted how long they take to come."""
-        began = time.perf_counter()
+        began = time.monotonic()
         for batch in batches:
-            self.data_s += time.perf_counter() - began
+            self.data_s += time.monotonic() - began
             yield batch
-            began = time.perf_counter()
+            began = time.monotonic()
 
     def _step(self, samples: data.Batch, first: LiveTrial) -> None:
         is_whole = (first.step + 1) * first.batch_size <= self._reader.size("train")
