@@ -25,7 +25,10 @@ def all_drawn(page):
     page.wait_for_selector("h1")
     while page.locator("[data-reload]").count():
         page.wait_for_timeout(50)
-    wait(page, "document.getElementById('pulse')?.textContent === 'live' || (document.body && !document.body.dataset.watched)")
+    wait(
+        page,
+        "document.getElementById('pulse')?.textContent === 'live' || (document.body && !document.body.dataset.watched)",
+    )
     wait(page, "![...document.querySelectorAll('[data-live]')].some((part) => part.dataset.edition == null)")
 
 

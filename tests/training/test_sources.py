@@ -109,7 +109,9 @@ def test_a_subfolder_hides_no_installed_package(tmp_path: Path, monkeypatch: pyt
     assert load("task.py:value", folder) == 1
 
 
-def test_a_module_comes_before_an_installed_package(tmp_path: Path) -> None:
+def test_a_module_comes_before_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "wsgiref"]:  # other tests import it
+        monkeypatch.delitem(sys.modules, name)
     folder = checked(tmp_path, {"wsgiref.py": "value = 'own'", "task.py": "from wsgiref import value\n"})
     assert load("task.py:value", folder) == "own"
 
