@@ -90,7 +90,7 @@ class Picture:
 
     @cached_property
     def by_state(self) -> list[tuple[str, int]]:
-        """How many trials are in each state that has any, and how many of the budget are still to come."""
+        """How many trials are in each state that has any."""
         counts = self.summary["trials"]
         return [(state, counts[state]) for state in counts if state not in ("total", "budget")]
 
