@@ -90,11 +90,24 @@ def shown(home: Path, *arguments: str) -> Iterator[Shown]:
 
 
 def wait(page: Any, condition: str, most_s: float = 20.0) -> None:
-    """Waits until something holds in a page; Playwright's own way needs what the page's policy forbids."""
+    """Waits until something holds in a page, also one that comes again meanwhile; Playwright's own way needs what the
+    page's policy forbids.
+    """
     deadline = time.monotonic() + most_s
-    while not page.evaluate(condition):
+    while not _holds(page, condition):
         assert time.monotonic() < deadline, f"never: {condition}"
         page.wait_for_timeout(30)
+
+
+def _holds(page: Any, condition: str) -> bool:
+    from playwright.sync_api import Error
+
+    try:
+        return bool(page.evaluate(condition))
+    except Error as error:
+        if "context was destroyed" not in error.message:
+            raise
+        return False
 
 
 if __name__ == "__main__":

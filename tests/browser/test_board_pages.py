@@ -20,22 +20,18 @@ PAGES = [
 ]
 
 
-def all_drawn(page):
-    """Waits until every part of a page was fetched; a page of a sweep that is still read comes again by itself."""
-    page.wait_for_selector("h1")
-    while page.locator("[data-reload]").count():
-        page.wait_for_timeout(50)
-    wait(
-        page,
-        "document.getElementById('pulse')?.textContent === 'live' || (document.body && !document.body.dataset.watched)",
-    )
-    wait(page, "![...document.querySelectorAll('[data-live]')].some((part) => part.dataset.edition == null)")
+DRAWN = """
+    document.querySelector("h1") && !document.querySelector("[data-reload]")
+    && (document.body.dataset.watched === undefined || document.getElementById("pulse")?.textContent === "live")
+    && ![...document.querySelectorAll("[data-live]")].some((part) => part.dataset.edition == null)
+"""
+"""Every part of the page was fetched; a page of a sweep that is still read comes again by itself."""
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(board_url, open_page, path):
     page = open_page(board_url + path)
-    all_drawn(page)
+    wait(page, DRAWN)
     assert find_faults(page) == []
 
 

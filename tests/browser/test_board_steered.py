@@ -91,7 +91,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(open_inside):
     board = page.url.rstrip("/")
     for path in PAGES:
         page.goto(board + path)
-        wait(page, "!document.querySelector('[data-reload]')")
+        wait(page, "document.querySelector('h1') && !document.querySelector('[data-reload]')")
         all_drawn(page)
         found += find_faults(page)
     assert found == []

@@ -398,17 +398,19 @@ def test_data_model_and_plots_are_rebuilt_too(launch, tmp_path: Path) -> None:
 
 
 def everything(tracking_uri: str, name: str) -> list[Any]:
-    """All that is shown, without the run ids that MLflow draws."""
+    """All that is shown, without the ids that MLflow draws."""
     client = MlflowClient(tracking_uri)
     parent, children = runs(tracking_uri, name)
     shown = []
     names = {run.info.run_id: str(run.info.run_name) for run in (parent, *children.values())}
+    experiment = parent.info.experiment_id
+    names |= {f"/experiments/{experiment}/": "/experiments/its/", f"experiments=%5B%22{experiment}%22": "experiments=its"}
     for run in (parent, *(children[number] for number in sorted(children))):
         tags = {
             key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "podium.best_run")
         }
-        for run_id, each in names.items():
-            tags["mlflow.note.content"] = tags["mlflow.note.content"].replace(run_id, each)
+        for drawn, each in names.items():
+            tags["mlflow.note.content"] = tags["mlflow.note.content"].replace(drawn, each)
         points = {
             metric: sorted((p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric))
             for metric in run.data.metrics
