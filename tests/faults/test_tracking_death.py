@@ -404,7 +404,10 @@ def everything(tracking_uri: str, name: str) -> list[Any]:
     shown = []
     names = {run.info.run_id: str(run.info.run_name) for run in (parent, *children.values())}
     experiment = parent.info.experiment_id
-    names |= {f"/experiments/{experiment}/": "/experiments/its/", f"experiments=%5B%22{experiment}%22": "experiments=its"}
+    names |= {
+        f"/experiments/{experiment}/": "/experiments/its/",
+        f"experiments=%5B%22{experiment}%22": "experiments=its",
+    }
     for run in (parent, *(children[number] for number in sorted(children))):
         tags = {
             key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "podium.best_run")
