@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,6 +171,15 @@ def test_what_the_data_were_made_of_is_told_as_it_was_written(
     assert "arrays, path mankind photos.npz" in text
 
 
+def elements(node: Any) -> Iterator[Any]:
+    """The elements of a PDF's structure, which software reads aloud, below a node of it."""
+    for child in node.get("/K", ()):
+        below = child.get_object()
+        if isinstance(below, dict) and "/S" in below:
+            yield below
+            yield from elements(below)
+
+
 def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:
     pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed; tests/services.sh does that")
     story = make_story("asha_stop", faulty, trials=14, note="Is it 42?").play()
@@ -190,6 +199,11 @@ def test_the_pdf_says_the_same(tmp_path: Path, make_story: Make) -> None:
     assert pdf.trailer["/Root"]["/Lang"] == "en"
     chapters = [item["/Title"] for item in pdf.outline[1] if not isinstance(item, list)]  # below the sweep's name
     assert "How to reproduce it" in chapters
+    told = list(elements(pdf.trailer["/Root"]["/StructTreeRoot"]))
+    assert {"/H1", "/H2", "/TH", "/TD"} <= {one["/S"] for one in told}
+    figures = [one.get("/Alt") for one in told if one["/S"] == "/Figure"]
+    assert "Learning curves of shown" in figures
+    assert all(figures)
     everything = " ".join(texts)
     assert "validation/loss (lower is better)" in everything  # drawn by the charts
     for heading in ("How trials ended", "What it cost", "The best"):

@@ -9,7 +9,7 @@ from podium.errors import UserError
 
 _RULE = re.compile(r"^([^@{}]+)\{([^{}]*)\}", re.MULTILINE)
 _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
-_DRAWING = re.compile(r"<svg [^>]*>")
+_DRAWING = re.compile(r'<svg [^>]*aria-label="([^"]*)"[^>]*>')
 
 _HALO = re.compile(r'(<text [^>]*class=")([^"]*)halo([^"]*"[^>]*>)([^<]*</text>)')
 
@@ -18,7 +18,8 @@ UNDER = f"text.under {{ fill: {LIGHT.ground}; stroke: {LIGHT.ground}; stroke-wid
 
 
 def to_pdf(page: str) -> bytes:
-    """A self-contained page as PDF, in the colours of the light theme, with bookmarks of its headings.
+    """A self-contained page as PDF, in the colours of the light theme, with bookmarks of its headings and with tags, by
+    which software that reads it aloud knows headings, tables and what drawings show.
 
     Raises:
         UserError: if a library is missing on this machine.
@@ -32,8 +33,8 @@ def to_pdf(page: str) -> bytes:
             "that is written"
         ) from error
     rules = f"<style>{drawing_rules()}</style>"
-    printed = _DRAWING.sub(lambda tag: tag[0] + rules, _HALO.sub(r"\1\2under\3\4\1\2\3\4", page))
-    found: bytes | None = HTML(string=printed, url_fetcher=_refuse).write_pdf()
+    printed = _DRAWING.sub(lambda tag: f"{tag[0]}<title>{tag[1]}</title>{rules}", _HALO.sub(r"\1\2under\3\4\1\2\3\4", page))
+    found: bytes | None = HTML(string=printed, url_fetcher=_refuse).write_pdf(pdf_tags=True)
     assert found is not None, "write_pdf returns the document where it is given no target"
     return found
 
