@@ -18,8 +18,9 @@ UNDER = f"text.under {{ fill: {LIGHT.ground}; stroke: {LIGHT.ground}; stroke-wid
 
 
 def to_pdf(page: str) -> bytes:
-    """A self-contained page as PDF, in the colours of the light theme, with bookmarks of its headings and with tags, by
-    which software that reads it aloud knows headings, tables and what drawings show.
+    """A self-contained page as PDF, in the colours of the light theme, with bookmarks and tags.
+
+    By its tags, software that reads it aloud tells headings and tables, and what a drawing shows.
 
     Raises:
         UserError: if a library is missing on this machine.
@@ -33,7 +34,8 @@ def to_pdf(page: str) -> bytes:
             "that is written"
         ) from error
     rules = f"<style>{drawing_rules()}</style>"
-    printed = _DRAWING.sub(lambda tag: f"{tag[0]}<title>{tag[1]}</title>{rules}", _HALO.sub(r"\1\2under\3\4\1\2\3\4", page))
+    haloed = _HALO.sub(r"\1\2under\3\4\1\2\3\4", page)
+    printed = _DRAWING.sub(lambda tag: f"{tag[0]}<title>{tag[1]}</title>{rules}", haloed)
     found: bytes | None = HTML(string=printed, url_fetcher=_refuse).write_pdf(pdf_tags=True)
     assert found is not None, "write_pdf returns the document where it is given no target"
     return found
