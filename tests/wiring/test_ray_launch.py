@@ -220,7 +220,7 @@ def test_a_killed_worker_loses_no_lane(tmp_path: Path, running_ray: str) -> None
     from podium.execution.connection import nodes
 
     folder = write_blobs(tmp_path)
-    sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
+    sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 4")
     sweep = sweep.replace("trials: 4, epochs: {min: 1, max: 3}", "trials: 12, epochs: {min: 4, max: 8}")
     (folder / "sweep.yaml").write_text(sweep + "fuse: 4\ncheckpoints: {every_s: 0.2}\n")
     two_gangs = f"resources.cpus={max(1, int(nodes()[0].cpus) // 2)}"
@@ -286,10 +286,10 @@ def test_a_trial_that_kills_every_worker_it_meets_fails_and_the_sweep_goes_on(
 
 
 def test_a_worker_told_to_leave_saves_at_its_next_step(tmp_path: Path, running_ray: str) -> None:
-    folder = write_blobs(tmp_path, samples=6_000)
+    folder = write_blobs(tmp_path, samples=4_000)
     sweep = (folder / "sweep.yaml").read_text().replace("sweep: blobs", "sweep: quick").replace("size: 32", "size: 1")
     (folder / "sweep.yaml").write_text(sweep)
-    settings = ("budget.trials=2", "budget.epochs.max=4", "budget.policy=none", "tracking.plots=false")
+    settings = ("budget.trials=2", "budget.epochs.max=2", "budget.policy=none", "tracking.plots=false")
     with launching(folder, "launch", "sweep.yaml", *settings, "--cluster", running_ray, "--json") as process:
         ready = events(folder, GangReady)[0]
         told = time.monotonic()
