@@ -26,6 +26,8 @@ from wiring_cases import Outcome, podium_here
 
 from podium.ledger import Book
 from podium.ledger.lease import this_process
+from podium.wiring.place import Place
+from podium.wiring.tracker import project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -353,6 +355,21 @@ def test_a_tracker_that_was_taken_over_writes_nothing_more(
     assert "was taken over" in problems
     parent, _ = runs(server.address, sweep.name)
     assert parent.info.status == "FINISHED"
+
+
+def test_a_tracker_that_comes_after_the_end_was_shown_leaves_it_alone(launch, tmp_path: Path) -> None:
+    """As one does whose driver was killed, when another has gone on to the end and has a tracker of its own."""
+    tracking_uri = make_empty_runs(tmp_path / "mlflow.db")
+    sweep = launch(tracking_uri)
+    sweep.open_gate()
+    sweep.end()
+    place = Place.of(sweep.folder / "home", tracking_uri=tracking_uri)
+    client, parent = MlflowClient(tracking_uri), runs(tracking_uri, sweep.name)[0].info.run_id
+    client.set_tag(parent, "state", "touched")
+    project(sweep.book, sweep.name, place, follow=True)
+    assert client.get_run(parent).data.tags["state"] == "touched"
+    project(sweep.book, sweep.name, place, follow=True, beyond=sweep.book.last(sweep.name))  # it is of a later launch
+    assert client.get_run(parent).data.tags["state"] == "finished"
 
 
 def test_every_run_is_rebuilt_in_an_empty_server(launch, server: Server, tmp_path: Path) -> None:

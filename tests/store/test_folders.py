@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,11 @@ def test_who_waits_for_a_maker_that_is_killed_makes_it(makers: Makers) -> None:
 
 def waits(process: "subprocess.Popen[str]") -> bool:
     """Whether a process has come to a lock, or passed it."""
-    links = (os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink())
-    return any(link.partition(" ")[0].endswith(".lock") for link in links)
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            if os.readlink(link).partition(" ")[0].endswith(".lock"):
+                return True
+    return False
 
 
 def test_after_a_maker_that_failed_there_is_one_again(makers: Makers, tmp_path: Path) -> None:

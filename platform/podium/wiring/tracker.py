@@ -93,8 +93,8 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int =
     """Shows a sweep in MLflow, from its first event on.
 
     Connects first, so that MLflow is ready when the workers are. With `follow`, waits for the launch, and for
-    another tracker of the sweep to end, and goes on until the sweep has ended. While the sweep runs, a fault of
-    MLflow is waited out, however long it lasts; afterwards for `AWAY_S`.
+    another tracker of the sweep to end, and goes on until the sweep has ended, unless the other has shown just that.
+    While the sweep runs, a fault of MLflow is waited out, however long it lasts; afterwards for `AWAY_S`.
 
     Raises:
         LookupFailed: if there is no such sweep.
@@ -114,7 +114,8 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int =
     book.require(sweep)
     lease = _hold(book, sweep, wait=follow)
     try:
-        _Tracker(book, sweep, place, lease, follow=follow, beyond=beyond).run()
+        if not (follow and _is_shown(book, sweep, beyond)):
+            _Tracker(book, sweep, place, lease, follow=follow, beyond=beyond).run()
     finally:
         lease.release()
 
@@ -135,6 +136,16 @@ def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
                 who = book.holder(f"{sweep}/tracker") or "another process"
                 raise LeaseLost(f"sweep {sweep!r} is being shown in MLflow by {who}; wait until it ends") from lost
             time.sleep(POLL_S)
+
+
+def _is_shown(book: Book, sweep: str, beyond: int) -> bool:
+    """Whether a tracker has shown an end of the sweep that it came to beyond an event, and nothing came after it.
+
+    Of a driver that was killed and one that went on, each has a tracker: to the second, runs that have ended would be
+    RUNNING again for a while.
+    """
+    shown = book.facts(sweep).get("shown")
+    return shown is not None and shown > beyond and shown == book.last(sweep)
 
 
 class _Tracker:
