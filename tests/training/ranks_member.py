@@ -1,4 +1,7 @@
-"""One of the processes of `test_ranks.py`: a rank that trains what it is told, and writes down what it was told."""
+"""The processes of `test_ranks.py`: ranks that train what they are told, and write down what they were told.
+
+python ranks_member.py PLAN DESCRIPTOR, which is that of the first rank's listener.
+"""
 
 import json
 import os
@@ -22,9 +25,19 @@ from podium.training.widths import Notes
 
 
 def main() -> None:
+    """Forks a process a rank, since importing takes longer than training; fails if any of them does."""
+    path, listener = Path(sys.argv[1]), int(sys.argv[2])
+    plan: dict[str, Any] = json.loads(path.read_text())
+    members = []
+    for rank in range(plan["count"]):
+        members.append(os.fork())
+        if members[-1] == 0:
+            be_rank(path, plan, rank, listener if rank == 0 else -1)
+    sys.exit(any([os.waitpid(member, 0)[1] for member in members]))
+
+
+def be_rank(path: Path, plan: dict[str, Any], rank: int, listener: int) -> None:
     torch.set_num_threads(1)
-    plan: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    rank, listener = int(sys.argv[2]), int(sys.argv[3])
     events: list[Event] = []
     patience = [float("inf")]
 
@@ -65,7 +78,7 @@ def main() -> None:
                 ],
             }
         )
-    Path(f"{sys.argv[1]}.{rank}").write_text(json.dumps(results))
+    Path(f"{path}.{rank}").write_text(json.dumps(results))
     ranks.leave()
     os._exit(0)  # as ranks end: torch's own threads now and then abort an interpreter that is being torn down
 
