@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 missing=()
 for package in postgresql iproute2 nftables shellcheck slurm-wlm munge openssh-server openssh-client \
-    chromium prometheus libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core; do
+    chromium prometheus libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fish zsh; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then

@@ -89,7 +89,7 @@ def test_bash_completes(environment: dict[str, str], tmp_path: Path) -> None:
     assert "_podium_completion" in done.stdout.splitlines()[0]
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed; tests/services.sh does that")
 def test_fish_completes(environment: dict[str, str]) -> None:
     script = "podium completion fish | source; complete --do-complete 'podium status d'"
     done = subprocess.run(
@@ -98,7 +98,7 @@ def test_fish_completes(environment: dict[str, str]) -> None:
     assert done.stdout.splitlines() == ["digits"], done.stderr
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed; tests/services.sh does that")
 def test_zsh_takes_its_script(environment: dict[str, str]) -> None:
     script = 'autoload -Uz compinit && compinit -D; eval "$(podium completion zsh)"; echo $_comps[podium]'
     done = subprocess.run(

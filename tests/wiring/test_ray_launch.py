@@ -138,14 +138,14 @@ def test_a_sweep_of_the_built_in_task_ends_whole(tmp_path: Path) -> None:
     assert "5/5 trials" in outcome.problems
 
 
-def test_trials_of_two_ranks_end_as_those_of_one(tmp_path: Path) -> None:
+def test_trials_of_two_ranks_end_as_those_of_one(tmp_path: Path, running_ray: str) -> None:
     bests = []
     for number, ranks in enumerate((2, 1)):
         (folder := tmp_path / str(number)).mkdir()
         write_blobs(folder)
         settings = ["budget.policy=none", "tracking.plots=false", f"resources.ranks={ranks}", "search.sampler=random"]
-        where = [] if ranks > 1 else ["--cluster", "inline"]
-        outcome = podium(folder, "launch", "sweep.yaml", *settings, *where, "--json")
+        where = running_ray if ranks > 1 else "inline"
+        outcome = podium(folder, "launch", "sweep.yaml", *settings, "--cluster", where, "--json")
         assert outcome.code == 0, outcome.problems
         assert outcome.json["trials"]["complete"] == 4
         assert {run.info.status for run in runs(outcome.json)} == {"FINISHED"}
@@ -153,9 +153,10 @@ def test_trials_of_two_ranks_end_as_those_of_one(tmp_path: Path) -> None:
     assert bests[0] == pytest.approx(bests[1], abs=1e-4)
 
 
-def test_a_training_function_is_called_by_every_rank(tmp_path: Path) -> None:
+def test_a_training_function_is_called_by_every_rank(tmp_path: Path, running_ray: str) -> None:
     folder = write_quick(tmp_path, train=TOGETHER)
-    outcome = podium(folder, "launch", "sweep.yaml", "resources.ranks=2", "budget.policy=none", "--json")
+    settings = ("resources.ranks=2", "budget.policy=none", "--cluster", running_ray)
+    outcome = podium(folder, "launch", "sweep.yaml", *settings, "--json")
     assert outcome.code == 0, outcome.problems
     assert (outcome.json["trials"]["complete"], outcome.json["trials"]["failed"]) == (4, 2)
     reasons = {failure["trial"]: failure["reason"] for failure in outcome.json["failures"]}
@@ -339,9 +340,9 @@ def test_a_signal_to_leave_leaves_nothing_running_and_resume_completes(
     assert len(runs(resumed.json)) == 6
 
 
-def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tmp_path: Path) -> None:
+def test_ctrl_c_twice_leaves_at_once_and_can_be_resumed(tmp_path: Path, running_ray: str) -> None:
     stuck = write_quick(tmp_path, train=STUCK)
-    with launching(stuck, "launch", "sweep.yaml", "budget.policy=none") as process:
+    with launching(stuck, "launch", "sweep.yaml", "budget.policy=none", "--cluster", running_ray) as process:
         workers = [process_of(ready) for ready in events(stuck, GangReady)]
         process.send_signal(signal.SIGINT)
         time.sleep(1)
