@@ -9,11 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 HERE = "127.0.0.1"
@@ -108,6 +109,10 @@ def started(command: list[str], environment: dict[str, str]) -> Iterator["subpro
                 process.wait(45)
             except subprocess.TimeoutExpired:
                 process.kill()
+            for left in psutil.process_iter(["cmdline"]):  # log monitors of hosts that an autoscaler has ended
+                if any(folder in word for word in left.info["cmdline"] or ()):
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
 
 
 @pytest.fixture(scope="module")
