@@ -90,9 +90,7 @@ def shown(home: Path, *arguments: str) -> Iterator[Shown]:
 
 
 def wait(page: Any, condition: str, most_s: float = 20.0) -> None:
-    """Waits until something holds in a page, also one that comes again meanwhile; Playwright's own way needs what the
-    page's policy forbids.
-    """
+    """Waits until something holds in a page, which may come again; Playwright's way needs what its policy forbids."""
     deadline = time.monotonic() + most_s
     while not _holds(page, condition):
         assert time.monotonic() < deadline, f"never: {condition}"

@@ -370,6 +370,9 @@ def test_a_tracker_that_comes_after_the_end_was_shown_leaves_it_alone(launch, tm
     assert client.get_run(parent).data.tags["state"] == "touched"
     project(sweep.book, sweep.name, place, follow=True, beyond=sweep.book.last(sweep.name))  # it is of a later launch
     assert client.get_run(parent).data.tags["state"] == "finished"
+    other = Place.of(sweep.folder / "home", tracking_uri=make_empty_runs(tmp_path / "other.db"))
+    project(sweep.book, sweep.name, other, follow=True)
+    require_all_shown(other.tracking_uri, sweep.name)
 
 
 def test_every_run_is_rebuilt_in_an_empty_server(launch, server: Server, tmp_path: Path) -> None:

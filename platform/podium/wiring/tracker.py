@@ -114,7 +114,7 @@ def project(book: Book, sweep: str, place: Place, *, follow: bool, beyond: int =
     book.require(sweep)
     lease = _hold(book, sweep, wait=follow)
     try:
-        if not (follow and _is_shown(book, sweep, beyond)):
+        if not (follow and _is_shown(book, sweep, place, beyond)):
             _Tracker(book, sweep, place, lease, follow=follow, beyond=beyond).run()
     finally:
         lease.release()
@@ -138,14 +138,16 @@ def _hold(book: Book, sweep: str, *, wait: bool) -> HeldLedger:
             time.sleep(POLL_S)
 
 
-def _is_shown(book: Book, sweep: str, beyond: int) -> bool:
-    """Whether a tracker has shown an end of the sweep that it came to beyond an event, and nothing came after it.
+def _is_shown(book: Book, sweep: str, place: Place, beyond: int) -> bool:
+    """Whether a tracker has shown at the place an end of the sweep beyond an event, and nothing has come after it.
 
     Of a driver that was killed and one that went on, each has a tracker: to the second, runs that have ended would be
     RUNNING again for a while.
     """
-    shown = book.facts(sweep).get("shown")
-    return shown is not None and shown > beyond and shown == book.last(sweep)
+    facts = book.facts(sweep).all()
+    shown = facts.get("shown", -1)
+    is_here = facts.get("tracking_uri") == without_logins(place.tracking_uri)
+    return is_here and shown > beyond and shown == book.last(sweep)
 
 
 class _Tracker:
