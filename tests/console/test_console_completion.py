@@ -101,6 +101,7 @@ def test_fish_completes(environment: dict[str, str]) -> None:
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed; tests/services.sh does that")
 def test_zsh_completes(environment: dict[str, str]) -> None:
     script = r"""
+    autoload -Uz compinit && compinit -D; eval "$(podium completion zsh)"; print $_comps[podium]
     zmodload zsh/zpty
     zpty shell 'TERM=dumb zsh -f -i'
     zpty -w shell 'autoload -Uz compinit; compinit -D; eval "$(podium completion zsh)"; print rea""dy'
@@ -112,7 +113,9 @@ def test_zsh_completes(environment: dict[str, str]) -> None:
     done = subprocess.run(
         ["zsh", "-f", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert "podium status shapes" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[0] == "_podium_completion", done.stderr
+    assert "podium status shapes" in done.stdout
+    assert done.stderr == ""
 
 
 def test_help_and_completion_load_no_library_that_takes_long(environment: dict[str, str]) -> None:
