@@ -22,8 +22,10 @@ HANG_S = 300
 OWN = ("munged", "slurmctld", ": slurmscriptd", "slurmd", "bash -c", "cat")
 """How the command lines of Slurm's own processes begin."""
 
+# The first job has a number of this Slurm alone: the port of a job's Ray is made of it.
 CONFIGURATION = """
 ClusterName=tests
+FirstJobId={controller_port}
 SlurmctldHost=localhost
 SlurmctldPort={controller_port}
 SlurmUser=root
@@ -86,6 +88,12 @@ class Slurm:
         """The state of a job."""
         return self.run("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
 
+    def is_idle(self) -> bool:
+        """Whether all its nodes are there, and none has a job."""
+        asked = ["sinfo", "--noheader", "--format=%T %D"]
+        done = subprocess.run(asked, env=self.environment, capture_output=True, text=True, check=False)
+        return done.stdout.strip() == f"idle {len(NODES)}"
+
     def processes(self) -> list[tuple[int, str]]:
         """Number and command line of all processes on the nodes, Slurm's own left out."""
         child = Path(f"/proc/{self.anchor.pid}/task/{self.anchor.pid}/children").read_text().split()[0]
@@ -145,7 +153,7 @@ def running() -> Iterator[Slurm]:
         }
         anchor = stack.enter_context(_anchored(folder, environment))
         slurm = Slurm(environment, folder / "scratch", anchor)
-        until(lambda: _is_idle(slurm), "both nodes are there")
+        until(slurm.is_idle, "both nodes are there")
         yield slurm
 
 
@@ -165,12 +173,6 @@ def _anchored(folder: Path, environment: dict[str, str]) -> Iterator["subprocess
             yield anchor
         finally:
             anchor.kill()
-
-
-def _is_idle(slurm: Slurm) -> bool:
-    asked = ["sinfo", "--noheader", "--format=%T %D"]
-    done = subprocess.run(asked, env=slurm.environment, capture_output=True, text=True, check=False)
-    return done.stdout.strip() == f"idle {len(NODES)}"
 
 
 def _free_ports(count: int) -> list[int]:

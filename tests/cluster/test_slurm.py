@@ -2,6 +2,7 @@
 
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from podium.wiring.place import Place
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 STEPS, SAVED_EVERY = 20, 2
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+
+FORGOTTEN_S = 2
+"""How long after the end of a job a node refuses it: Slurm tells a job's starts apart by whole seconds."""
+
 SWEEP = f"""
 sweep: nights
 task: train.py:train
@@ -85,12 +92,20 @@ class Nights:
 
         until(trains, "the job trains")
 
-    def until_state(self, job: str, *states: str) -> None:
-        until(lambda: self.slurm.state(job) in states, f"job {job} is {' or '.join(states)}")
+    def until_state(self, job: str, wanted: str) -> None:
+        """Waits until a job is in a state; none but this one may be its last."""
+
+        def is_there() -> bool:
+            state = self.slurm.state(job)
+            assert state == wanted or state not in ENDED, f"{state}: {self.said(job)}"
+            return state == wanted
+
+        until(is_there, f"job {job} is {wanted}")
 
     def until_clean(self) -> None:
-        """Waits until nothing of a job is left on the nodes."""
-        until(lambda: not self.slurm.processes(), "no process is left")
+        """Waits until nothing of a job is left on the nodes, and these take it again."""
+        until(lambda: not self.slurm.processes() and self.slurm.is_idle(), "no process is left")
+        time.sleep(FORGOTTEN_S)
         assert list(self.slurm.scratch.iterdir()) == []
         assert list(self.home.glob("slurm-*")) == []
 

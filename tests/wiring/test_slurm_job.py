@@ -2,12 +2,14 @@
 
 import importlib.resources
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -152,8 +154,8 @@ def test_other_times_are_refused(time: str) -> None:
 
 STANDS_IN = {
     "srun": 'setsid "${@: -3}" & echo $! >"$STATE/node"; trap "kill -KILL -- -$!" TERM; wait; "$folder/tidy"',
-    "ray": 'touch "$STATE/ray"; exec /bin/sleep 300',
-    "squeue": "exit 1",
+    "ray": 'echo "$@" >"$STATE/ray"; exec /bin/sleep 300',
+    "squeue": '[[ -e $STATE/state ]] && cat "$STATE/state"',
     "scontrol": 'echo "$1" >>"$STATE/asked"; [[ $(wc -l <"$STATE/asked") == 2 ]]',
     "sleep": "exec /bin/sleep 0.1",
 }
@@ -162,7 +164,7 @@ JOINS = "for _ in {1..600}; do if [[ -e $STATE/ray ]]; then exit; fi; sleep 0.1;
 
 
 @contextmanager
-def running_job(folder: Path, podium: str) -> Iterator["subprocess.Popen[bytes]"]:
+def running_job(folder: Path, podium: str, scratch: str = "/tmp") -> Iterator["subprocess.Popen[bytes]"]:
     """The body of a job, with programs that stand in for Slurm, Ray and `podium`."""
     binaries = folder / "environment" / "bin"
     binaries.mkdir(parents=True)
@@ -172,7 +174,9 @@ def running_job(folder: Path, podium: str) -> Iterator["subprocess.Popen[bytes]"
     body = (importlib.resources.files("podium.wiring.clusters") / "job.sh").read_text(encoding="utf-8")
     settings = f"environment={binaries.parent} home={folder} store={folder} gpus=0\nsweep=(sweep.yaml)\n"
     (folder / "job").write_text(settings + body)
-    slurm = {"JOB_ID": str(os.getpid()), "JOB_NUM_NODES": "1", "NODEID": "0", "CPUS_ON_NODE": "1", "RESTART_COUNT": "1"}
+    job_id = str(os.getpid())
+    slurm = {"JOB_ID": job_id, "JOB_NUM_NODES": "1", "NODEID": "0", "CPUS_ON_NODE": "1", "RESTART_COUNT": "1"}
+    slurm["TMPDIR"] = scratch
     variables = {**os.environ, **{f"SLURM_{name}": value for name, value in slurm.items()}, "STATE": str(folder)}
     job = subprocess.Popen(["/bin/bash", folder / "job"], env=variables, start_new_session=True)
     try:
@@ -194,12 +198,50 @@ def test_a_run_does_not_believe_what_a_run_left_that_was_killed(tmp_path: Path) 
     assert list(tmp_path.glob("slurm-*")) == []
 
 
-def test_a_job_is_queued_again_though_slurm_stumbles_and_the_hosts_have_not_joined(tmp_path: Path) -> None:
-    with running_job(tmp_path, 'touch "$STATE/waits"; exec /bin/sleep 300') as job:
-        deadline = time.monotonic() + 60
-        while not ((tmp_path / "waits").exists() and (tmp_path / "ray").exists()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+@pytest.mark.parametrize(("length", "is_short"), [(43, True), (44, False)])
+def test_sockets_of_ray_have_short_paths(tmp_path: Path, length: int, is_short: bool) -> None:
+    name = f"ray-{os.getpid()}-0"
+    with tempfile.TemporaryDirectory(prefix="p", dir="/tmp") as base:
+        scratch = Path(base) / ("x" * (length - len(f"{base}//{name}")))
+        scratch.mkdir()
+        with running_job(tmp_path, f"if [[ $1 == cluster ]]; then {JOINS}; fi", str(scratch)) as job:
+            assert job.wait(60) == 0
+    (used,) = re.findall(r"--temp-dir=(\S+)", (tmp_path / "ray").read_text())
+    assert used == (f"{scratch}/{name}" if is_short else f"/tmp/{name}")
+    assert len(f"{used}/session_2026-11-30_13-31-13_943765_4194304/sockets/plasma_store") <= 107
+
+
+@contextmanager
+def waiting_job(folder: Path, state: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A job whose hosts have not joined yet, and what Slurm says of its state; nothing for no answer."""
+    if state:
+        (folder / "state").write_text(f"{state}\n")
+    with running_job(folder, 'touch "$STATE/waits"; exec /bin/sleep 300') as job:
+        until((folder / "waits").exists)
+        until((folder / "ray").exists)
+        yield job
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SIGNALING", ""])
+def test_a_job_is_queued_again_though_slurm_stumbles_and_the_hosts_have_not_joined(tmp_path: Path, state: str) -> None:
+    with waiting_job(tmp_path, state) as job:
         job.terminate()
         assert job.wait(60) == 143
     assert (tmp_path / "asked").read_text().split() == ["requeue", "requeue"]
+
+
+def test_a_job_that_slurm_ends_is_not_queued_again(tmp_path: Path) -> None:
+    with waiting_job(tmp_path, "COMPLETING") as job:
+        job.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            job.wait(2)  # Slurm itself tells the driver
+        os.kill(int((tmp_path / "node").read_text()), signal.SIGKILL)
+        assert job.wait(60) == 137
+    assert not (tmp_path / "asked").exists()

@@ -18,11 +18,12 @@ address=$(getent ahostsv4 "$(hostname)" | awk '$1 !~ /^127\./ { print $1; exit }
 address=${address:-$(hostname -I | awk '{ print $1 }')}
 export folder address port gpus
 
-# Where a node keeps Ray's files. Ray makes sockets there, whose paths must be short.
+# Where a node keeps Ray's files, among them sockets: their paths have 107 bytes at most, of which Ray adds 64.
 scratch() {
-    local base=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}
-    ((${#base} <= 32)) || base=/tmp
-    echo "$base/ray-$SLURM_JOB_ID-$SLURM_NODEID"
+    local name=ray-$SLURM_JOB_ID-$SLURM_NODEID
+    local path=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/$name
+    ((${#path} <= 43)) || path=/tmp/$name
+    echo "$path"
 }
 # What each node runs when Ray has ended there, or was killed.
 tidy() {
@@ -55,13 +56,11 @@ nodes=$!
 # SIGTERM comes some time before the time limit, for this script alone: the driver is told, has checkpoints written and
 # ends with 75. When the job is cancelled or preempted, Slurm itself tells every process, and the driver, whose Ray is
 # told, too, may not get far.
-runs() {
-    local state
-    state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)
-    [[ ${state:-RUNNING} == RUNNING ]] # without an answer, too: the sweep has to go on
+is_ended_by_slurm() { # not without an answer: the sweep has to go on
+    [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == COMPLETING ]]
 }
 leave() {
-    if runs; then
+    if ! is_ended_by_slurm; then
         is_told=yes
         kill -TERM "$driver"
     fi
@@ -86,7 +85,7 @@ kill "$nodes" 2>/dev/null
 while kill -0 "$nodes" 2>/dev/null; do wait "$nodes"; done
 rm -rf "$folder"
 # A driver that is told before it can listen ends with 143.
-if [[ $is_told && ($code == 75 || $code == 143) ]] && runs; then
+if [[ $is_told && ($code == 75 || $code == 143) ]] && ! is_ended_by_slurm; then
     for _ in 1 2 3 4 5; do # the same job goes on with the sweep, once Slurm has room for it again
         scontrol requeue "$SLURM_JOB_ID" && break
         sleep 5
