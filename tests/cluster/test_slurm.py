@@ -104,7 +104,7 @@ class Nights:
 
     def until_clean(self) -> None:
         """Waits until nothing of a job is left on the nodes, and these take it again."""
-        until(lambda: not self.slurm.processes() and self.slurm.is_idle(), "no process is left")
+        until(lambda: not self.slurm.processes() and self.slurm.is_idle(), "the nodes are free")
         time.sleep(FORGOTTEN_S)
         assert list(self.slurm.scratch.iterdir()) == []
         assert list(self.home.glob("slurm-*")) == []

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from slurm_server import until
 from wiring_cases import Outcome, podium_here
 
 from podium.errors import UserError
@@ -159,7 +159,7 @@ STANDS_IN = {
     "scontrol": 'echo "$1" >>"$STATE/asked"; [[ $(wc -l <"$STATE/asked") == 2 ]]',
     "sleep": "exec /bin/sleep 0.1",
 }
-JOINS = "for _ in {1..600}; do if [[ -e $STATE/ray ]]; then exit; fi; sleep 0.1; done; exit 1"
+JOINS = "for _ in {1..600}; do if [[ -s $STATE/ray ]]; then exit; fi; sleep 0.1; done; exit 1"
 """What stands in for `podium cluster wait`."""
 
 
@@ -174,9 +174,14 @@ def running_job(folder: Path, podium: str, scratch: str = "/tmp") -> Iterator["s
     body = (importlib.resources.files("podium.wiring.clusters") / "job.sh").read_text(encoding="utf-8")
     settings = f"environment={binaries.parent} home={folder} store={folder} gpus=0\nsweep=(sweep.yaml)\n"
     (folder / "job").write_text(settings + body)
-    job_id = str(os.getpid())
-    slurm = {"JOB_ID": job_id, "JOB_NUM_NODES": "1", "NODEID": "0", "CPUS_ON_NODE": "1", "RESTART_COUNT": "1"}
-    slurm["TMPDIR"] = scratch
+    slurm = {
+        "JOB_ID": str(os.getpid()),
+        "JOB_NUM_NODES": "1",
+        "NODEID": "0",
+        "CPUS_ON_NODE": "1",
+        "RESTART_COUNT": "1",
+        "TMPDIR": scratch,
+    }
     variables = {**os.environ, **{f"SLURM_{name}": value for name, value in slurm.items()}, "STATE": str(folder)}
     job = subprocess.Popen(["/bin/bash", folder / "job"], env=variables, start_new_session=True)
     try:
@@ -217,16 +222,9 @@ def waiting_job(folder: Path, state: str) -> Iterator["subprocess.Popen[bytes]"]
     if state:
         (folder / "state").write_text(f"{state}\n")
     with running_job(folder, 'touch "$STATE/waits"; exec /bin/sleep 300') as job:
-        until((folder / "waits").exists)
-        until((folder / "ray").exists)
+        for name in ("waits", "ray"):
+            until((folder / name).exists, f"{name} is there")
         yield job
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "SIGNALING", ""])
